@@ -1,0 +1,132 @@
+"""Made-up results in the formats that the stages write: a base, two adapters of three steps, two or three tasks."""
+
+import numpy as np
+import pandas as pd
+
+PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
+POOLINGS = {"mean": 0.04, "last": 0.0, "eos": -0.02, "weighted": 0.05, "attention": 0.03}
+TASKS = {"DocstringSummaries": 0.24, "DocstringParagraphs": 0.31, "StdlibTopics": 0.19}
+CHECKPOINTS = [("base", 0), *((name, step) for name in ("halves", "synthetic") for step in (20, 40, 80))]
+TOKENS = 'This| sentence|:| "|Return| the| shortest| path| between| two| nodes|.|"| belongs| to| the| cluster|:'
+ABLATION = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "p_holm", "n"]
+SPANS = ["prefix"] * 4 + ["text"] * 8 + ["suffix"] * 6
+
+
+def sample_scores() -> pd.DataFrame:
+    """The tidy scores of 7 checkpoints x 3 prompts x 5 poolings x 3 tasks x 3 experiments, and two baselines."""
+    rng, rows = np.random.default_rng(1), []
+
+    def add(variant: tuple, level: float) -> None:
+        for task, start in TASKS.items():
+            for experiment in range(3):
+                value = start + level + rng.normal(0, 0.01)
+                for metric, shown in (("v_measure", value), ("ami", value - 0.1)):
+                    rows.append((*variant, task, "test", "default", "0", experiment, metric, shown))
+
+    for adapter, step in CHECKPOINTS:
+        for prompt, bought in PROMPTS.items():
+            for pooling, worth in POOLINGS.items():
+                add(("nano-docs", adapter, step, prompt, pooling, -1), bought + worth + step / 800)
+    add(("random", "baseline", 0, "none", "none", 0), -0.15)
+    add(("tfidf-svd", "baseline", 0, "none", "none", 0), 0.08)
+    columns = "model adapter step prompt pooling layer task split subset level experiment metric value"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def sample_ablation(name: str, baseline: str, effects: dict[str, float]) -> pd.DataFrame:
+    """One ablation's table: each value's difference to the baseline, by task and for their mean."""
+    rng, rows = np.random.default_rng(2), []
+    for value, effect in effects.items():
+        for task, start in {**TASKS, "mean": 0.25}.items():
+            estimate = 0.0 if value == baseline else effect + (0 if task == "mean" else rng.normal(0, 0.02))
+            wide = 0.0 if value == baseline else 0.01 if task == "mean" else 0.02
+            row = (
+                name,
+                task,
+                value,
+                baseline,
+                start + estimate,
+                estimate,
+                estimate - wide,
+                estimate + wide,
+                0.01,
+                0.02,
+                30,
+            )
+            rows.append(row)
+    return pd.DataFrame(rows, columns=ABLATION)
+
+
+def sample_steps() -> pd.DataFrame:
+    effects = {"base": 0.0} | {f"{name}@{step}": step / 800 for name, step in CHECKPOINTS[1:]}
+    return sample_ablation("steps", "base", effects)
+
+
+def sample_summary() -> pd.DataFrame:
+    """The headline rows: scores, and differences over the mean and by task."""
+    variant = ("nano-docs", "halves", 80, "cluster", "weighted", -1)
+    floor = ("baseline", 0, "none", "none", 0)
+    gain = ("best tuned - tfidf-svd", "difference")
+    tuned = "nano-docs, halves@80, prompt cluster, weighted"
+    rows = [
+        ("random", "score", "mean", "random", "random", *floor, 0.10, 0.09, 0.11, 3),
+        ("tfidf-svd", "score", "mean", "tfidf-svd", "tfidf-svd", *floor, 0.33, 0.32, 0.34, 3),
+        ("best tuned", "score", "mean", tuned, *variant, 0.42, 0.41, 0.43, 3),
+        (*gain, "mean", tuned, *variant, 0.09, 0.08, 0.10, 3),
+        (*gain, "StdlibTopics", tuned, *variant, -0.02, -0.05, 0.01, 1),
+    ]
+    columns = ["row", "kind", "task", "label", "model", "adapter", "step", "prompt", "pooling", "layer"]
+    return pd.DataFrame(rows, columns=[*columns, "score", "low", "high", "n"])
+
+
+def sample_attention(texts: int = 5, text: str = "Return the shortest path between two nodes.") -> pd.DataFrame:
+    """run_attention's table for the seven checkpoints: training moves attention from the sink to the text."""
+    rng, tables = np.random.default_rng(3), []
+    tokens = TOKENS.split("|")
+    for adapter, step in CHECKPOINTS:
+        for text_id in range(texts):
+            weights = rng.gamma(1.0, 1.0, len(tokens)) * np.where(np.array(SPANS) == "text", 1 + step / 40, 1.0)
+            weights[0] = weights.sum() * 4 / (1 + step / 20)
+            table = pd.DataFrame(
+                {
+                    "text_id": text_id,
+                    "layer": -1,
+                    "position": range(len(tokens)),
+                    "token": tokens,
+                    "span": SPANS,
+                    "weight": (weights / weights.sum()).astype("float32"),
+                    "sink": [True] + [False] * (len(tokens) - 1),
+                }
+            )
+            place = dict(model="nano-docs", adapter=adapter, step=step, prompt="cluster", text=f"{text} ({text_id})")
+            tables.append(table.assign(**place))
+    return pd.concat(tables, ignore_index=True)
+
+
+def sample_training() -> dict[str, pd.DataFrame]:
+    steps = np.arange(1, 81)
+    return {
+        name: pd.DataFrame({"step": steps, "loss": start * np.exp(-steps / 30) + 0.4, "learning_rate": 5e-4})
+        for name, start in (("halves", 3.0), ("synthetic", 3.4))
+    }
+
+
+def sample_qc() -> dict[str, dict]:
+    """One set with everything, one with counts alone."""
+    rejected = {"too_short": 210, "copy of the text": 95, "not_english": 12, "duplicate": 4}
+    words = {"text": [0, 0, 1, 5, 20, 40, 33, 12, 3], "positive": [0, 3, 9, 30, 42, 20, 5, 1, 0]}
+    return {
+        "continue": {"accepted": 3000, "rejected": rejected, "words": words},
+        "halves": {"accepted": 6000, "rejected": {"duplicate": 31}},
+    }
+
+
+def sample_pairs(count: int = 60) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "text": [f"Return item {i} of the list." for i in range(count)],
+            "positive": [f"The item at place {i} is returned, counted from zero." for i in range(count)],
+            "style": "continue",
+            "source_id": [f"numpy.{i}" for i in range(count)],
+        }
+    )

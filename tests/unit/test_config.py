@@ -1,0 +1,670 @@
+"""A study's config is checked whole before anything runs, and a fault is told in one line."""
+
+import copy
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from promptpool.config import adapter_ids, adapter_of, needs_hub, resolve
+from promptpool.config_schema import schema
+from promptpool.errors import PromptpoolError
+
+ROOT = Path(__file__).parents[2]
+STUDIES = ("config.yaml", "workflow/profiles/demo/study.yaml")
+REMOVED = object()
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    """Paths in a config are relative to where the workflow is started."""
+    monkeypatch.chdir(ROOT)
+
+
+def load(path: str) -> dict:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def demo(**changes: object) -> dict:
+    """The demo study with dotted keys (written with `__`) set, or REMOVED."""
+    config = load("workflow/profiles/demo/study.yaml")
+    for dotted, value in changes.items():
+        put(config, dotted.replace("__", "."), value)
+    return config
+
+
+def put(config: dict, dotted: str, value: object) -> None:
+    *parents, last = dotted.split(".")
+    for key in parents:
+        config = config.setdefault(key, {})
+    if value is REMOVED:
+        del config[last]
+    else:
+        config[last] = value
+
+
+def told(config: Mapping, source: str = "config.yaml") -> str:
+    """The one line that a bad config is answered with."""
+    with pytest.raises(PromptpoolError) as caught:
+        resolve(config, source)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_shipped_study_resolves(study):
+    assert resolve(load(study), study)["run"] in ("paper", "demo")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_resolving_twice_changes_nothing(study):
+    once = resolve(load(study))
+    assert resolve(once) == once
+
+
+def test_input_is_not_mutated():
+    config = demo()
+    before = copy.deepcopy(config)
+    resolve(config)["adapters"]["halves"]["steps"].append(81)
+    assert config == before
+
+
+def test_read_only_mappings_are_accepted():
+    from types import MappingProxyType
+
+    assert resolve(MappingProxyType(demo())) == resolve(demo())
+
+
+def test_defaults_are_filled_at_every_depth():
+    full = resolve(demo())
+    assert (full["device"], full["dtype"]) == ("auto", "auto")
+    assert full["models"]["nano-docs"]["revision"] is None
+    assert full["base_model"]["vocabulary"] == 8192
+    assert full["pairs"]["halves"]["max_echo"] == 0.8
+    assert full["adapters"]["halves"]["lora"] == {
+        "rank": 64,
+        "alpha": 16,
+        "dropout": 0.05,
+        "target_modules": ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    }
+    assert full["tasks"]["DocstringSummaries"]["labels"] is None
+    assert full["baselines"]["random"]["seeds"] == 3
+    assert full["exports"]["docs-cluster"]["merged"] is True
+
+
+def test_absent_sections_are_empty_or_null():
+    config = {key: demo()[key] for key in ("run", "models", "prompts", "grid", "corpora", "tasks", "base_model")}
+    full = resolve(config)
+    assert {key: full[key] for key in ("pairs", "adapters", "baselines", "ablations", "exports")} == {
+        "pairs": {}, "adapters": {}, "baselines": {}, "ablations": {}, "exports": {},
+    }  # fmt: skip
+    assert full["attention"] is None
+
+
+def test_null_seeds_and_names_take_the_value_they_stand_for():
+    full = resolve(demo(seed=7, pairs__halves__seed=3, tasks__ArXiv={"source": "mteb"}))
+    assert full["pairs"]["continue"]["seed"] == full["adapters"]["halves"]["seed"] == 7
+    assert full["pairs"]["halves"]["seed"] == 3
+    assert full["tasks"]["ArXiv"]["name"] == "ArXiv"
+    assert full["exports"]["docs-cluster"]["max_text_tokens"] == full["grid"]["max_text_tokens"] == 100
+
+
+def test_defaults_of_one_section_are_not_shared_with_another():
+    full = resolve(demo())
+    full["adapters"]["halves"]["lora"]["target_modules"].append("k_proj")
+    assert "k_proj" not in full["adapters"]["synthetic"]["lora"]["target_modules"]
+    assert "k_proj" not in resolve(demo())["adapters"]["halves"]["lora"]["target_modules"]
+
+
+SCHEMA_FAULTS = {
+    "misspelt key of a section": (
+        {"adapters.halves.temprature": 0.1},
+        "adapters.halves.temprature: unknown key; did you mean 'temperature'?",
+    ),
+    "misspelt section": ({"adaptors": {}}, "adaptors: unknown key; did you mean 'adapters'?"),
+    "misspelt key before the missing one it causes": (
+        {"adapters.halves.model": REMOVED, "adapters.halves.modle": "nano-docs"},
+        "adapters.halves.modle: unknown key; did you mean 'model'?",
+    ),
+    "key of another kind of corpus": (
+        {"corpora.mine": {"source": "file", "path": "x.csv", "packages": ["numpy"]}},
+        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column",
+    ),
+    "layer of an export": (
+        {"exports.docs-cluster.layer": -1},
+        "exports.docs-cluster.layer: unknown key; "
+        "an export has model, adapter, prompt, pooling, normalize, max_text_tokens, merged",
+    ),
+    "missing key": (
+        {"adapters.halves.max_steps": REMOVED},
+        "adapters.halves.max_steps: missing; add it: "
+        "Length of the training in steps; the learning rate's schedule ends here.",
+    ),
+    "unknown pooling": (
+        {"grid.poolings": ["men"]},
+        "grid.poolings: unknown pooling 'men'; "
+        "use one of mean, last, eos, weighted, max, concat, attention (did you mean 'mean'?)",
+    ),
+    "unknown device": (
+        {"device": "gpu"},
+        "device: unknown device 'gpu'; use one of auto, cpu, cuda (did you mean 'cpu'?)",
+    ),
+    "unknown source": (
+        {"corpora.mine": {"source": "hugginface"}},
+        "corpora.mine.source: unknown source 'hugginface'; use one of docstrings, file, hub",
+    ),
+    "number that YAML reads as text": (
+        {"adapters.halves.learning_rate": "5e-5"},
+        "adapters.halves.learning_rate: expected a number, not '5e-5'; YAML reads this as text, write 5e-05",
+    ),
+    "step that is no whole number": (
+        {"adapters.halves.max_steps": 80.0},
+        "adapters.halves.max_steps: expected a whole number, not 80.0; write 80",
+    ),
+    "number that is none": (
+        {"adapters.halves.temperature": float("nan")},
+        "adapters.halves.temperature: expected a number, not nan; write a plain number such as 0.5",
+    ),
+    "commit id that YAML reads as a number": (
+        {"models.nano-docs.revision": 1234567},
+        "models.nano-docs.revision: expected text or null, not 1234567; put it in quotes",
+    ),
+    "single name for a list": (
+        {"adapters.halves.pairs": "halves"},
+        "adapters.halves.pairs: expected a list, not 'halves'; put it in square brackets",
+    ),
+    "section without its keys": (
+        {"adapters.halves.lora": None},
+        "adapters.halves.lora: expected keys of its own, not None; indent its keys under it",
+    ),
+    "value below its bound": (
+        {"adapters.halves.batch_size": 1},
+        "adapters.halves.batch_size: 1 is too small; give at least 2",
+    ),
+    "value at an open bound": (
+        {"adapters.halves.temperature": 0},
+        "adapters.halves.temperature: 0 is too small; give more than 0",
+    ),
+    "value above its bound": (
+        {"corpora.docstrings.task_share": 1},
+        "corpora.docstrings.task_share: 1 is too large; give at most 0.9",
+    ),
+    "empty list": ({"adapters.halves.pairs": []}, "adapters.halves.pairs: [] is empty; give at least 1"),
+    "name listed twice": (
+        {"grid.prompts": ["none", "eol", "none"]},
+        "grid.prompts: 'none' is listed twice; name it once",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "line"), SCHEMA_FAULTS.values(), ids=SCHEMA_FAULTS)
+def test_value_the_schema_forbids_is_told_in_one_line(changes, line):
+    assert told(demo(**changes)) == f"config.yaml: {line}"
+
+
+ALL_HALVES = "halves@20, halves@40, halves@80"
+CROSS_FAULTS = {
+    "template without {text}": (
+        {"prompts.cluster": "Cluster the text:"},
+        "prompts.cluster: the template needs exactly one {text}; it has 0: 'Cluster the text:'",
+    ),
+    "template with two {text}": (
+        {"prompts.echo": "{text} {text}"},
+        "prompts.echo: the template needs exactly one {text}; it has 2: '{text} {text}'",
+    ),
+    "adapter of an absent model": (
+        {"adapters.halves.model": "nano-doc"},
+        "adapters.halves.model: no model named 'nano-doc' in models; "
+        "use one of nano-docs (did you mean 'nano-docs'?), or add it there",
+    ),
+    "adapter of absent pairs": (
+        {"adapters.halves.pairs": ["halves", "continu"]},
+        "adapters.halves.pairs: no pairs named 'continu' in pairs; "
+        "use one of continue, halves (did you mean 'continue'?), or add it there",
+    ),
+    "adapter of an absent prompt": (
+        {"adapters.halves.prompt": "clusters"},
+        "adapters.halves.prompt: no prompt named 'clusters' in prompts; "
+        "use one of none, eol, cluster (did you mean 'cluster'?), or add it there",
+    ),
+    "step beyond the training": (
+        {"adapters.halves.steps": [40, 100]},
+        "adapters.halves.steps: step 100 is beyond the training's 80 steps; take it out or raise max_steps",
+    ),
+    "steps out of order": (
+        {"adapters.halves.steps": [40, 20]},
+        "adapters.halves.steps: 20 comes after 40; list the steps in rising order",
+    ),
+    "adapter named base": (
+        {"adapters.base": load(STUDIES[1])["adapters"]["halves"]},
+        "adapters.base: 'base' is a name of promptpool's own; choose another",
+    ),
+    "adapter named baseline": (
+        {"adapters.baseline": load(STUDIES[1])["adapters"]["halves"]},
+        "adapters.baseline: 'baseline' is a name of promptpool's own; choose another",
+    ),
+    "micro-batch negatives without a size": (
+        {"adapters.halves.negatives": "micro_batch"},
+        "adapters.halves.micro_batch_size: missing; with negatives micro_batch it sets their number; give one",
+    ),
+    "micro-batch that leaves a rest": (
+        {"adapters.halves.negatives": "micro_batch", "adapters.halves.micro_batch_size": 12},
+        "adapters.halves.micro_batch_size: 12 does not divide batch_size, 64; change one",
+    ),
+    "micro-batch of one": (
+        {"adapters.halves.negatives": "micro_batch", "adapters.halves.micro_batch_size": 1},
+        "adapters.halves.micro_batch_size: a micro-batch of 1 holds no negative; give at least 2",
+    ),
+    "micro-batch larger than the batch": (
+        {"adapters.halves.micro_batch_size": 65},
+        "adapters.halves.micro_batch_size: 65 is larger than batch_size, 64; give at most that",
+    ),
+    "pairs of an absent corpus": (
+        {"pairs.halves.corpus": "wiki"},
+        "pairs.halves.corpus: no corpus named 'wiki' in corpora; use one of docstrings, or add it there",
+    ),
+    "rewriting without a model": (
+        {"pairs.continue.model": REMOVED},
+        "pairs.continue.model: missing; style 'continue' is written by a language model; name one of nano-docs",
+    ),
+    "rewriting by an absent model": (
+        {"pairs.continue.model": "gpt"},
+        "pairs.continue.model: no model named 'gpt' in models; use one of nano-docs, or add it there",
+    ),
+    "rewriting without a backend": (
+        {"pairs.continue.backend": "none"},
+        "pairs.continue.backend: 'none' runs no language model, and style 'continue' needs one; write transformers",
+    ),
+    "model that a style has no use for": (
+        {"pairs.halves.model": "nano-docs"},
+        "pairs.halves.model: style 'halves' uses no language model, and this names 'nano-docs'; take it out",
+    ),
+    "column that a corpus lacks": (
+        {"corpora.wiki": {"source": "hub", "path": "a/b", "revision": "main"}, "pairs.continue.corpus": "wiki"},
+        "pairs.continue.column: the column 'summary' needs a corpus of source docstrings, "
+        "and 'wiki' is of source hub; name another",
+    ),
+    "label of a package that is not read": (
+        {"corpora.docstrings.labelled": ["scypi"]},
+        "corpora.docstrings.labelled: 'scypi' is not among the corpus's packages; "
+        "add it to corpora.docstrings.packages, or take it out",
+    ),
+    "task over a package without labels": (
+        {"tasks.DocstringSummaries.packages": ["numpy"]},
+        "tasks.DocstringSummaries.packages: 'numpy' is not a labelled package of corpus 'docstrings'; "
+        "add it to corpora.docstrings.labelled",
+    ),
+    "docstrings task over another corpus": (
+        {
+            "corpora.wiki": {"source": "hub", "path": "a/b", "revision": "main"},
+            "tasks.DocstringSummaries.corpus": "wiki",
+        },
+        "tasks.DocstringSummaries.corpus: a docstrings task needs a corpus of source docstrings, "
+        "and 'wiki' is of source hub; name another",
+    ),
+    "task that asks for more than it takes": (
+        {"tasks.DocstringSummaries.min_per_label": 30},
+        "tasks.DocstringSummaries.min_per_label: 30 is more than per_label, 24; lower it",
+    ),
+    "base model of an absent corpus": (
+        {"base_model.corpus": "docs"},
+        "base_model.corpus: no corpus named 'docs' in corpora; use one of docstrings, or add it there",
+    ),
+    "base model of uneven heads": (
+        {"base_model.heads": 6},
+        "base_model.heads: 6 does not divide width, 256; give a divisor of it",
+    ),
+    "grid of an absent model": (
+        {"grid.models": ["llama"]},
+        "grid.models: no model named 'llama' in models; use one of nano-docs, or add it there",
+    ),
+    "grid of an absent prompt": (
+        {"grid.prompts": ["sum"]},
+        "grid.prompts: no prompt named 'sum' in prompts; use one of none, eol, cluster, or add it there",
+    ),
+    "grid of an absent adapter": (
+        {"grid.adapters": ["halfs"]},
+        "grid.adapters: no adapter named 'halfs' in adapters; "
+        "use one of base, synthetic, halves (did you mean 'halves'?), or add it there",
+    ),
+    "grid of an absent checkpoint": (
+        {"grid.adapters": ["halves@81"]},
+        f"grid.adapters: adapter 'halves' keeps no checkpoint at step '81'; use one of {ALL_HALVES} "
+        "(did you mean 'halves@80'?)",
+    ),
+    "checkpoint spelt another way": (
+        {"grid.adapters": ["halves@080"]},
+        f"grid.adapters: adapter 'halves' keeps no checkpoint at step '080'; use one of {ALL_HALVES} "
+        "(did you mean 'halves@80'?)",
+    ),
+    "adapter that is no list": (
+        {"grid.adapters": "halves"},
+        "grid.adapters: expected all or a list, not 'halves'; write [halves]",
+    ),
+    "adapter of a model outside the grid": (
+        {"models.other": {"path": "owner/other"}, "grid.models": ["other"]},
+        "grid.adapters: 'synthetic' tunes 'nano-docs', which grid.models lacks; add it there, or name others",
+    ),
+    "ablation that fixes what it varies": (
+        {"ablations.poolings.fixed.pooling": "mean"},
+        "ablations.poolings.fixed.pooling: the ablation varies pooling, so 'mean' can't be fixed; take it out",
+    ),
+    "ablation that leaves a value open": (
+        {"ablations.poolings.fixed.layer": REMOVED},
+        "ablations.poolings.fixed.layer: missing; use one of -1",
+    ),
+    "ablation of a value outside the grid": (
+        {"ablations.poolings.fixed.layer": 0},
+        "ablations.poolings.fixed.layer: layer 0 is not in the grid; use one of -1, or add it to grid",
+    ),
+    "ablation against a value outside the grid": (
+        {"ablations.poolings.baseline": "max"},
+        "ablations.poolings.baseline: pooling 'max' is not in the grid; "
+        "use one of mean, last, eos, weighted, attention, or add it to grid",
+    ),
+    "ablation of a checkpoint outside the grid": (
+        {"grid.adapters": ["halves@20"], "ablations.poolings.fixed.adapter": "halves@80"},
+        "ablations.poolings.fixed.adapter: adapter 'halves@80' is not in the grid; "
+        "use one of base, halves@20 (did you mean 'halves@20'?), or add it to grid",
+    ),
+    "attention under an absent prompt": (
+        {"attention.prompts": ["sum"]},
+        "attention.prompts: no prompt named 'sum' in prompts; use one of none, eol, cluster, or add it there",
+    ),
+    "attention over an absent task": (
+        {"attention.task": "Docs"},
+        "attention.task: no task named 'Docs' in tasks; "
+        "use one of DocstringSummaries, DocstringParagraphs, StdlibTopics, or add it there",
+    ),
+    "export of attention pooling": (
+        {"exports.docs-cluster.pooling": "attention"},
+        "exports.docs-cluster.pooling: 'attention' can't be exported, sentence-transformers' own modules don't "
+        "express it; use one of mean, last, eos, weighted, max",
+    ),
+    "export of concat pooling": (
+        {"exports.docs-cluster.pooling": "concat"},
+        "exports.docs-cluster.pooling: 'concat' can't be exported, sentence-transformers' own modules don't "
+        "express it; use one of mean, last, eos, weighted, max",
+    ),
+    "export of a joint adapter": (
+        {"adapters.halves.tokenization": "joint"},
+        "exports.docs-cluster.adapter: 'halves' has tokenization joint, which no exported tokenizer can repeat; "
+        "export an adapter with tokenization composed",
+    ),
+    "export of an adapter without its step": (
+        {"exports.docs-cluster.adapter": "halves"},
+        f"exports.docs-cluster.adapter: 'halves' names no checkpoint; use one of {ALL_HALVES} "
+        "(did you mean 'halves@80'?)",
+    ),
+    "export of another model's adapter": (
+        {"models.other": {"path": "owner/other"}, "exports.docs-cluster.model": "other"},
+        "exports.docs-cluster.adapter: adapter 'halves@80' tunes model 'nano-docs', not 'other'; name another, or base",
+    ),
+    "revision of a directory": (
+        {"models.nano-docs.revision": "main"},
+        "models.nano-docs.revision: 'main' is for a hub model, and 'workflow/resources/nano-docs' is a directory; "
+        "take it out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "line"), CROSS_FAULTS.values(), ids=CROSS_FAULTS)
+def test_contradiction_is_told_in_one_line(changes, line):
+    assert told(demo(**changes)) == f"config.yaml: {line}"
+
+
+@pytest.mark.parametrize("name", ["..", "../up", "a/b", ".hidden", "two words", "a..b", "line\n", "", "n@1", "x" * 101])
+def test_name_unfit_for_a_path_is_refused(name):
+    assert re.match(r"config\.yaml: prompts\..*cannot be part of a file path; use letters", told(_with_prompt(name)))
+    assert told(demo(run=name)).startswith(f"config.yaml: run: {name!r} cannot be part of a file path; use letters")
+
+
+def _with_prompt(name: str) -> dict:
+    config = demo()
+    config["prompts"][name] = "{text}"
+    return config
+
+
+def test_key_that_yaml_does_not_read_as_text_is_refused():
+    config = demo()
+    config["prompts"][False] = "{text}"  # a prompt named `no`
+    line = "config.yaml: prompts.False: YAML reads this key as False, no text; put it in quotes"
+    assert told(config) == line
+
+
+def test_config_without_keys_is_refused():
+    assert told({}) == "config.yaml: run: missing; add it: Name of the run; its results are kept in results/<run>/."
+
+
+def test_fault_names_the_file_it_stands_in():
+    assert told(demo(device="tpu"), "mine.yaml").startswith("mine.yaml: device: ")
+
+
+LABELLED_FAULTS = {
+    "missing column": ("text,topic\na,x\nb,y\n", "no column 'label'; it has 'text', 'topic'"),
+    "no rows": ("text,label\n", "the file has no rows; give it at least two labelled texts"),
+    "one label": (
+        "text,label\na,x\nb,x\n",
+        "column 'label' has only the label 'x'; clustering needs at least two labels",
+    ),
+    "no label": ("text,label\na,\nb,\n", "column 'label' has no labelled row; clustering needs at least two labels"),
+    "nothing at all": ("", "cannot be read as csv: No columns to parse from file"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), LABELLED_FAULTS.values(), ids=LABELLED_FAULTS)
+def test_unfit_labelled_file_is_told_in_one_line(tmp_path, content, reason):
+    path = tmp_path / "mine.csv"
+    path.write_text(content)
+    line = told(demo(tasks__Mine={"source": "file", "path": str(path)}))
+    assert line == f"config.yaml: tasks.Mine: {path}: {reason}"
+
+
+def test_absent_labelled_file_is_told_in_one_line():
+    line = told(demo(tasks__Mine={"source": "file", "path": "mine.csv"}))
+    assert line == "config.yaml: tasks.Mine: mine.csv: no such file; mend the path"
+
+
+def test_labelled_file_with_its_own_column_names_is_accepted(tmp_path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("body\ttopic\na\tx\nb\ty\n")
+    task = {"source": "file", "path": str(path), "text": "body", "label": "topic"}
+    assert resolve(demo(tasks__Mine=task))["tasks"]["Mine"] == task
+
+
+def test_absent_corpus_file_is_told_in_one_line():
+    line = told(demo(corpora__mine={"source": "file", "path": "mine.csv"}))
+    assert line == "config.yaml: corpora.mine.path: no such file: 'mine.csv'; mend the path"
+
+
+def test_corpus_file_of_unknown_type_is_told_in_one_line(tmp_path):
+    path = tmp_path / "mine.docx"
+    path.touch()
+    line = told(demo(corpora__mine={"source": "file", "path": str(path)}))
+    known = "use one of .parquet, .csv, .tsv, .jsonl"
+    assert line == f"config.yaml: corpora.mine.path: {str(path)!r} is of an unknown type; {known}"
+
+
+TOPIC_FAULTS = {
+    "not a mapping": ("- a\n- b\n", "has fewer than two topics"),
+    "one topic": ("a: [x]\n", "has fewer than two topics"),
+    "topic without modules": ("a: [x]\nb:\n", "topic 'b' lists no module names"),
+    "module twice": ("a: [x]\nb: [x]\n", "'x' stands under 'a' and 'b'; keep one"),
+    "no yaml": ("a: [x\n", "is no YAML"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), TOPIC_FAULTS.values(), ids=TOPIC_FAULTS)
+def test_unfit_topic_file_is_told_in_one_line(tmp_path, content, reason):
+    path = tmp_path / "topics.yaml"
+    path.write_text(content)
+    line = told(demo(tasks__StdlibTopics__labels=str(path)))
+    assert line.startswith(f"config.yaml: tasks.StdlibTopics.labels: {str(path)!r}") and reason in line
+
+
+def test_absent_topic_file_is_told_in_one_line():
+    line = told(demo(tasks__StdlibTopics__labels="topics.yaml"))
+    assert line == "config.yaml: tasks.StdlibTopics.labels: no such file: 'topics.yaml'; mend the path"
+
+
+def test_absent_model_directory_is_told_in_one_line():
+    line = told(demo(**{"models.nano-docs.path": "./nowhere", "base_model": None}))
+    mend = "mend the path, or give a hub id such as owner/name"
+    assert line == f"config.yaml: models.nano-docs.path: no such directory: './nowhere'; {mend}"
+
+
+def test_absent_model_directory_is_accepted_where_it_can_be_trained():
+    assert resolve(demo(**{"models.nano-docs.path": "./nowhere"}))["base_model"]
+
+
+def test_model_directory_without_a_model_is_told_in_one_line(tmp_path):
+    line = told(demo(**{"models.nano-docs.path": str(tmp_path)}))
+    mend = "give a directory that save_pretrained wrote"
+    assert line == f"config.yaml: models.nano-docs.path: {str(tmp_path)!r} holds no config.json; {mend}"
+
+
+def test_layer_that_a_local_model_lacks_is_told_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 4}')
+    model = {"models.nano-docs.path": str(tmp_path), "ablations": {}}
+    assert resolve(demo(**model, **{"grid.layers": [-5, 0, 4]}))
+    line = told(demo(**model, **{"grid.layers": [5]}))
+    assert line == "config.yaml: grid.layers: model 'nano-docs' has no layer 5; give one from -5 to 4"
+
+
+def test_demo_needs_no_hub():
+    assert needs_hub(resolve(demo())) == []
+
+
+def test_everything_from_the_hub_is_named():
+    full = resolve(
+        demo(
+            models__gpt={"path": "openai/gpt2", "revision": "abc"},
+            corpora__wiki={"source": "hub", "path": "owner/wiki", "revision": "main"},
+            tasks__News={"source": "mteb", "name": "TwentyNewsgroupsClustering.v2"},
+        )
+    )
+    assert needs_hub(full) == [
+        "models.gpt: openai/gpt2@abc",
+        "corpora.wiki: owner/wiki@main",
+        "tasks.News: MTEB's TwentyNewsgroupsClustering.v2",
+    ]
+
+
+def test_adapter_ids_are_sorted_by_name_and_step():
+    full = resolve(demo(adapters__halves__steps=[9, 10, 80]))
+    synthetic = ["synthetic@20", "synthetic@40", "synthetic@80"]
+    assert adapter_ids(full) == ["base", "halves@9", "halves@10", "halves@80", *synthetic]
+
+
+@pytest.mark.parametrize(
+    ("selected", "ids"),
+    [
+        ([], ["base"]),
+        (["halves@40"], ["base", "halves@40"]),
+        (["halves@40", "halves", "base"], ["base", "halves@20", "halves@40", "halves@80"]),
+    ],
+)
+def test_adapter_ids_follow_the_grid(selected, ids):
+    assert adapter_ids(resolve(demo(grid__adapters=selected, ablations={}))) == ids
+
+
+def test_adapter_ids_of_one_model_leave_out_the_others():
+    full = resolve(load("config.yaml"))
+    assert {name.split("-")[0] for name in adapter_ids(full, "qwen3-0.6b")} == {"base", "qwen"}
+
+
+def test_adapter_of_parts_name_and_step():
+    full = resolve(demo())
+    assert [adapter_of(full, adapter) for adapter in ("base", "halves@80")] == [("base", 0), ("halves", 80)]
+
+
+@pytest.mark.parametrize("adapter", ["halves", "halves@81", "nothing@80", "base@80", ""])
+def test_adapter_of_refuses_what_the_config_does_not_hold(adapter):
+    with pytest.raises(PromptpoolError, match=f"no adapter {adapter!r}; use one of base, synthetic@20"):
+        adapter_of(resolve(demo()), adapter)
+
+
+def test_reading_a_config_imports_nothing_heavy():
+    code = (
+        "import sys, yaml; from promptpool.config import resolve; "
+        "resolve(yaml.safe_load(open('workflow/profiles/demo/study.yaml'))); "
+        "print(sorted({'torch', 'transformers', 'pandas', 'snakemake', 'mteb'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "workflow"}
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def keys_of(node: object, where: str = "") -> Iterator[tuple[str, dict, bool]]:
+    """(dotted place, subschema, required) of every key that the schema names; conditions of `if` are no keys."""
+    if isinstance(node, dict):
+        for key, subschema in node.get("properties", {}).items():
+            yield f"{where}.{key}", subschema, key in node.get("required", [])
+        for name, child in node.items():
+            if name != "if":
+                yield from keys_of(child, f"{where}.{name}")
+    elif isinstance(node, list):
+        for child in node:
+            yield from keys_of(child, where)
+
+
+KEYS = list(keys_of(schema()))
+
+
+@pytest.mark.parametrize(("where", "subschema"), [key[:2] for key in KEYS], ids=[key[0] for key in KEYS])
+def test_every_key_is_described(where, subschema):
+    assert len(subschema.get("description", "").split()) > 1 and subschema["description"].endswith(".")
+
+
+def test_every_optional_key_has_a_default():
+    without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
+    # An ablation leaves out the key that it varies, and must name the others.
+    assert without == [f".$defs.ablation.properties.fixed.{key}" for key in ("adapter", "prompt", "pooling", "layer")]
+
+
+def test_every_section_of_named_keys_is_closed():
+    def sections(node: object) -> Iterator[dict]:
+        if isinstance(node, dict):
+            if "properties" in node and "type" in node:
+                yield node
+            for name, child in node.items():
+                if name != "if":
+                    yield from sections(child)
+        elif isinstance(node, list):
+            for child in node:
+                yield from sections(child)
+
+    # `allOf` sections only choose, by source or kind, the closed section that holds the keys.
+    is_open = [
+        s.get("title") for s in sections(schema()) if s.get("additionalProperties") is not False and "allOf" not in s
+    ]
+    assert is_open == []
+
+
+def test_paper_config_shows_every_section():
+    assert set(load("config.yaml")) == set(schema()["properties"])
+
+
+def test_every_key_is_explained_in_the_paper_config():
+    """A comment stands beside at least one use of it, also where the use itself is a commented example."""
+    lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
+    explained = {found[1] for line in lines if (found := re.match(r"\s*(?:# +)?([a-z_]+): .*\s# ?\S", line))}
+    elsewhere = (".$defs.base_model", ".$defs.ablation.properties.fixed.")  # the demo's study; told by `fixed` as one
+    names = {where.rpartition(".")[2] for where, _, _ in KEYS if not where.startswith(elsewhere)}
+    assert names - explained - set(schema()["properties"]) == set()
+
+
+def test_each_stdlib_module_stands_under_one_topic():
+    topics = yaml.safe_load((ROOT / "workflow/resources/stdlib_topics.yaml").read_text(encoding="utf-8"))
+    modules = [module for group in topics.values() for module in group]
+    assert len(modules) == len(set(modules))
+
+
+def test_stdlib_topics_name_modules_that_exist():
+    topics = yaml.safe_load((ROOT / "workflow/resources/stdlib_topics.yaml").read_text(encoding="utf-8"))
+    assert {module for group in topics.values() for module in group} <= sys.stdlib_module_names

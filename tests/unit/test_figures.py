@@ -1,0 +1,159 @@
+"""Figures: whole files, the same each time, and nothing missing drawn as a number."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from promptpool import figures
+from promptpool.attention import span_shares
+from promptpool.errors import PromptpoolError
+from promptpool.score_table import by_task
+from sample_tables import (
+    sample_ablation,
+    sample_attention,
+    sample_qc,
+    sample_scores,
+    sample_steps,
+    sample_training,
+)
+
+DRAWINGS = {
+    "heat_map": lambda out: figures.heat_map(sample_scores(), out),
+    "ablation": lambda out: figures.ablation(sample_steps(), out),
+    "score_by_step": lambda out: figures.score_by_step(sample_scores(), sample_steps(), out),
+    "training_curves": lambda out: figures.training_curves(sample_training(), out),
+    "attention_bars": lambda out: figures.attention_bars(sample_attention(), out),
+    "attention_spans": lambda out: figures.attention_spans(span_shares(sample_attention()), out),
+    "pairs_qc": lambda out: figures.pairs_qc(sample_qc(), out),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were drawn, kept open to look into."""
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    yield kept
+    monkeypatch.undo()
+    for figure in kept:
+        plt.close(figure)
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_a_figure_is_an_svg_and_a_png_and_nothing_else(kind, tmp_path):
+    DRAWINGS[kind](tmp_path / "new" / "v1.2")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.2.png", "v1.2.svg"]
+    assert (tmp_path / "new" / "v1.2.png").read_bytes().startswith(b"\x89PNG")
+    svg = (tmp_path / "new" / "v1.2.svg").read_text()
+    assert "<svg" in svg and svg.count("<path") > 10
+
+
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_the_same_tables_draw_the_same_bytes(kind, tmp_path):
+    for name in ("one", "two"):
+        DRAWINGS[kind](tmp_path / name)
+    for suffix in (".svg", ".png"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["variant", "task"])
+def test_a_missing_cell_is_hatched_and_never_a_number(whole, tmp_path, drawn):
+    scores = sample_scores()
+    hole = (scores["adapter"] == "halves") & (scores["step"] == 40)
+    hole &= (scores["prompt"] == "eol") & (scores["pooling"] == "eos")
+    if not whole:
+        hole &= scores["task"] == "StdlibTopics"
+    figures.heat_map(scores[~hole], tmp_path / "map")
+    axes = {axis.get_title(loc="left"): axis for axis in drawn[0].axes}
+    cells = {title: (len(axis.texts), [patch.get_hatch() for patch in axis.patches]) for title, axis in axes.items()}
+    assert cells["halves@40"] == (14, ["////"])
+    assert cells["base"] == (15, [])
+    assert np.isnan(axes["halves@40"].images[0].get_array().astype(float).filled(np.nan)).sum() == 1
+
+
+def test_heat_map_prints_the_mean_over_tasks_and_counts_them(tmp_path, drawn):
+    scores = sample_scores()
+    figures.heat_map(scores, tmp_path / "map")
+    panel = drawn[0].axes[0]
+    assert panel.get_title(loc="left") == "base"
+    where = (scores["adapter"] == "base") & (scores["prompt"] == "cluster") & (scores["pooling"] == "attention")
+    mean = scores[where & (scores["metric"] == "v_measure")].groupby("task")["value"].mean().mean()
+    assert panel.texts[0].get_text() == f"{mean * 100:.1f}"
+    assert "3 tasks" in drawn[0].get_suptitle()
+
+
+def test_heat_map_of_baselines_alone_is_refused(tmp_path):
+    scores = sample_scores()
+    with pytest.raises(PromptpoolError, match="no variant"):
+        figures.heat_map(scores[scores["adapter"] == "baseline"], tmp_path / "map")
+
+
+def test_means_over_different_tasks_are_not_compared():
+    scores = sample_scores()
+    less = scores[~((scores["model"] == "random") & (scores["task"] == "StdlibTopics"))]
+    table = by_task(less).set_index("model")
+    assert pd.isna(table.loc["random", "mean"]) and table.loc["tfidf-svd", "mean"] > 0
+
+
+def test_ablation_shows_each_values_score_and_not_the_baseline(tmp_path, drawn):
+    figures.ablation(sample_ablation("prompts", "none", {"none": 0.0, "eol": 0.03, "cluster": 0.06}), tmp_path / "a")
+    axis = drawn[0].axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["eol", "cluster"]
+    assert texts(drawn[0]) == ["28.0", "31.0"]
+
+
+def test_ablation_over_many_tasks_stays_readable(tmp_path, drawn):
+    few = sample_ablation("prompts", "none", {"none": 0.0, "eol": 0.03})
+    many = pd.concat([few, *(few[few["task"] != "mean"].assign(task=f"task {i}") for i in range(20))])
+    figures.ablation(many, tmp_path / "a")
+    names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert names == ["mean over tasks", "23 single tasks"]
+
+
+def test_score_by_step_draws_both_floors_and_starts_at_base(tmp_path, drawn):
+    figures.score_by_step(sample_scores(), sample_steps(), tmp_path / "s")
+    axis = drawn[0].axes[0]
+    assert set(texts(drawn[0])) == {"random floor", "TF-IDF + SVD"}
+    points = [tuple(line.get_xydata()[0]) for line in axis.lines if line.get_label() == "base"]
+    assert points == [(0, pytest.approx(25.0))]
+
+
+def test_score_by_step_without_a_step_says_what_to_vary(tmp_path):
+    table = sample_ablation("prompts", "none", {"none": 0.0, "eol": 0.03})
+    with pytest.raises(PromptpoolError, match="vary the adapter"):
+        figures.score_by_step(sample_scores(), table, tmp_path / "s")
+
+
+def test_attention_bars_leave_out_the_sink_but_tell_its_share(tmp_path, drawn):
+    table = sample_attention()
+    figures.attention_bars(table, tmp_path / "a")
+    axis = drawn[0].axes[0]
+    sentence = table[(table["text_id"] == 0) & (table["adapter"] == "base")]
+    assert len(axis.patches) == len(sentence) - 1
+    assert f"{sentence.loc[sentence['sink'], 'weight'].sum():.0%}" in axis.get_title(loc="left")
+    assert [axis.get_title(loc="left").split()[0] for axis in drawn[0].axes][:2] == ["base", "halves@20"]
+
+
+def test_odd_tokens_and_names_are_drawn_as_they_are(tmp_path):
+    table = sample_attention()
+    table["token"] = table["token"].replace({" path": "$x_1$", " two": "\n", " nodes": "<b>&"})
+    figures.attention_bars(table.assign(adapter="a$b$"), tmp_path / "a")
+    assert (tmp_path / "a.svg").exists()
+
+
+def test_pair_figures_do_without_what_was_not_recorded(tmp_path, drawn):
+    figures.pairs_qc(
+        {"bare": {}, "counts": {"accepted": 3}, "words": {"words": {"text": {"3": 5, "12": 1}}}}, tmp_path / "q"
+    )
+    assert "bare: no counts" in texts(drawn[0]) and texts(drawn[0]).count("lengths not recorded") == 2
+    figures.pairs_qc({}, tmp_path / "none")
+
+
+def test_a_failed_drawing_leaves_no_file(tmp_path):
+    with pytest.raises(PromptpoolError):
+        figures.attention_bars(sample_attention().query("text_id > 0"), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

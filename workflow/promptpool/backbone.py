@@ -1,0 +1,78 @@
+"""Loading a decoder without its LM head, with or without an adapter."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import PromptpoolError
+
+
+@dataclass
+class Backbone:
+    """A decoder that returns hidden states, its tokenizer, and where it lives."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+
+
+def load_backbone(
+    path: str,
+    revision: str | None = None,
+    adapter: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    attention: str = "sdpa",
+) -> Backbone:
+    """A base model in evaluation mode, an adapter merged into it where one is named.
+
+    path: directory or hub id; adapter: directory of LoRA weights; dtype `auto` is bfloat16 on a GPU and
+    float32 on a CPU. Raises PromptpoolError for a model that is no decoder, an adapter that misses a key
+    and an adapter that changes nothing.
+    """
+    place = pick_device(device)
+    config = AutoConfig.from_pretrained(path, revision=revision)
+    if config.is_encoder_decoder or "bert" in config.model_type:
+        raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
+    model = AutoModel.from_pretrained(
+        path, revision=revision, dtype=pick_dtype(dtype, place), attn_implementation=attention
+    )
+    if adapter is not None:
+        model = merged(model, adapter)
+    return Backbone(model.to(place).eval(), AutoTokenizer.from_pretrained(path, revision=revision), place)
+
+
+def pick_device(device: str) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return getattr(torch, dtype)
+
+
+def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
+    """The model with the adapter's product added to its weights; the adapter must be whole and not zero."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    saved = load_file(Path(adapter) / "adapter_model.safetensors")
+    tuned = PeftModel.from_pretrained(model, str(adapter))
+    loaded = get_peft_model_state_dict(tuned)
+    lost = sorted(set(saved) ^ set(loaded))
+    if lost:
+        raise PromptpoolError(
+            f"{adapter}: adapter key {lost[0]!r} has no place in this model; train the adapter on this base model"
+        )
+    up = [weight for name, weight in saved.items() if "lora_B" in name]
+    if not any(weight.abs().max() > 0 for weight in up):
+        raise PromptpoolError(f"{adapter}: the adapter is all zero and changes nothing; train it again")
+    if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
+        raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
+    return tuned.merge_and_unload()

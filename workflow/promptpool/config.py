@@ -1,0 +1,77 @@
+"""A study's configuration: validated, completed, cross-checked, before anything runs.
+
+Every Snakemake process reads the config, so nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .config_adapters import adapter_ids, adapter_of
+from .config_checks import first_problem, looks_local
+from .config_schema import fill_defaults
+from .errors import PromptpoolError
+
+__all__ = ["adapter_ids", "adapter_of", "needs_hub", "resolve"]
+
+
+def resolve(config: Mapping, source: str = "config.yaml") -> dict:
+    """The full config: every default filled, every reference checked. Its argument stays as it is.
+
+    A null that stands for another value is replaced by it: `seed` of pairs and adapters, `name` of an MTEB
+    task, `max_text_tokens` of an export. Resolving a resolved config changes nothing.
+
+    source: the name to put in front of an error, as a rule the config file's.
+    Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
+    """
+    full = _plain(config, source, ())
+    if not isinstance(full, dict):
+        raise PromptpoolError(f"{source}: expected keys and values, not {full!r}; start with `run: <name>`")
+    problem = fill_defaults(full) or first_problem(full)
+    if problem:
+        raise PromptpoolError(f"{source}: {' '.join(problem.splitlines())}")
+    return _with_inherited(full)
+
+
+def needs_hub(config: Mapping) -> list[str]:
+    """What a resolved config takes from the hub, one `dotted.key: what` each. Empty: it runs offline."""
+    needed = []
+    for name, model in config["models"].items():
+        if not looks_local(model["path"]):
+            needed.append(f"models.{name}: {_pinned(model)}")
+    for name, corpus in config["corpora"].items():
+        if corpus["source"] == "hub":
+            needed.append(f"corpora.{name}: {_pinned(corpus)}")
+    for name, task in config["tasks"].items():
+        if task["source"] == "mteb":
+            needed.append(f"tasks.{name}: MTEB's {task['name']}")
+    return needed
+
+
+def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
+    """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                where = ".".join([*path, str(key)])
+                raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
+        return {key: _plain(item, source, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, source, path) for item in value]
+    return value
+
+
+def _pinned(spec: Mapping) -> str:
+    return spec["path"] + (f"@{spec['revision']}" if spec["revision"] else "")
+
+
+def _with_inherited(config: dict) -> dict:
+    for spec in (*config["pairs"].values(), *config["adapters"].values()):
+        if spec["seed"] is None:
+            spec["seed"] = config["seed"]
+    for name, spec in config["tasks"].items():
+        if spec["source"] == "mteb" and spec["name"] is None:
+            spec["name"] = name
+    for spec in config["exports"].values():
+        if spec["max_text_tokens"] is None:
+            spec["max_text_tokens"] = config["grid"]["max_text_tokens"]
+    return config

@@ -1,0 +1,39 @@
+"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names."""
+
+from collections.abc import Iterable, Mapping
+
+from .errors import PromptpoolError
+
+BASE = "base"
+
+
+def adapter_ids(config: Mapping, model: str | None = None) -> list[str]:
+    """`base`, then every `name@step` that the grid selects, by name and step; of one model, if one is given."""
+    adapters, selected = config["adapters"], config["grid"]["adapters"]
+    pairs: set[tuple[str, int]] = set()
+    for reference in adapters if selected == "all" else selected:
+        name, _, step = reference.partition("@")
+        if name != BASE:
+            pairs |= {(name, int(step))} if step else {(name, step) for step in adapters[name]["steps"]}
+    if model is not None:
+        pairs = {(name, step) for name, step in pairs if adapters[name]["model"] == model}
+    return [BASE, *(f"{name}@{step}" for name, step in sorted(pairs))]
+
+
+def adapter_of(config: Mapping, adapter: str) -> tuple[str, int]:
+    """(name, step) of an adapter id: `base` -> ("base", 0), `halves@80` -> ("halves", 80).
+
+    Raises PromptpoolError for an id that is neither base nor a checkpoint of the config.
+    """
+    if adapter == BASE:
+        return BASE, 0
+    known = checkpoints(config, config["adapters"])
+    if adapter not in known:
+        raise PromptpoolError(f"adapters: no adapter {adapter!r}; use one of {', '.join([BASE, *known])}")
+    name, _, step = adapter.partition("@")
+    return name, int(step)
+
+
+def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
+    """Every `name@step` of the named adapters, in the config's order."""
+    return [f"{name}@{step}" for name in names for step in config["adapters"][name]["steps"]]

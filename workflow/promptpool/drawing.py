@@ -1,0 +1,36 @@
+"""The figures stage: a kind of figure and its input files -> SVG and PNG."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from . import figures
+from .artifacts import write_sidecar
+from .attention import span_shares
+from .figure_attention import attention_bars, attention_spans
+from .figure_pairs import pairs_qc
+
+
+def draw(kind: str, inputs: Sequence[str], svg: str) -> None:
+    """Draws one figure. inputs: the files its rule names, in that order; the PNG lies beside the SVG."""
+    out = Path(svg).with_suffix("")
+    if kind == "heat_map":
+        figures.heat_map(pd.read_parquet(inputs[0]), out)
+    elif kind == "ablation":
+        figures.ablation(pd.read_parquet(inputs[0]), out)
+    elif kind == "score_by_step":
+        figures.score_by_step(pd.read_parquet(inputs[0]), pd.read_parquet(inputs[1]), out)
+    elif kind == "training_curves":
+        logs = {Path(path).name: pd.read_parquet(Path(path) / "training.parquet") for path in inputs}
+        figures.training_curves(logs, out)
+    elif kind == "pairs_qc":
+        pairs_qc({Path(path).parent.name: json.loads(Path(path).read_text()) for path in inputs}, out)
+    elif kind == "attention_bars":
+        attention_bars(pd.read_parquet(inputs[0]), out)
+    elif kind == "attention_spans":
+        attention_spans(span_shares(pd.read_parquet(inputs[0])), out)
+    else:
+        raise ValueError(f"no figure is called {kind!r}")
+    write_sidecar(svg, inputs=inputs, spec={"kind": kind})

@@ -1,0 +1,39 @@
+"""What must be there before a costly job starts."""
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+from .errors import PromptpoolError
+
+TIMEOUT = 5  # seconds
+
+
+def require_hub(needed: Sequence[str], device: str = "auto") -> None:
+    """Raises one line, before any job, where the config needs the model hub and it can't be reached.
+
+    needed: what comes from the hub, as `config.needs_hub` lists it. Nothing needed, nothing checked.
+    """
+    if not needed:
+        return
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on") or reachable(endpoint):
+        return
+    gpu = " and no GPU was found" if device != "cpu" and not shutil.which("nvidia-smi") else ""
+    raise PromptpoolError(
+        f"this study needs the model hub for {needed[0]}{f' and {len(needed) - 1} more' if len(needed) > 1 else ''}, "
+        f"but {endpoint} can't be reached{gpu}; `make demo` runs the whole study without either"
+    )
+
+
+def reachable(endpoint: str) -> bool:
+    """Whether anything answers HTTP there within 5 seconds; an HTTP error is an answer too."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=TIMEOUT)
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

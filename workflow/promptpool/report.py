@@ -1,0 +1,208 @@
+"""One page that shows a run: every number with its interval, every figure with its words, and how to make it again.
+
+The page is one file and asks the network for nothing. All that comes from data (texts, names, tokens) is escaped by
+the template; what the page's script reads is JSON in which no `<` is left.
+"""
+
+import base64
+import json
+import math
+import re
+import time
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import yaml
+
+from .artifacts import atomic_path, write_sidecar
+from .errors import PromptpoolError
+from .report_attention import viewer
+from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
+
+TEMPLATES = Path(__file__).parents[1] / "report"
+KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans", "pairs_qc")
+ALT = {
+    "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean V-measure in each cell.",
+    "score_by_step": "Line chart of the mean V-measure against the training step, with the random and TF-IDF scores.",
+    "ablation": "Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
+    "training_curves": "Line chart of the training loss against the step, a line for each adapter.",
+    "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
+    "attention_spans": "Dot plot of the attention that each span of the input gets, by checkpoint, with intervals.",
+    "pairs_qc": "Bar charts of pairs accepted and rejected by reason, and histograms of their lengths.",
+}
+MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
+SAMPLE = 20
+LONGEST = 600  # characters of a text that is shown
+
+
+def build_report(
+    out: str | Path,
+    *,
+    run: str,
+    summary: str | Path,
+    scores: str | Path,
+    ablations: Mapping[str, str | Path],
+    attention: Sequence[str | Path],
+    pairs: Mapping[str, tuple[str | Path, str | Path]],
+    training: Mapping[str, str | Path],
+    figures: Mapping[str, str | Path],
+    config: Mapping,
+    provenance: Mapping,
+) -> None:
+    """Writes the report, a single HTML file, and its sidecar.
+
+    summary, scores, ablations (by name), attention: parquets of those stages; pairs: name -> (pairs.parquet, qc.json);
+    training: adapter -> parquet of step and loss; figures: name -> SVG, where a name starts with its kind
+    (`ablation_prompts`); config: the resolved config; provenance: facts to print. Whatever is empty has no section.
+    Raises PromptpoolError for an input that is not there.
+    """
+    started = time.time()
+    pictures = [picture(name, path, ablations) for name, path in figures.items()]
+    table = by_task(pd.read_parquet(found(scores)))
+    questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
+    measured = [pd.read_parquet(found(path)) for path in attention]
+    page = environment().get_template("report.html.j2")
+    html = page.render(
+        run=run,
+        headline=headline(pd.read_parquet(found(summary))),
+        tasks=tasks_of(table),
+        rows=score_rows(table),
+        left_out=max(0, len(table) - MOST_ROWS),
+        ablations=[ablation_section(name, path, questions.get(name, ""), pictures) for name, path in ablations.items()],
+        attention=viewer(measured) if measured else None,
+        training=[training_row(name, pd.read_parquet(found(path))) for name, path in sorted(training.items())],
+        pairs=[pair_section(name, *paths) for name, paths in pairs.items()],
+        pictures=pictures,
+        commands=commands(run, list(ablations), list(config.get("exports") or {})),
+        config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
+        provenance=plain(provenance),
+    )
+    with atomic_path(out) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    inputs = [summary, scores, *ablations.values(), *attention, *training.values(), *figures.values()]
+    write_sidecar(out, inputs=[*inputs, *(path for both in pairs.values() for path in both)], started=started)
+
+
+def environment() -> jinja2.Environment:
+    """The templates, with escaping on for everything."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    made = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters["points"] = points
+    made.tests["known"] = known
+    return made
+
+
+def known(value: object) -> bool:
+    """Whether there is a number to show."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def points(value: float, sign: bool = False) -> str:
+    """A V-measure in points (times 100, one decimal), `–` where it is missing."""
+    if not known(value):
+        return "–"
+    return f"{value * 100:{'+' if sign else ''}.1f}".replace("-", "−")
+
+
+def found(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise PromptpoolError(f"report: {path}: no such file; run the rule that makes it")
+    return path
+
+
+def headline(summary: pd.DataFrame) -> list[dict]:
+    """The summary's rows as they are; a summary without tasks holds means alone."""
+    if "task" not in summary:
+        summary = summary.assign(task="mean")
+    return summary.to_dict("records")
+
+
+def score_rows(table: pd.DataFrame) -> list[dict]:
+    """The variants, best first, incomplete ones last; at most MOST_ROWS."""
+    ordered = table.sort_values(["mean", *VARIANT], ascending=[False] + [True] * len(VARIANT), na_position="last")
+    rows = []
+    for row in ordered.head(MOST_ROWS).to_dict("records"):
+        tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
+        rows.append({**row, "checkpoint": tuned})
+    return rows
+
+
+def ablation_section(name: str, path: str | Path, question: str, pictures: list[dict]) -> dict:
+    """An ablation's mean rows, and its picture where one is named after it."""
+    table = pd.read_parquet(found(path))
+    own = [one for one in pictures if one["kind"] == "ablation" and one["of"] == name]
+    rows = table[table["task"] == "mean"].to_dict("records")
+    return {"name": name, "question": question, "rows": rows, "picture": own[0] if own else None}
+
+
+def training_row(name: str, log: pd.DataFrame) -> dict:
+    log = log.dropna(subset=["loss"]).sort_values("step")
+    if log.empty:
+        return {"name": name, "steps": 0, "first": None, "last": None}
+    return {
+        "name": name,
+        "steps": int(log["step"].iloc[-1]),
+        "first": float(log["loss"].iloc[0]),
+        "last": float(log["loss"].iloc[-1]),
+    }
+
+
+def pair_section(name: str, path: str | Path, qc_path: str | Path) -> dict:
+    """A pair set's counts and a seeded sample, long texts cut."""
+    table = pd.read_parquet(found(path))
+    qc = json.loads(found(qc_path).read_text(encoding="utf-8"))
+    sample = table.sample(min(SAMPLE, len(table)), random_state=0).sort_index()
+    shown = [{key: cut(row[key]) for key in ("text", "positive", "style")} for row in sample.to_dict("records")]
+    rejected = sorted((qc.get("rejected") or {}).items(), key=lambda item: -item[1])
+    return {"name": name, "count": qc.get("accepted", len(table)), "rejected": rejected, "sample": shown}
+
+
+def cut(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def picture(name: str, path: str | Path, ablations: Container[str] = ()) -> dict:
+    """An SVG as a data URI, with its kind's caption and alternative text.
+
+    As an image of its own it cannot clash with another's ids, and a script inside it would not run.
+    """
+    flat = name.replace("-", "_").replace("/", "_").replace("ablations_", "ablation_")
+    kind = next((kind for kind in KINDS if flat.startswith(kind)), None)
+    rest = flat[len(kind) :].lstrip("_") if kind else ""
+    of = name[len(name) - len(rest) :] if rest else ""
+    if name in ablations:  # ablations/prompts.svg may come under its bare name
+        kind, of = "ablation", name
+    caption = (TEMPLATES / f"{kind}.rst").read_text(encoding="utf-8") if kind else ""
+    drawing = found(path).read_bytes()
+    points_wide = re.search(rb'<svg[^>]*?\bwidth="([\d.]+)pt"', drawing)
+    return {
+        "name": name,
+        "kind": kind,
+        "of": of,
+        "src": f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode('ascii')}",
+        # Large enough for 8-point type to read like the page's own.
+        "width": round(float(points_wide[1]) * 1.75) if points_wide else 800,
+        "alt": ALT.get(kind, f"Figure {name}.") + (f" ({of})" if of else ""),
+        "caption": " ".join(caption.split()),
+    }
+
+
+def commands(run: str, ablations: Sequence[str], exports: Sequence[str]) -> list[tuple[str, str]]:
+    """(what it makes, the command) for the whole run and for its parts."""
+    profile = " --workflow-profile workflow/profiles/demo" if run == "demo" else ""
+    start = f"snakemake --cores all{profile}"
+    rows = [("everything in this run", start), ("this page", f"{start} results/{run}/report.html")]
+    rows.append(("the scores alone", f"{start} results/{run}/scores.parquet"))
+    rows += [(f"the ablation {name}", f"{start} results/{run}/ablations/{name}.parquet") for name in ablations]
+    return rows + [(f"the exported model {name}", f"{start} results/{run}/models/{name}") for name in exports]
+
+
+def plain(value: object) -> object:
+    """The same content in JSON's types, so that it can be printed."""
+    return json.loads(json.dumps(value, default=str))

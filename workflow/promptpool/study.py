@@ -1,0 +1,99 @@
+"""A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
+
+from collections.abc import Mapping
+
+from .config import adapter_ids, adapter_of, needs_hub
+from .templates import families
+
+LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "batch_size")
+
+
+class Study:
+    """What the Snakefile knows of a config that `config.resolve` has accepted."""
+
+    def __init__(self, config: Mapping):
+        self.config = config
+        self.results = f"results/{config['run']}"
+        self.adapters = adapter_ids(config)
+        grid = config["grid"]
+        self.prompts = {name: config["prompts"][name] for name in sorted(grid["prompts"])}
+        self.families = {family.name: family for family in families(self.prompts)}
+
+    def __getitem__(self, section: str) -> Mapping:
+        return self.config[section]
+
+    def needs_hub(self) -> list[str]:
+        return needs_hub(self.config)
+
+    # --- models and adapters -------------------------------------------------------------------
+
+    def model(self, name: str) -> dict:
+        """`model` (directory or hub id) and `revision` of a model's name."""
+        return {"model": self.config["models"][name]["path"], "revision": self.config["models"][name]["revision"]}
+
+    def states(self) -> list[tuple[str, str]]:
+        """(model, adapter id) of all that is embedded: every grid model untuned, and its adapters' steps."""
+        return [
+            (model, adapter)
+            for model in self.config["grid"]["models"]
+            for adapter in self.adapters
+            if adapter == "base" or self.config["adapters"][adapter_of(self.config, adapter)[0]]["model"] == model
+        ]
+
+    def adapter_input(self, adapter: str) -> list[str]:
+        """The directory an adapter id lives in, as a rule's input; nothing for `base`."""
+        return [] if adapter == "base" else [f"{self.results}/adapters/{adapter_of(self.config, adapter)[0]}"]
+
+    def adapter_path(self, adapter: str) -> str | None:
+        """The directory of one step's weights; None for `base`."""
+        step = adapter_of(self.config, adapter)[1]
+        return f"{self.adapter_input(adapter)[0]}/step-{step}" if adapter != "base" else None
+
+    def adapter_spec(self, name: str) -> dict:
+        """What changes an adapter's weights, and nothing else."""
+        return {key: value for key, value in self.config["adapters"][name].items() if key not in ("model", "pairs")}
+
+    # --- pairs and tasks -----------------------------------------------------------------------
+
+    def pairs_spec(self, name: str) -> dict:
+        spec = dict(self.config["pairs"][name])
+        if spec["style"] in ("halves", "identity"):
+            spec = {key: value for key, value in spec.items() if key not in LLM_KEYS}
+        return spec
+
+    def pairs_model(self, name: str) -> dict:
+        model = self.config["pairs"][name].get("model")
+        return self.model(model) if model else {"model": None, "revision": None}
+
+    def corpus_of(self, section: str, name: str) -> list[str]:
+        """The corpus a pair set or a task is made from, as a rule's input."""
+        corpus = self.config[section][name].get("corpus")
+        return [f"{self.results}/corpora/{corpus}.parquet"] if corpus else []
+
+    # --- embeddings, attention, exports ----------------------------------------------------------
+
+    def family_prompts(self, family: str) -> dict[str, str]:
+        """Prompt name -> template, of one family."""
+        return {template.name: str(template) for template in self.families[family].templates}
+
+    def grid_spec(self) -> dict:
+        return {key: self.config["grid"][key] for key in ("poolings", "layers", "max_text_tokens")}
+
+    def attention_spec(self) -> dict:
+        spec = self.config["attention"]
+        if spec is None:
+            return {}
+        kept = {key: spec[key] for key in ("layers", "texts", "sentence")}
+        return {**kept, "seed": self.config["seed"], "max_text_tokens": self.config["grid"]["max_text_tokens"]}
+
+    def export_spec(self, name: str) -> dict:
+        return dict(self.config["exports"][name])
+
+    def export_recipe(self, name: str) -> dict | None:
+        adapter = self.config["exports"][name]["adapter"]
+        return None if adapter == "base" else self.adapter_spec(adapter_of(self.config, adapter)[0])
+
+    def export_pairs(self, name: str) -> dict:
+        adapter = self.config["exports"][name]["adapter"]
+        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"]
+        return {pair: self.pairs_spec(pair) for pair in names}

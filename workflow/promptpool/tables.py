@@ -1,0 +1,62 @@
+"""Reading users' files: texts and labelled texts from parquet, csv, tsv or jsonl, with errors one can act on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import PromptpoolError
+
+READERS = {
+    ".parquet": pd.read_parquet,
+    ".csv": pd.read_csv,
+    ".tsv": lambda path: pd.read_csv(path, sep="\t"),
+    ".jsonl": lambda path: pd.read_json(path, lines=True),
+}
+
+
+def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame:
+    """The named columns of a file, as they are. `where` is the config key to name in an error."""
+    path = Path(path)
+    if not path.is_file():
+        raise PromptpoolError(f"{where}: {path}: no such file; mend the path")
+    if path.suffix not in READERS:
+        raise PromptpoolError(f"{where}: {path}: unknown file type; use one of {', '.join(READERS)}")
+    try:
+        table = READERS[path.suffix](path)
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PromptpoolError(f"{where}: {path}: cannot be read as {path.suffix[1:]}: {reason}") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise PromptpoolError(
+            f"{where}: {path}: no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}"
+        )
+    if table.empty:
+        raise PromptpoolError(f"{where}: {path}: the file has no rows; give it at least two labelled texts")
+    return table[columns]
+
+
+def read_texts(spec: Mapping, where: str) -> list[str]:
+    """One column of texts, from a file or from a hub data set at its pinned revision."""
+    if spec["source"] == "hub":
+        from datasets import load_dataset
+        from huggingface_hub import snapshot_download
+
+        # load_dataset(revision=) is silently ignored offline; a snapshot's path is not.
+        only = spec["file"]
+        folder = snapshot_download(spec["path"], repo_type="dataset", revision=spec["revision"], allow_patterns=only)
+        return [str(text) for text in load_dataset(folder, data_files=only, split=spec["split"])[spec["column"]]]
+    table = read_table(spec["path"], [spec["column"]], where)
+    return table[spec["column"]].dropna().astype(str).tolist()
+
+
+def read_labelled(path: str | Path, text: str, label: str, where: str) -> pd.DataFrame:
+    """A labelled file as columns `text` and `label` (both str). At least two different labels."""
+    table = read_table(path, [text, label], where).dropna()
+    table = pd.DataFrame({"text": table[text].astype(str), "label": table[label].astype(str)})
+    labels = table["label"].unique()
+    if len(labels) < 2:
+        only = f"only the label {labels[0]!r}" if len(labels) else "no labelled row"
+        raise PromptpoolError(f"{where}: {path}: column {label!r} has {only}; clustering needs at least two labels")
+    return table.reset_index(drop=True)

@@ -1,0 +1,47 @@
+ATTENTION = [
+    f"{R}/attention/{model}/{adapter}/{prompt}.parquet"
+    for model, adapter in study.states()
+    for prompt in (study["attention"] or {"prompts": []})["prompts"]
+]
+
+
+rule attention:
+    """The last token's attention, for base and each checkpoint."""
+    input:
+        f"{R}/attention.parquet" if ATTENTION else [],
+
+
+rule measure_attention:
+    """Where one checkpoint's last token looks, under one prompt, token by token."""
+    input:
+        texts=f"{R}/tasks/{study['attention']['task']}/texts.parquet" if ATTENTION else [],
+        adapter=lambda w: study.adapter_input(w.adapter),
+    output:
+        f"{R}/attention/{{model}}/{{adapter}}/{{prompt}}.parquet",
+    log:
+        f"{R}/logs/measure_attention/{{model}}/{{adapter}}/{{prompt}}.log",
+    params:
+        spec=study.attention_spec(),
+        template=lambda w: study["prompts"][w.prompt],
+        model=lambda w: study.model(w.model),
+        adapter=lambda w: study.adapter_path(w.adapter),
+        code=code_digest("attention", "backbone", "templates"),
+    resources:
+        gpu=1,
+    script:
+        "../scripts/measure_attention.py"
+
+
+rule gather_attention:
+    """All checkpoints' attention as one table."""
+    input:
+        ATTENTION,
+    output:
+        f"{R}/attention.parquet",
+    log:
+        f"{R}/logs/gather_attention.log",
+    params:
+        sort_by=["model", "adapter", "step", "prompt", "layer", "text_id", "position"],
+        code=code_digest("gathering"),
+    script:
+        "../scripts/gather.py"

@@ -1,0 +1,35 @@
+rule corpora:
+    """Every corpus."""
+    input:
+        expand(f"{R}/corpora/{{name}}.parquet", name=study["corpora"]),
+
+
+rule build_corpus:
+    """Texts to train on, one row a text."""
+    output:
+        f"{R}/corpora/{{name}}.parquet",
+    log:
+        f"{R}/logs/build_corpus/{{name}}.log",
+    params:
+        spec=lambda w: study["corpora"][w.name],
+        code=code_digest("corpus", "docstrings", "tables"),
+    threads: 4
+    script:
+        "../scripts/build_corpus.py"
+
+
+rule demo_base_model:
+    """The demo's base model, trained from scratch. Not part of `all`: its result is shipped (make base-model)."""
+    input:
+        f"{R}/corpora/{study['base_model']['corpus']}.parquet" if study["base_model"] else [],
+    output:
+        directory(f"{R}/base_model"),
+    log:
+        f"{R}/logs/demo_base_model.log",
+    params:
+        spec=lambda w: {**study["base_model"], "seed": study["seed"]},
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    script:
+        "../scripts/demo_base_model.py"

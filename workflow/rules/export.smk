@@ -1,0 +1,45 @@
+rule models:
+    """Every exported model, proved equal to the pipeline."""
+    input:
+        expand(f"{R}/parity/{{name}}.json", name=study["exports"]),
+
+
+rule export_model:
+    """One variant as a directory that plain sentence-transformers loads."""
+    input:
+        adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+        summary=f"{R}/summary.parquet",
+    output:
+        directory(f"{R}/models/{{name}}"),
+    log:
+        f"{R}/logs/export_model/{{name}}.log",
+    params:
+        spec=lambda w: study.export_spec(w.name),
+        model=lambda w: study.model(study["exports"][w.name]["model"]),
+        adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
+        template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
+        pairs=lambda w: study.export_pairs(w.name),
+        recipe=lambda w: study.export_recipe(w.name),
+        code=code_digest("backbone", "export", "sentence_model", "templates"),
+    script:
+        "../scripts/export_model.py"
+
+
+rule check_parity:
+    """Fails unless the exported model gives the pipeline's vectors."""
+    input:
+        exported=f"{R}/models/{{name}}",
+        texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
+        adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+    output:
+        f"{R}/parity/{{name}}.json",
+    log:
+        f"{R}/logs/check_parity/{{name}}.log",
+    params:
+        spec=lambda w: study.export_spec(w.name),
+        model=lambda w: study.model(study["exports"][w.name]["model"]),
+        adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
+        template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
+        code=code_digest("embedder", "export", "forward", "packing", "pooling", "templates"),
+    script:
+        "../scripts/check_parity.py"

@@ -1,0 +1,153 @@
+STEPS = [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
+FIGURES = [
+    "heat_map",
+    *(f"ablation_{name}" for name in sorted(study["ablations"])),
+    *(f"score_by_step_{name}" for name in STEPS),
+    *(["training_curves"] if study["adapters"] else []),
+    *(["pairs_qc"] if study["pairs"] else []),
+    *(["attention_bars", "attention_spans"] if ATTENTION else []),
+]
+TRAINED = sorted(study["adapters"])
+
+
+rule figures:
+    """Every figure, as SVG and PNG."""
+    input:
+        expand(f"{R}/figures/{{figure}}.svg", figure=FIGURES),
+
+
+rule draw_heat_map:
+    """Prompt x pooling, a panel a checkpoint."""
+    input:
+        f"{R}/scores.parquet",
+    output:
+        svg=report(f"{R}/figures/heat_map.svg", caption="../report/heat_map.rst", category="Scores"),
+        png=f"{R}/figures/heat_map.png",
+    log:
+        f"{R}/logs/draw/heat_map.log",
+    params:
+        kind="heat_map",
+        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_ablation:
+    """What one varied thing does, with intervals."""
+    input:
+        f"{R}/ablations/{{name}}.parquet",
+    output:
+        svg=report(
+            f"{R}/figures/ablation_{{name}}.svg",
+            caption="../report/ablation.rst",
+            category="Ablations",
+            labels={"ablation": "{name}"},
+        ),
+        png=f"{R}/figures/ablation_{{name}}.png",
+    log:
+        f"{R}/logs/draw/ablation_{{name}}.log",
+    params:
+        kind="ablation",
+        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_score_by_step:
+    """Score against training step, with the floors."""
+    input:
+        scores=f"{R}/scores.parquet",
+        steps=f"{R}/ablations/{{name}}.parquet",
+    output:
+        svg=report(
+            f"{R}/figures/score_by_step_{{name}}.svg",
+            caption="../report/score_by_step.rst",
+            category="Training",
+            labels={"ablation": "{name}"},
+        ),
+        png=f"{R}/figures/score_by_step_{{name}}.png",
+    log:
+        f"{R}/logs/draw/score_by_step_{{name}}.log",
+    params:
+        kind="score_by_step",
+        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_training_curves:
+    """Training loss against step."""
+    input:
+        expand(f"{R}/adapters/{{name}}", name=TRAINED),
+    output:
+        svg=report(f"{R}/figures/training_curves.svg", caption="../report/training_curves.rst", category="Training"),
+        png=f"{R}/figures/training_curves.png",
+    log:
+        f"{R}/logs/draw/training_curves.log",
+    params:
+        kind="training_curves",
+        code=code_digest("drawing", "figure_style", "figures"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_pairs_qc:
+    """Pairs accepted and rejected, and their lengths."""
+    input:
+        expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
+    output:
+        svg=report(f"{R}/figures/pairs_qc.svg", caption="../report/pairs_qc.rst", category="Pairs"),
+        png=f"{R}/figures/pairs_qc.png",
+    log:
+        f"{R}/logs/draw/pairs_qc.log",
+    params:
+        kind="pairs_qc",
+        code=code_digest("drawing", "figure_pairs", "figure_style"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_attention:
+    """The paper's attention figure, and the share of each span."""
+    input:
+        f"{R}/attention.parquet",
+    output:
+        svg=report(
+            f"{R}/figures/attention_{{name}}.svg",
+            caption="../report/attention_{name}.rst",
+            category="Attention",
+        ),
+        png=f"{R}/figures/attention_{{name}}.png",
+    log:
+        f"{R}/logs/draw/attention_{{name}}.log",
+    params:
+        kind=lambda w: f"attention_{w.name}",
+        code=code_digest("attention", "drawing", "figure_attention", "figure_style"),
+    script:
+        "../scripts/draw.py"
+
+
+rule report:
+    """One HTML file that shows it all."""
+    input:
+        scores=f"{R}/scores.parquet",
+        summary=f"{R}/summary.parquet",
+        ablations=expand(f"{R}/ablations/{{name}}.parquet", name=sorted(study["ablations"])),
+        attention=f"{R}/attention.parquet" if ATTENTION else [],
+        pairs=expand(f"{R}/pairs/{{name}}/pairs.parquet", name=sorted(study["pairs"])),
+        qc=expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
+        training=expand(f"{R}/adapters/{{name}}", name=TRAINED),
+        figures=rules.figures.input,
+    output:
+        f"{R}/report.html",
+    log:
+        f"{R}/logs/report.log",
+    params:
+        study=study.config,
+        ablations=sorted(study["ablations"]),
+        pairs=sorted(study["pairs"]),
+        trained=TRAINED,
+        page=[file_digest(f"{workflow.basedir}/workflow/report/report.{kind}") for kind in ("html.j2", "css", "js")],
+        code=code_digest("report", "report_attention", "score_table"),
+    script:
+        "../scripts/report.py"

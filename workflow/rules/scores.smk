@@ -1,0 +1,91 @@
+rule scores:
+    """scores.parquet: every measurement, one row each."""
+    input:
+        f"{R}/scores.parquet",
+
+
+rule score_family:
+    """MTEB's scores of one embeddings file, every bootstrap kept."""
+    input:
+        labelled=f"{R}/tasks/{{task}}/labelled.parquet",
+        texts=f"{R}/tasks/{{task}}/texts.parquet",
+        vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
+    output:
+        f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
+    log:
+        f"{R}/logs/score_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
+    params:
+        spec=lambda w: study["tasks"][w.task],
+        code=code_digest("mteb_tasks", "scoring"),
+    script:
+        "../scripts/score_family.py"
+
+
+rule score_baselines:
+    """The baselines' scores on one task."""
+    input:
+        labelled=f"{R}/tasks/{{task}}/labelled.parquet",
+        texts=f"{R}/tasks/{{task}}/texts.parquet",
+    output:
+        f"{R}/scores/baselines/{{task}}.parquet",
+    log:
+        f"{R}/logs/score_baselines/{{task}}.log",
+    params:
+        spec=lambda w: study["tasks"][w.task],
+        baselines=study["baselines"],
+        code=code_digest("baselines", "mteb_tasks", "scoring"),
+    script:
+        "../scripts/score_baselines.py"
+
+
+rule gather_scores:
+    """All parts as one table."""
+    input:
+        [path.replace("/embeddings/", "/scores/").replace(".safetensors", ".parquet") for path in EMBEDDINGS],
+        expand(f"{R}/scores/baselines/{{task}}.parquet", task=study["tasks"]),
+    output:
+        f"{R}/scores.parquet",
+    log:
+        f"{R}/logs/gather_scores.log",
+    params:
+        sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
+        code=code_digest("gathering"),
+    script:
+        "../scripts/gather.py"
+
+
+rule ablations:
+    """Every ablation table."""
+    input:
+        expand(f"{R}/ablations/{{name}}.parquet", name=study["ablations"]),
+
+
+rule ablation:
+    """What one varied thing does: paired differences to its baseline, with intervals."""
+    input:
+        f"{R}/scores.parquet",
+    output:
+        f"{R}/ablations/{{name}}.parquet",
+    log:
+        f"{R}/logs/ablation/{{name}}.log",
+    params:
+        spec=lambda w: study["ablations"][w.name],
+        code=code_digest("comparison", "statistics"),
+    script:
+        "../scripts/ablation.py"
+
+
+rule summary:
+    """The headline table: floors, best untuned, best tuned, what was gained."""
+    input:
+        f"{R}/scores.parquet",
+    output:
+        f"{R}/summary.parquet",
+    log:
+        f"{R}/logs/summary.log",
+    params:
+        exports=study["exports"],
+        prompts=study.prompts,
+        code=code_digest("comparison", "statistics"),
+    script:
+        "../scripts/summary.py"

@@ -1,0 +1,20 @@
+rule tasks:
+    """Every task's texts."""
+    input:
+        expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
+
+
+rule build_task:
+    """A task's labelled texts, and the unique texts that MTEB really asks for."""
+    input:
+        corpus=lambda w: study.corpus_of("tasks", w.task),
+    output:
+        labelled=f"{R}/tasks/{{task}}/labelled.parquet",
+        texts=f"{R}/tasks/{{task}}/texts.parquet",
+    log:
+        f"{R}/logs/build_task/{{task}}.log",
+    params:
+        spec=lambda w: study["tasks"][w.task],
+        code=code_digest("labelling", "mteb_tasks", "tables", "tasks"),
+    script:
+        "../scripts/build_task.py"

@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.comparison import write_ablation
+
+    write_ablation(snakemake.input[0], snakemake.output[0], snakemake.wildcards.name, snakemake.params.spec)

@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.corpus import build_corpus
+
+    build_corpus(snakemake.output[0], snakemake.params.spec, workers=snakemake.threads)

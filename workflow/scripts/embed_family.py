@@ -1,0 +1,15 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.embedding import embed_family
+
+    embed_family(
+        snakemake.output[0],
+        texts=snakemake.input.texts,
+        adapter=snakemake.params.adapter,
+        prompts=snakemake.params.prompts,
+        device=snakemake.config.get("device", "auto"),
+        dtype=snakemake.config.get("dtype", "auto"),
+        **snakemake.params.model,
+        **snakemake.params.grid,
+    )

@@ -1,0 +1,16 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.export import export_model
+
+    export_model(
+        snakemake.output[0],
+        name=snakemake.wildcards.name,
+        spec=snakemake.params.spec,
+        adapter=snakemake.params.adapter,
+        template=snakemake.params.template,
+        headline=snakemake.input.summary,
+        pairs=snakemake.params.pairs,
+        recipe=snakemake.params.recipe,
+        **snakemake.params.model,
+    )

@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.gathering import gather
+
+    gather(list(snakemake.input), snakemake.output[0], snakemake.params.sort_by)

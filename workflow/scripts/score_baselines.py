@@ -1,0 +1,13 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.scoring import score_baselines
+
+    score_baselines(
+        snakemake.output[0],
+        task=snakemake.wildcards.task,
+        spec=snakemake.params.spec,
+        labelled=snakemake.input.labelled,
+        texts=snakemake.input.texts,
+        baselines=snakemake.params.baselines,
+    )

@@ -1,0 +1,15 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.scoring import score_family
+
+    score_family(
+        snakemake.output[0],
+        task=snakemake.wildcards.task,
+        spec=snakemake.params.spec,
+        labelled=snakemake.input.labelled,
+        texts=snakemake.input.texts,
+        vectors=snakemake.input.vectors,
+        model=snakemake.wildcards.model,
+        adapter=snakemake.wildcards.adapter,
+    )

@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.comparison import write_headline
+
+    write_headline(snakemake.input[0], snakemake.output[0], snakemake.params.exports, snakemake.params.prompts)

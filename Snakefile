@@ -1,9 +1,10 @@
 # promptpool: a decoder-only LLM -> a text-embedding model, and what each step of that bought.
 # Read config.yaml first; one file of rules a stage; `snakemake --list-target-rules` names what to ask for.
-from promptpool.artifacts import code_digest, file_digest
+from promptpool.artifacts import file_digest
 from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.preflight import require_hub
+from promptpool.preflight import require_hub, share_package
+from promptpool.sources import code_digest
 from promptpool.study import Study
 from snakemake.exceptions import WorkflowError
 
@@ -16,6 +17,8 @@ try:
     study = Study(resolve(config, str(([*workflow.config_settings.configfiles, "config.yaml"])[0])))
 except PromptpoolError as error:
     raise WorkflowError(str(error)) from None
+
+share_package()
 
 R = study.results
 DEVICE, DTYPE = study["device"], study["dtype"]

@@ -9,29 +9,12 @@ import torch
 from promptpool.attention import check_attention, measure_attention, run_attention, span_shares, split_adapter_id
 from promptpool.errors import PromptpoolError
 from promptpool.templates import Composer, Template
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+from tiny import tiny_tokenizer
+from transformers import Qwen3Config, Qwen3Model
 
 TEXTS = ["return the shortest path", "a graph", "the weighted nodes of a graph are returned in order"]
 PROMPT = Template.parse("cluster", 'This sentence: "{text}" belongs to:')
 LAYERS = [0, -1]
-
-
-def tokenizer(bos: bool) -> PreTrainedTokenizerFast:
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    specials = ["<|end|>", "<|start|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        [*TEXTS, str(PROMPT)] * 3,
-        trainers.BpeTrainer(vocab_size=330, special_tokens=specials, initial_alphabet=alphabet),
-    )
-    if bos:
-        bpe.post_processor = processors.TemplateProcessing(single="<|start|> $A", special_tokens=[("<|start|>", 1)])
-    from tokenizers import decoders
-
-    bpe.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", bos_token="<|start|>" if bos else None)
 
 
 def backbone(attention: str = "eager", bos: bool = False) -> SimpleNamespace:
@@ -40,7 +23,11 @@ def backbone(attention: str = "eager", bos: bool = False) -> SimpleNamespace:
         vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, attn_implementation=attention, initializer_range=0.3,
     )  # fmt: skip
-    return SimpleNamespace(model=Qwen3Model(config).eval(), tokenizer=tokenizer(bos), device=torch.device("cpu"))
+    return SimpleNamespace(
+        model=Qwen3Model(config).eval(),
+        tokenizer=tiny_tokenizer([*TEXTS, str(PROMPT)], bos),
+        device=torch.device("cpu"),
+    )
 
 
 @pytest.fixture(scope="module")

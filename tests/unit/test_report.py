@@ -215,6 +215,6 @@ def test_a_large_grid_stays_under_eight_megabytes(tmp_path):
 
 
 def test_a_missing_input_is_named(tmp_path):
-    with pytest.raises(PromptpoolError, match="nowhere.parquet"):
+    with pytest.raises(PromptpoolError, match=r"nowhere\.parquet"):
         build(tmp_path, summary=tmp_path / "nowhere.parquet")
     assert not (tmp_path / "report.html").exists()

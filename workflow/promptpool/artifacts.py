@@ -43,14 +43,6 @@ def file_digest(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def code_digest(*modules: str) -> str:
-    """Digest of package modules' sources, for a rule's params: Snakemake does not watch imports."""
-    digest = hashlib.sha256()
-    for name in sorted(modules):
-        digest.update(name.encode() + b"\0" + (ROOM / f"{name}.py").read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path`; renames it into place when the block ends well.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .artifacts import atomic_path, write_sidecar
+from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
 from .templates import Composer, Template
 
@@ -134,16 +135,6 @@ def run_attention(
         device=str(backbone.device),
         dtype=str(next(backbone.model.parameters()).dtype),
     )
-
-
-def split_adapter_id(adapter_id: str) -> tuple[str, int]:
-    """`name@step` -> (name, step); `base` -> ("base", 0). Raises PromptpoolError for anything else."""
-    if adapter_id == "base":
-        return "base", 0
-    name, _, step = adapter_id.rpartition("@")
-    if not name or not step.isdigit():
-        raise PromptpoolError(f"adapter {adapter_id!r}: not `base` and not `name@step`; give it a step")
-    return name, int(step)
 
 
 def span_shares(table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

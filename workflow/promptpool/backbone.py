@@ -72,7 +72,9 @@ def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
         )
     up = [weight for name, weight in saved.items() if "lora_B" in name]
     if not any(weight.abs().max() > 0 for weight in up):
-        raise PromptpoolError(f"{adapter}: the adapter is all zero and changes nothing; train it again")
+        raise PromptpoolError(
+            f"{adapter}: the adapter is all zero and changes nothing; train more steps or warm up less"
+        )
     if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
     return tuned.merge_and_unload()

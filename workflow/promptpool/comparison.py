@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from .artifacts import atomic_path, write_sidecar
+from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
 from .statistics import Estimate, holm, interval, paired
 
@@ -32,12 +33,6 @@ def label(variant: tuple) -> str:
     return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer}")
 
 
-def split_adapter(adapter: str) -> tuple[str, int]:
-    """`name@step` -> (name, step); `base` -> ("base", 0)."""
-    name, _, step = adapter.partition("@")
-    return name, int(step or 0)
-
-
 def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFrame:
     """One row per value of the varied thing and task (`mean` over tasks first), against the baseline.
 
@@ -49,7 +44,7 @@ def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFra
     columns = ["adapter", "step"] if vary == "adapter" else [vary]
     fixed = dict(spec["fixed"])
     if "adapter" in fixed:
-        fixed["adapter"], fixed["step"] = split_adapter(fixed["adapter"])
+        fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
     found = {}
     for variant, values in variants.items():
         row = dict(zip(VARIANT, variant, strict=True))
@@ -60,7 +55,7 @@ def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFra
     if baseline not in found:
         raise PromptpoolError(f"ablations.{name}: no score for {vary} {baseline!r}; add it to the grid")
     rows = []
-    for value in sorted(found, key=lambda v: (v != baseline, split_adapter(v) if vary == "adapter" else (v, 0))):
+    for value in sorted(found, key=lambda v: (v != baseline, split_adapter_id(v) if vary == "adapter" else (v, 0))):
         tasks = {"mean": list(found[value])} | {task: [task] for task in found[value]}
         for task, members in tasks.items():
             own = {member: found[value][member] for member in members}
@@ -99,7 +94,7 @@ def headline(scores: pd.DataFrame, exports: Mapping, prompts: Mapping[str, str])
                 rows.append(_row(f"best tuned - {floor[0]}", "difference", tuned, paired(own, other), task))
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
-        variant = (spec["model"], *split_adapter(spec["adapter"]), spec["prompt"], spec["pooling"], -1)
+        variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], spec["pooling"], -1)
         if variant not in variants:
             continue
         rows.append(_row(f"export {name}", "score", variant, interval(variants[variant])))
@@ -121,8 +116,12 @@ def write_ablation(scores: str, out: str, name: str, spec: Mapping) -> None:
     _write(out, ablation_table(pd.read_parquet(scores), name, spec), scores, spec)
 
 
-def write_headline(scores: str, out: str, exports: Mapping, prompts: Mapping[str, str]) -> None:
-    _write(out, headline(pd.read_parquet(scores), exports, prompts), scores, {"exports": exports, "prompts": prompts})
+def write_headline(scores: str, out: str, text: str, *, run: str, exports: Mapping, prompts: Mapping[str, str]) -> None:
+    """Writes the headline as a table, and as the text that the demo prints at its end."""
+    table = headline(pd.read_parquet(scores), exports, prompts)
+    _write(out, table, scores, {"exports": exports, "prompts": prompts})
+    with atomic_path(text) as temporary:
+        temporary.write_text(as_text(table, run) + "\n", encoding="utf-8")
 
 
 def _write(out: str, table: pd.DataFrame, scores: str, spec: Mapping) -> None:

@@ -30,7 +30,16 @@ def adapter_of(config: Mapping, adapter: str) -> tuple[str, int]:
     known = checkpoints(config, config["adapters"])
     if adapter not in known:
         raise PromptpoolError(f"adapters: no adapter {adapter!r}; use one of {', '.join([BASE, *known])}")
-    name, _, step = adapter.partition("@")
+    return split_adapter_id(adapter)
+
+
+def split_adapter_id(adapter: str) -> tuple[str, int]:
+    """`name@step` -> (name, step); `base` -> ("base", 0). Raises PromptpoolError for anything else."""
+    if adapter == BASE:
+        return BASE, 0
+    name, _, step = adapter.rpartition("@")
+    if not name or not step.isdigit():
+        raise PromptpoolError(f"adapter {adapter!r}: not `base` and not `name@step`; give it a step")
     return name, int(step)
 
 

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from .artifacts import atomic_path, write_sidecar
+from .artifacts import write_sidecar
 from .embedder import Embedder
 from .errors import PromptpoolError
 from .templates import Template
+from .vectors import write_vectors
 
 
 def embed_family(
@@ -41,12 +41,8 @@ def embed_family(
         model, adapter, revision=revision, device=device, dtype=dtype, max_text_tokens=max_text_tokens
     )
     with tqdm(total=len(known), desc="embed", unit="text", mininterval=2) as bar:
-        vectors = embedder.grid(
-            known, prompts, poolings, layers, progress=lambda done, total: bar.update(done - bar.n)
-        )
-    tensors = {"/".join(map(str, key)): np.ascontiguousarray(matrix) for key, matrix in vectors.items()}
-    with atomic_path(out) as temporary:
-        save_file(tensors, temporary)
+        vectors = embedder.grid(known, prompts, poolings, layers, progress=lambda done, total: bar.update(done - bar.n))
+    write_vectors(out, vectors)
     example = {
         name: {
             "template": template,
@@ -57,7 +53,7 @@ def embed_family(
     seconds = time.time() - started
     write_sidecar(
         out,
-        inputs=[path for path in (texts, adapter) if path],
+        inputs=[path for path in (texts, model, adapter) if path and Path(path).exists()],
         spec={"model": model, "revision": revision, "poolings": list(poolings), "layers": list(layers)},
         started=started,
         device=str(embedder.backbone.device),
@@ -67,8 +63,3 @@ def embed_family(
         texts_per_second=round(len(known) / seconds, 1),
         prompts=example,
     )
-
-
-def read_vectors(path: str) -> dict[str, np.ndarray]:
-    """The matrices of one embeddings file, by "prompt/pooling/layer"."""
-    return load_file(path)

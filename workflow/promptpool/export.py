@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from .artifacts import atomic_path, write_json, write_sidecar
 from .backbone import merged
+from .config_adapters import split_adapter_id
 from .embedder import Embedder
 from .errors import PromptpoolError
 from .sentence_model import sentence_model
@@ -53,10 +54,10 @@ def export_model(
     )
     if adapter:
         built[0].model = merged(built[0].model, adapter)
-    step = int(spec["adapter"].partition("@")[2] or 0)
+    tuned_as, step = split_adapter_id(spec["adapter"])
     variant = {
         "model": spec["model"],
-        "adapter": spec["adapter"].partition("@")[0],
+        "adapter": tuned_as,
         "step": step,
         "prompt": spec["prompt"],
         "pooling": spec["pooling"],

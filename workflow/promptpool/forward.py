@@ -30,8 +30,16 @@ def recording_attention(
 ) -> tuple[Tensor, None]:
     """SDPA that also keeps the head-mean attention of the recorder's rows, without the full matrix.
 
-    query [batch, heads, tokens, dim]; key, value [batch, kv_heads, tokens, dim]; mask bool or additive.
+    query [batch, heads, tokens, dim]; key, value [batch, kv_heads, tokens, dim]; mask bool or additive. A call
+    without a mask is refused, because SDPA would then look ahead; so is attention that SDPA cannot compute.
     """
+    if mask is None:
+        raise ValueError(f"{IMPLEMENTATION} needs the 4-D mask that forward.hidden_states passes")
+    beyond = [name for name in ("softcap", "s_aux") if kwargs.get(name) is not None]
+    if beyond:
+        raise PromptpoolError(
+            f"{type(module).__name__}: attention with {beyond[0]} is not supported; use another model"
+        )
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -108,10 +116,10 @@ def hidden_states(
     """
     depth = len(decoder_layers(model))
     numbers = {layer: layer_number(layer, depth) for layer in layers}
+    mask = _masks(model, allowed, positions)
     states: dict[int, Tensor] = {}
     _recorder.rows, _recorder.kept = rows, {}
     _recorder.layers = frozenset(max(number, 1) - 1 for number in numbers.values())
-    mask = allowed if model.config._attn_implementation == IMPLEMENTATION else _additive(allowed, model.dtype)
     try:
         with _hooked(model, list(numbers.values()), states):
             out = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
@@ -121,6 +129,26 @@ def hidden_states(
         _recorder.rows, _recorder.kept = None, {}
     attention = {layer: kept[max(number, 1) - 1] for layer, number in numbers.items()} if rows is not None else {}
     return {layer: states[number] for layer, number in numbers.items()}, attention
+
+
+def _masks(model: PreTrainedModel, allowed: Tensor, positions: Tensor) -> Tensor | dict[str, Tensor]:
+    """The mask as this model takes it: one, or one for each type of layer. Sliding windows cut it short.
+
+    Raises PromptpoolError for layers whose states depend on more than the mask (linear attention, say).
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    strange = sorted(kinds - {"full_attention", "sliding_attention"})
+    if strange:
+        raise PromptpoolError(
+            f"{model.name_or_path}: layers of type {strange[0]} are not supported; use a model with full attention"
+        )
+    window = getattr(config, "sliding_window", None)
+    sliding = window is not None and kinds != {"full_attention"}
+    near = allowed & (positions.unsqueeze(2) - positions.unsqueeze(1) < window).unsqueeze(1) if sliding else allowed
+    if model.config._attn_implementation != IMPLEMENTATION:
+        near, allowed = _additive(near, model.dtype), _additive(allowed, model.dtype)
+    return {"full_attention": allowed, "sliding_attention": near} if len(kinds) == 2 else near
 
 
 def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:

@@ -5,6 +5,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 
 from .errors import PromptpoolError
 
@@ -26,6 +27,12 @@ def require_hub(needed: Sequence[str], device: str = "auto") -> None:
         f"this study needs the model hub for {needed[0]}{f' and {len(needed) - 1} more' if len(needed) > 1 else ''}, "
         f"but {endpoint} can't be reached{gpu}; `make demo` runs the whole study without either"
     )
+
+
+def share_package() -> None:
+    """Puts this package on PYTHONPATH, so that scripts find it in whatever environment they run (`--sdm conda`)."""
+    known = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *([known] if known else [])])
 
 
 def reachable(endpoint: str) -> bool:

@@ -10,42 +10,38 @@ from tqdm import tqdm
 
 from .artifacts import atomic_path, write_sidecar
 from .baselines import baseline_vectors
-from .embedding import read_vectors
+from .config_adapters import split_adapter_id
 from .mteb_tasks import SCORE_COLUMNS, LookupEncoder, evaluate, fresh_task, tidy
+from .vectors import read_vectors
+
+Variants = Sequence[tuple[Mapping, np.ndarray]]  # the score columns of a variant, and its matrix [n, dim]
 
 
-def score_variants(
-    name: str,
-    spec: Mapping,
-    labelled: str,
-    texts: str,
-    variants: Mapping[str, np.ndarray],
-    columns: Mapping[str, Mapping],
-) -> pd.DataFrame:
-    """Rows of SCORE_COLUMNS for matrices [n, dim] over the task's recorded texts, in their order."""
+def score_variants(task: str, spec: Mapping, labelled: str, texts: str, variants: Variants) -> pd.DataFrame:
+    """Rows of SCORE_COLUMNS. A matrix's rows stand in the order of the task's recorded texts."""
     known = pd.read_parquet(texts)["text"].tolist()
     table = pd.read_parquet(labelled) if spec["source"] != "mteb" else None
     rows: list[dict] = []
     with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
-        for key, matrix in tqdm(variants.items(), desc=f"score {name}", unit="variant"):
-            encoder = LookupEncoder(dict(zip(known, matrix, strict=True)), key.replace("/", "-"))
-            rows += tidy(evaluate(encoder, fresh_task(name, spec, table)), columns[key], name)
+        for columns, matrix in tqdm(variants, desc=f"score {task}", unit="variant"):
+            name = "-".join(map(str, columns.values()))
+            encoder = LookupEncoder(dict(zip(known, matrix, strict=True)), name)
+            rows += tidy(evaluate(encoder, fresh_task(task, spec, table)), columns, task)
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def score_family(
     out: str, *, task: str, spec: Mapping, labelled: str, texts: str, vectors: str, model: str, adapter: str
 ) -> None:
-    """Scores every prompt/pooling/layer of one embeddings file. adapter: `base` or `name@step`."""
+    """Scores every prompt, pooling and layer of one embeddings file. adapter: `base` or `name@step`."""
     started = time.time()
-    adapter, _, step = adapter.partition("@")
-    variants = read_vectors(vectors)
-    columns = {}
-    for key in variants:
-        prompt, pooling, layer = key.split("/")
-        columns[key] = {"model": model, "adapter": adapter, "step": int(step or 0)}
-        columns[key] |= {"prompt": prompt, "pooling": pooling, "layer": int(layer)}
-    table = score_variants(task, spec, labelled, texts, variants, columns)
+    name, step = split_adapter_id(adapter)
+    state = {"model": model, "adapter": name, "step": step}
+    variants = [
+        ({**state, "prompt": prompt, "pooling": pooling, "layer": layer}, matrix)
+        for (prompt, pooling, layer), matrix in sorted(read_vectors(vectors).items())
+    ]
+    table = score_variants(task, spec, labelled, texts, variants)
     _write(out, table, [labelled, texts, vectors], spec, started)
 
 
@@ -55,10 +51,9 @@ def score_baselines(out: str, *, task: str, spec: Mapping, labelled: str, texts:
     known = pd.read_parquet(texts)["text"].tolist()
     frames = []
     for name, settings in sorted(baselines.items()):
-        draws = list(baseline_vectors(known, settings))
-        column = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
-        scored = [score_variants(task, spec, labelled, texts, {name: draw}, {name: column}) for draw in draws]
-        frames.append(average(scored))
+        columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
+        draws = baseline_vectors(known, settings)
+        frames.append(average([score_variants(task, spec, labelled, texts, [(columns, draw)]) for draw in draws]))
     _write(out, pd.concat(frames, ignore_index=True), [labelled, texts], {**spec, "baselines": baselines}, started)
 
 

@@ -46,13 +46,14 @@ def make_pairs(
             f"pairs.{name}: no pair passed the filters, most often {worst!r}; mend the style or the model"
         )
     bad = pairs[pairs["reason"].notna()].reset_index(drop=True)
+    model_file = [str(Path(model) / "config.json")] if model and Path(model).is_dir() else []
     for path, table in ((out, good), (rejected, bad)):
         with atomic_path(path) as temporary:
             table.to_parquet(temporary, index=False)
-    report = quality(pairs, time.time() - started)
-    write_json(qc, report)
-    model_file = [str(Path(model) / "config.json")] if model and Path(model).is_dir() else []
-    write_sidecar(out, inputs=[corpus, *model_file], spec=spec, started=started, seed=spec["seed"], accepted=len(good))
+        write_sidecar(
+            path, inputs=[corpus, *model_file], spec=spec, started=started, seed=spec["seed"], rows=len(table)
+        )
+    write_json(qc, quality(pairs, time.time() - started))
 
 
 def pick_anchors(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:

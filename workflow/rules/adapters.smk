@@ -14,14 +14,16 @@ rule train_adapter:
         directory(f"{R}/adapters/{{name}}"),
     log:
         f"{R}/logs/train_adapter/{{name}}.log",
-    params:
-        spec=lambda w: study.adapter_spec(w.name),
-        template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
-        model=lambda w: study.model(study["adapters"][w.name]["model"]),
-        code=code_digest("sentence_model", "templates", "training"),
+    conda:
+        "../../envs/main.yaml"
     # Several adapters side by side use the cores better than one after the other.
     threads: max(1, workflow.cores // max(1, min(4, len(study["adapters"]))))
     resources:
         gpu=1,
+    params:
+        spec=lambda w: study.adapter_spec(w.name),
+        template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
+        model=lambda w: study.model(study["adapters"][w.name]["model"]),
+        code=code_digest("training"),
     script:
         "../scripts/train_adapter.py"

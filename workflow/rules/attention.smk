@@ -20,14 +20,16 @@ rule measure_attention:
         f"{R}/attention/{{model}}/{{adapter}}/{{prompt}}.parquet",
     log:
         f"{R}/logs/measure_attention/{{model}}/{{adapter}}/{{prompt}}.log",
+    conda:
+        "../../envs/main.yaml"
+    resources:
+        gpu=1,
     params:
         spec=study.attention_spec(),
         template=lambda w: study["prompts"][w.prompt],
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
-        code=code_digest("attention", "backbone", "templates"),
-    resources:
-        gpu=1,
+        code=code_digest("attention"),
     script:
         "../scripts/measure_attention.py"
 
@@ -40,6 +42,8 @@ rule gather_attention:
         f"{R}/attention.parquet",
     log:
         f"{R}/logs/gather_attention.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         sort_by=["model", "adapter", "step", "prompt", "layer", "text_id", "position"],
         code=code_digest("gathering"),

@@ -10,10 +10,12 @@ rule build_corpus:
         f"{R}/corpora/{{name}}.parquet",
     log:
         f"{R}/logs/build_corpus/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    threads: 4
     params:
         spec=lambda w: study["corpora"][w.name],
-        code=code_digest("corpus", "docstrings", "tables"),
-    threads: 4
+        code=code_digest("corpus"),
     script:
         "../scripts/build_corpus.py"
 
@@ -26,10 +28,12 @@ rule demo_base_model:
         directory(f"{R}/base_model"),
     log:
         f"{R}/logs/demo_base_model.log",
-    params:
-        spec=lambda w: {**study["base_model"], "seed": study["seed"]},
+    conda:
+        "../../envs/main.yaml"
     threads: workflow.cores
     resources:
         gpu=1,
+    params:
+        spec=lambda w: {**study["base_model"], "seed": study["seed"]},
     script:
         "../scripts/demo_base_model.py"

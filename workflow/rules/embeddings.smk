@@ -1,5 +1,5 @@
-EMBEDDINGS = [
-    f"{R}/embeddings/{model}/{adapter}/{task}/{family}.safetensors"
+STATES = [
+    f"{model}/{adapter}/{task}/{family}"
     for model, adapter in study.states()
     for task in study["tasks"]
     for family in study.families
@@ -9,7 +9,7 @@ EMBEDDINGS = [
 rule embeddings:
     """Every embedding: model x adapter x task x family of prompts."""
     input:
-        EMBEDDINGS,
+        [f"{R}/embeddings/{state}.safetensors" for state in STATES],
 
 
 rule embed_family:
@@ -21,13 +21,15 @@ rule embed_family:
         f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
     log:
         f"{R}/logs/embed_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
+    conda:
+        "../../envs/main.yaml"
+    resources:
+        gpu=1,
     params:
         grid=study.grid_spec(),
         prompts=lambda w: study.family_prompts(w.family),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
-        code=code_digest("backbone", "embedder", "embedding", "forward", "packing", "pooling", "templates"),
-    resources:
-        gpu=1,
+        code=code_digest("embedding"),
     script:
         "../scripts/embed_family.py"

@@ -13,6 +13,8 @@ rule export_model:
         directory(f"{R}/models/{{name}}"),
     log:
         f"{R}/logs/export_model/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study.export_spec(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
@@ -20,7 +22,7 @@ rule export_model:
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
         pairs=lambda w: study.export_pairs(w.name),
         recipe=lambda w: study.export_recipe(w.name),
-        code=code_digest("backbone", "export", "sentence_model", "templates"),
+        code=code_digest("export"),
     script:
         "../scripts/export_model.py"
 
@@ -35,11 +37,13 @@ rule check_parity:
         f"{R}/parity/{{name}}.json",
     log:
         f"{R}/logs/check_parity/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study.export_spec(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
-        code=code_digest("embedder", "export", "forward", "packing", "pooling", "templates"),
+        code=code_digest("export"),
     script:
         "../scripts/check_parity.py"

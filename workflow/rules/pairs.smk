@@ -14,12 +14,14 @@ rule make_pairs:
         qc=f"{R}/pairs/{{name}}/qc.json",
     log:
         f"{R}/logs/make_pairs/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    resources:
+        gpu=1,
     params:
         spec=lambda w: study.pairs_spec(w.name),
         model=lambda w: study.pairs_model(w.name),
-        code=code_digest("filters", "generation", "styles", "synthesis"),
-    resources:
-        gpu=1,
+        code=code_digest("synthesis"),
     script:
         "../scripts/make_pairs.py"
 
@@ -33,6 +35,8 @@ rule check_overlap:
         f"{R}/pairs/{{name}}/overlap.json",
     log:
         f"{R}/logs/check_overlap/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         code=code_digest("overlap"),
     script:

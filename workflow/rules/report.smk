@@ -25,9 +25,11 @@ rule draw_heat_map:
         png=f"{R}/figures/heat_map.png",
     log:
         f"{R}/logs/draw/heat_map.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind="heat_map",
-        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -46,9 +48,11 @@ rule draw_ablation:
         png=f"{R}/figures/ablation_{{name}}.png",
     log:
         f"{R}/logs/draw/ablation_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind="ablation",
-        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -68,9 +72,11 @@ rule draw_score_by_step:
         png=f"{R}/figures/score_by_step_{{name}}.png",
     log:
         f"{R}/logs/draw/score_by_step_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind="score_by_step",
-        code=code_digest("drawing", "figure_style", "figures", "score_table"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -84,9 +90,11 @@ rule draw_training_curves:
         png=f"{R}/figures/training_curves.png",
     log:
         f"{R}/logs/draw/training_curves.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind="training_curves",
-        code=code_digest("drawing", "figure_style", "figures"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -100,9 +108,11 @@ rule draw_pairs_qc:
         png=f"{R}/figures/pairs_qc.png",
     log:
         f"{R}/logs/draw/pairs_qc.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind="pairs_qc",
-        code=code_digest("drawing", "figure_pairs", "figure_style"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -120,9 +130,11 @@ rule draw_attention:
         png=f"{R}/figures/attention_{{name}}.png",
     log:
         f"{R}/logs/draw/attention_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         kind=lambda w: f"attention_{w.name}",
-        code=code_digest("attention", "drawing", "figure_attention", "figure_style"),
+        code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
 
@@ -142,12 +154,14 @@ rule report:
         f"{R}/report.html",
     log:
         f"{R}/logs/report.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         study=study.config,
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,
         page=[file_digest(f"{workflow.basedir}/workflow/report/report.{kind}") for kind in ("html.j2", "css", "js")],
-        code=code_digest("report", "report_attention", "score_table"),
+        code=code_digest("report"),
     script:
         "../scripts/report.py"

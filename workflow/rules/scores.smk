@@ -14,9 +14,11 @@ rule score_family:
         f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
     log:
         f"{R}/logs/score_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study["tasks"][w.task],
-        code=code_digest("mteb_tasks", "scoring"),
+        code=code_digest("scoring"),
     script:
         "../scripts/score_family.py"
 
@@ -30,10 +32,12 @@ rule score_baselines:
         f"{R}/scores/baselines/{{task}}.parquet",
     log:
         f"{R}/logs/score_baselines/{{task}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study["tasks"][w.task],
         baselines=study["baselines"],
-        code=code_digest("baselines", "mteb_tasks", "scoring"),
+        code=code_digest("scoring"),
     script:
         "../scripts/score_baselines.py"
 
@@ -41,12 +45,14 @@ rule score_baselines:
 rule gather_scores:
     """All parts as one table."""
     input:
-        [path.replace("/embeddings/", "/scores/").replace(".safetensors", ".parquet") for path in EMBEDDINGS],
+        [f"{R}/scores/{state}.parquet" for state in STATES],
         expand(f"{R}/scores/baselines/{{task}}.parquet", task=study["tasks"]),
     output:
         f"{R}/scores.parquet",
     log:
         f"{R}/logs/gather_scores.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
         code=code_digest("gathering"),
@@ -68,9 +74,11 @@ rule ablation:
         f"{R}/ablations/{{name}}.parquet",
     log:
         f"{R}/logs/ablation/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study["ablations"][w.name],
-        code=code_digest("comparison", "statistics"),
+        code=code_digest("comparison"),
     script:
         "../scripts/ablation.py"
 
@@ -80,12 +88,16 @@ rule summary:
     input:
         f"{R}/scores.parquet",
     output:
-        f"{R}/summary.parquet",
+        table=f"{R}/summary.parquet",
+        text=f"{R}/summary.txt",
     log:
         f"{R}/logs/summary.log",
+    conda:
+        "../../envs/main.yaml"
     params:
+        run=study["run"],
         exports=study["exports"],
         prompts=study.prompts,
-        code=code_digest("comparison", "statistics"),
+        code=code_digest("comparison"),
     script:
         "../scripts/summary.py"

@@ -13,8 +13,10 @@ rule build_task:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
     log:
         f"{R}/logs/build_task/{{task}}.log",
+    conda:
+        "../../envs/main.yaml"
     params:
         spec=lambda w: study["tasks"][w.task],
-        code=code_digest("labelling", "mteb_tasks", "tables", "tasks"),
+        code=code_digest("tasks"),
     script:
         "../scripts/build_task.py"

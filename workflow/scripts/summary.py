@@ -3,4 +3,11 @@ from promptpool.job import job
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.comparison import write_headline
 
-    write_headline(snakemake.input[0], snakemake.output[0], snakemake.params.exports, snakemake.params.prompts)
+    write_headline(
+        snakemake.input[0],
+        snakemake.output.table,
+        snakemake.output.text,
+        run=snakemake.params.run,
+        exports=snakemake.params.exports,
+        prompts=snakemake.params.prompts,
+    )

@@ -1,0 +1,158 @@
+"""The whole tiny study, run once for real: what comes out, and what a second run does."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from safetensors.numpy import load_file
+from tiny_study import jobs, snakemake, study
+
+pytestmark = pytest.mark.workflow
+COLUMNS = (
+    "model adapter step prompt pooling layer task split subset level experiment metric value".split()  # noqa: SIM905
+)
+
+
+@pytest.fixture(scope="module")
+def scores(finished) -> pd.DataFrame:
+    return pd.read_parquet(finished / "results/tiny/scores.parquet")
+
+
+def test_scores_have_exactly_the_designed_columns(scores):
+    assert list(scores.columns) == COLUMNS
+
+
+def test_every_variant_has_ten_experiments_of_each_metric(scores):
+    variants = scores[(scores["adapter"] != "baseline") & scores["metric"].isin(["v_measure", "ami"])]
+    counts = variants.groupby(["adapter", "step", "prompt", "pooling", "layer", "metric"]).size()
+    assert len(counts) == 3 * 3 * 5 * 2  # base and two steps, prompts, poolings, metrics
+    assert (counts == 10).all()
+
+
+def test_baselines_are_rows_of_the_same_table(scores):
+    rows = scores[scores["adapter"] == "baseline"]
+    assert set(rows["model"]) == {"random", "tfidf-svd"}
+    assert set(rows["prompt"]) == set(rows["pooling"]) == {"none"}
+
+
+def test_scores_have_no_gap_and_stay_in_range(scores):
+    assert scores["value"].notna().all()
+    assert scores.loc[scores["metric"] == "v_measure", "value"].between(0, 1).all()
+
+
+def test_tuning_changes_the_vectors(finished):
+    base, tuned = (
+        load_file(next((finished / f"results/tiny/embeddings/small/{adapter}/topics").glob("this-sentence*")))
+        for adapter in ("base", "tuned@4")
+    )
+    assert np.abs(base["cluster/last/-1"] - tuned["cluster/last/-1"]).max() > 1e-3
+
+
+def test_both_pair_sets_come_with_what_was_rejected(finished):
+    for name in ("halves", "written"):
+        folder = finished / f"results/tiny/pairs/{name}"
+        pairs, rejected = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "rejected.parquet")
+        qc = json.loads((folder / "qc.json").read_text())
+        assert list(pairs.columns) == ["text", "positive", "style", "source_id"]
+        assert qc["asked"] == len(pairs) + len(rejected)
+
+
+def test_every_artifact_has_a_sidecar_with_its_digest(finished):
+    results = finished / "results/tiny"
+    artifacts = [*results.rglob("*.parquet"), *results.rglob("*.safetensors"), results / "report.html"]
+    own = [path for path in artifacts if "adapters" not in path.parts and "models" not in path.parts]
+    directories = [results / "adapters/tuned", results / "models/out"]
+    beside = [path for path in [*own, *directories] if path.name not in ("rejected.parquet",)]
+    missing = [str(path) for path in beside if not path.with_name(path.name + ".meta.json").exists()]
+    assert missing == []
+
+
+def test_a_sidecar_keeps_the_rendered_prompt_and_its_ids(finished):
+    sidecar = next((finished / "results/tiny/embeddings/small/base/topics").glob("this-sentence*.meta.json"))
+    prompt = json.loads(sidecar.read_text())["prompts"]["cluster"]
+    assert prompt["template"] == study()["prompts"]["cluster"]
+    assert len(prompt["ids"]) > 3
+
+
+def test_the_exported_model_loads_with_one_line_and_gives_the_pipelines_vectors(finished):
+    results = finished / "results/tiny"
+    text = pd.read_parquet(results / "tasks/topics/texts.parquet")["text"][0]
+    code = (
+        "import json, sys; from sentence_transformers import SentenceTransformer\n"
+        "print(json.dumps(SentenceTransformer(sys.argv[1]).encode(sys.argv[2]).tolist()))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(results / "models/out"), text], capture_output=True, text=True, check=True
+    )
+    theirs = np.array(json.loads(answer.stdout.splitlines()[-1]))
+    ours = load_file(next((results / "embeddings/small/tuned@4/topics").glob("this-sentence*.safetensors")))
+    ours = ours["cluster/last/-1"][0]
+    assert theirs @ ours / np.linalg.norm(theirs) / np.linalg.norm(ours) > 0.9999
+
+
+def test_the_attention_table_has_every_checkpoint_and_sums_to_one(finished):
+    table = pd.read_parquet(finished / "results/tiny/attention.parquet")
+    assert set(zip(table["adapter"], table["step"], strict=True)) == {("base", 0), ("tuned", 2), ("tuned", 4)}
+    np.testing.assert_allclose(table.groupby(["adapter", "step", "text_id"])["weight"].sum(), 1, atol=1e-4)
+
+
+def test_the_report_is_one_file_with_the_headline(finished):
+    page = (finished / "results/tiny/report.html").read_text()
+    assert "best tuned" in page
+    assert '<img src="http' not in page and "<script src" not in page
+
+
+def test_the_summary_names_floors_and_gains(finished):
+    text = (finished / "results/tiny/summary.txt").read_text()
+    for row in ("random", "tfidf-svd", "best untuned", "best tuned", "report.html"):
+        assert row in text
+
+
+def test_nothing_temporary_is_left(finished):
+    results = finished / "results/tiny"
+    assert [str(path) for path in results.rglob("*") if ".tmp" in path.name or path.name.endswith(".scratch")] == []
+
+
+def test_a_second_run_does_nothing(finished):
+    answer = snakemake(finished)
+    assert answer.returncode == 0
+    assert "Nothing to be done" in answer.stdout + answer.stderr
+
+
+def test_a_new_prompt_in_a_known_family_embeds_that_family_alone(finished):
+    config = study()
+    config["prompts"]["sum"] = 'This sentence: "{text}" can be summarized as'
+    config["grid"]["prompts"].append("sum")
+    counts = planned(finished, config)
+    assert counts["embed_family"] == counts["score_family"] == 3  # one family: base and two steps
+    assert not {"train_adapter", "make_pairs", "build_task", "measure_attention"} & set(counts)
+
+
+def test_another_temperature_trains_again_and_keeps_the_pairs(finished):
+    config = study()
+    config["adapters"]["tuned"]["temperature"] = 0.1
+    counts = planned(finished, config)
+    assert counts["train_adapter"] == 1
+    assert counts["embed_family"] == 4  # two families, two steps; base stays
+    assert "make_pairs" not in counts
+
+
+def test_the_order_of_keys_reruns_nothing(finished):
+    config = {key: study()[key] for key in reversed(study())}
+    assert planned(finished, config) == {}
+
+
+def test_the_device_reruns_nothing(finished):
+    assert planned(finished, {**study(), "device": "cpu"}) == {}
+
+
+def planned(folder, config: dict) -> dict[str, int]:
+    """What a dry run with another config would do; the finished study's own config is put back."""
+    try:
+        return jobs(snakemake(folder, "-n", config=config))
+    finally:
+        (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := --workflow-profile workflow/profiles/demo
 CODE := Snakefile workflow
 
-.PHONY: help demo test lint format base-model clean
+.PHONY: help demo unlock test lint format base-model readme clean
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -20,8 +20,11 @@ $(VENV)/.installed: pyproject.toml envs/lock.txt
 	@touch $@
 
 demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, no GPU, about ten minutes
-	$(BIN)/snakemake $(DEMO)
+	@$(BIN)/snakemake $(DEMO) || { echo "If an earlier run was killed and left the directory locked: make unlock"; exit 1; }
 	@cat results/demo/summary.txt
+
+unlock: ## Takes away the lock that a killed demo left
+	$(BIN)/snakemake $(DEMO) --unlock
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
 	$(BIN)/python -m pytest
@@ -41,6 +44,9 @@ base-model: $(VENV)/.installed ## Trains the demo's base model anew (80 minutes 
 	$(BIN)/snakemake $(DEMO) demo_base_model
 	rm -rf workflow/resources/nano-docs
 	cp -r results/demo/base_model workflow/resources/nano-docs
+
+readme: $(VENV)/.installed ## Puts the demo's own table and pictures into README.md and docs/
+	$(BIN)/python docs/refresh.py
 
 clean: ## Removes the demo's results, keeps the environment
 	rm -rf results/demo

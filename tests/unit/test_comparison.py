@@ -169,9 +169,10 @@ def test_the_text_prints_every_row_of_the_mean_and_no_task(rows):
     text = as_text(rows, "tiny")
     shown = rows[rows["task"] == "mean"]
     for row in shown.itertuples():
-        sign = "+" if row.kind == "difference" else " "
-        assert f"  {row.row} " in text
-        assert f"{row.score:{sign}.3f} [{row.low:{sign}.3f}, {row.high:{sign}.3f}]" in text
+        (line,) = (line for line in text.splitlines() if line.startswith(f"  {row.row}  "))
+        sign = "+" if row.kind == "difference" else ""
+        value, low, high = (f"{100 * number:{sign}.1f}" for number in (row.score, row.low, row.high))
+        assert f" {value} [{low}, {high}]" in line
     assert text.count("best tuned - tfidf-svd") == 1
     assert "results/tiny/report.html" in text
 

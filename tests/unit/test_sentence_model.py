@@ -217,10 +217,10 @@ def test_the_export_is_free_of_a_chat_template(exported):
 
 def test_the_model_card_tells_the_template_and_the_scores(exported):
     card = (exported / "README.md").read_text()
-    for told in (PROMPTS["quotes"], "0.432", "0.400 to 0.460", "last pooling", "`tuned` at step 3", "batch_size: 8",
+    for told in (PROMPTS["quotes"], "43.2", "40.0 to 46.0", "last pooling", "`tuned` at step 3", "batch_size: 8",
                  "style halves, corpus lines", "apache-2.0", f"{LIMIT} tokens"):  # fmt: skip
         assert told in card, told
-    assert "0.777" not in card  # a single task's row
+    assert "77.7" not in card  # a single task's row
 
 
 def test_the_model_card_names_no_machine(exported, qwen):

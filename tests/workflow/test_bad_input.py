@@ -69,3 +69,17 @@ def prepared(prepare, tmp_path_factory):
     pd.DataFrame({"text": [], "label": []}).to_csv(folder / "empty.csv", index=False)
     pd.DataFrame({"text": ["a b", "c d"], "label": ["x", "x"]}).to_csv(folder / "one.csv", index=False)
     return folder
+
+
+def test_a_training_text_that_is_also_a_task_text_stops_the_run_before_training(prepare, tmp_path):
+    folder = prepare(tmp_path / "study")
+    shared = pd.read_csv(folder / "labelled.csv")["text"].str.upper() + "!"
+    corpus = pd.read_csv(folder / "corpus.csv")
+    pd.DataFrame({"text": [*corpus["text"], shared[0]]}).to_csv(folder / "corpus.csv", index=False)
+    config = change(study(), "pairs/halves", {"corpus": "lines", "style": "identity", "min_words": 1})
+    config["adapters"]["tuned"]["pairs"] = ["halves"]
+    answer = snakemake(folder, "adapters", config=config)
+    text = answer.stdout + answer.stderr
+    assert answer.returncode != 0
+    assert any("2 training texts are also task texts" in line for line in text.splitlines()), text  # text and positive
+    assert not (folder / "results/tiny/adapters/tuned").exists()

@@ -132,18 +132,15 @@ def _write(out: str, table: pd.DataFrame, scores: str, spec: Mapping) -> None:
 
 
 def as_text(headline_table: pd.DataFrame, run: str) -> str:
-    """The headline as a terminal prints it, and where to look next."""
+    """The headline as a terminal prints it (V-measure times 100), and where to look next."""
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]))
-    lines = [f"V-measure, mean over tasks [95 % interval], run {run}", ""]
+    lines = [f"V-measure x 100, mean over tasks [95 % interval], run {run}", ""]
     for row in shown.itertuples():
-        sign = "+" if row.kind == "difference" else " "
-        value = f"{row.score:{sign}.3f} [{row.low:{sign}.3f}, {row.high:{sign}.3f}]"
-        lines.append(f"  {row.row:<{width}}  {value}  {row.label if row.kind == 'score' else ''}".rstrip())
+        sign = "+" if row.kind == "difference" else ""
+        value, low, high = (f"{100 * number:{sign}.1f}" for number in (row.score, row.low, row.high))
+        lines.append(f"  {row.row:<{width}}  {value:>5} [{low}, {high}]  {row.label if sign == '' else ''}".rstrip())
     base = f"results/{run}"
-    lines += [
-        "",
-        f"Look at {base}/report.html first; numbers are in {base}/scores.parquet, figures in {base}/figures/,",
-    ]
-    lines += [f"the exported models in {base}/models/."]
+    lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
+    lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]
     return "\n".join(lines)

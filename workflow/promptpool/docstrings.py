@@ -36,9 +36,10 @@ def read_docstrings(
     module), `split`, `summary` (first paragraph, one line), `paragraphs` (summary + up to three paragraphs
     of prose), `text` (the docstring without interactive examples, at most 6,000 characters).
 
-    `split` is drawn from the digest of the summary, so equal summaries never part: `task_share` of the
-    `labelled` packages' rows are `task`, 2 % of all others `heldout`, the rest `train`. Rows are unique by
-    text and by summary + label, and sorted by id: the result depends on the installed versions alone.
+    `split` is drawn from the digest of the summary: `task_share` of the `labelled` packages' rows are `task`,
+    2 % of all others `heldout`, the rest `train`. A row of any package that shares its summary, paragraphs or
+    text with a task row is `task` too. Rows are unique by text and by summary + label, and sorted by id: the
+    result depends on the installed versions alone.
     """
     files = [job for name in sorted(set(packages)) for job in _source_files(name)]
     with warnings.catch_warnings(), ProcessPoolExecutor(max_workers=workers) as pool:
@@ -51,6 +52,7 @@ def read_docstrings(
         _split(summary, package in labelled, task_share)
         for summary, package in zip(table["summary"], table["package"], strict=True)
     ]
+    table.loc[_told_in_tasks(table), "split"] = "task"
     return table[COLUMNS].reset_index(drop=True)
 
 
@@ -61,6 +63,17 @@ def corpus_versions(packages: Iterable[str]) -> dict[str, str]:
         name: metadata.version(owners[name][0]) if name in owners else sysconfig.get_python_version()
         for name in sorted(set(packages))
     }
+
+
+def _told_in_tasks(table: pd.DataFrame) -> pd.Series:
+    """Rows of split `task`, and those that share a text with one, and with those in turn: none may be trained on."""
+    keys = [table[column].map(normalise) for column in ("summary", "paragraphs", "text")]
+    inside, before = table["split"] == "task", -1
+    while inside.sum() > before:
+        before = inside.sum()
+        for key in keys:
+            inside |= key.isin(set(key[inside]))
+    return inside
 
 
 def _split(summary: str, labelled: bool, task_share: float) -> str:

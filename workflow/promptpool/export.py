@@ -146,7 +146,7 @@ def model_card(
 ) -> str:
     """README.md of an exported model: what it is, how to load it, what it scored, how it was made."""
     scores = "\n".join(
-        f"| {row.row} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} |"
+        f"| {row.row} | {100 * row.score:.1f} | {100 * row.low:.1f} to {100 * row.high:.1f} |"
         for row in headline[headline["task"] == "mean"].itertuples()
     )
     tuned = variant["adapter"] != "base"
@@ -179,7 +179,7 @@ Licence: that of the base model{f" ({licence})" if licence else ""}.
 
 ## Scores
 
-V-measure on the run's clustering tasks, mean over tasks, 95 % interval.
+V-measure x 100 on the run's clustering tasks, mean over tasks, 95 % interval.
 
 | | score | interval |
 | --- | --- | --- |

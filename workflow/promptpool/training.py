@@ -1,5 +1,7 @@
 """The adapters stage: contrastive LoRA fine-tuning through sentence-transformers' trainer."""
 
+import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,6 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 from transformers import TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from .artifacts import atomic_path, file_digest, remove, text_digest, write_sidecar
 from .backbone import pick_device
@@ -70,7 +71,8 @@ def train_adapter(
             target_modules=list(lora["target_modules"]),
         )
     )
-    work = Path(scratch) / text_digest(repr(sorted(spec.items())) + "".join(map(file_digest, pairs)))[:16]
+    made_of = [repr(sorted(spec.items())), template, model, str(revision), *map(file_digest, pairs)]
+    work = Path(scratch) / text_digest("\0".join(made_of))[:16]
     saver = SaveSteps(work, spec["steps"])
     trainer = SentenceTransformerTrainer(
         model=tuned,
@@ -79,12 +81,12 @@ def train_adapter(
         loss=loss_of(tuned, spec),
         callbacks=[saver],
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(work / "trainer") if (work / "trainer").is_dir() else None)
+    trainer.train(resume_from_checkpoint=last_whole(work / "trainer"))
     losses = finite_losses(trainer.state.log_history, out)
     with atomic_path(out) as temporary:
         temporary.mkdir()
         for step in spec["steps"]:
-            (work / f"step-{step}").rename(temporary / f"step-{step}")
+            shutil.copytree(work / f"step-{step}", temporary / f"step-{step}")  # a move could lose it
         losses.to_parquet(temporary / "training.parquet", index=False)
     write_sidecar(
         out,
@@ -98,6 +100,17 @@ def train_adapter(
         pairs=len(table),
     )
     remove(scratch)
+
+
+def last_whole(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; what a kill left half written is removed."""
+    whole = {}
+    for path in folder.glob("checkpoint-*"):
+        try:
+            whole[json.loads((path / "trainer_state.json").read_text())["global_step"]] = path  # written last
+        except (OSError, ValueError):
+            remove(path)
+    return str(whole[max(whole)]) if whole else None
 
 
 def finite_losses(history: Sequence[Mapping], where: str) -> pd.DataFrame:

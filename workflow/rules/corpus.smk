@@ -20,20 +20,22 @@ rule build_corpus:
         "../scripts/build_corpus.py"
 
 
-rule demo_base_model:
-    """The demo's base model, trained from scratch. Not part of `all`: its result is shipped (make base-model)."""
-    input:
-        f"{R}/corpora/{study['base_model']['corpus']}.parquet" if study["base_model"] else [],
-    output:
-        directory(f"{R}/base_model"),
-    log:
-        f"{R}/logs/demo_base_model.log",
-    conda:
-        "../../envs/main.yaml"
-    threads: workflow.cores
-    resources:
-        gpu=1,
-    params:
-        spec=lambda w: {**study["base_model"], "seed": study["seed"]},
-    script:
-        "../scripts/demo_base_model.py"
+if study["base_model"]:
+
+    rule demo_base_model:
+        """The demo's base model, trained from scratch. Not part of `all`: its result is shipped (make base-model)."""
+        input:
+            f"{R}/corpora/{study['base_model']['corpus']}.parquet",
+        output:
+            directory(f"{R}/base_model"),
+        log:
+            f"{R}/logs/demo_base_model.log",
+        conda:
+            "../../envs/main.yaml"
+        threads: workflow.cores
+        resources:
+            gpu=1,
+        params:
+            spec=lambda w: {**study["base_model"], "seed": study["seed"]},
+        script:
+            "../scripts/demo_base_model.py"

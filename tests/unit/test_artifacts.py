@@ -1,0 +1,187 @@
+"""Artifacts: whole or not at all, digested, and with their provenance beside them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from promptpool import sources
+from promptpool.artifacts import (
+    atomic_path,
+    file_digest,
+    package_versions,
+    sidecar_path,
+    text_digest,
+    write_json,
+    write_sidecar,
+)
+from promptpool.errors import PromptpoolError
+from promptpool.sources import code_digest
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    with atomic_path(tmp_path / "deep" / "x.txt") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "deep" / "x.txt").exists()
+    assert (tmp_path / "deep" / "x.txt").read_text() == "whole"
+
+
+def test_an_error_leaves_the_old_file_and_no_temporary(tmp_path):
+    (tmp_path / "x.txt").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "x.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["x.txt"]
+    assert (tmp_path / "x.txt").read_text() == "old"
+
+
+def test_an_error_leaves_the_old_directory_and_no_temporary(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").touch()
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "d") as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["d"] and names(tmp_path / "d") == ["old"]
+
+
+def test_a_directory_replaces_a_directory_whole(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").touch()
+    with atomic_path(tmp_path / "d") as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert names(tmp_path) == ["d"] and names(tmp_path / "d") == ["new"]
+
+
+def test_what_a_killed_process_left_does_not_hinder_the_next(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "d") as temporary:
+        raise KeyboardInterrupt
+    temporary.mkdir()
+    (temporary / "half").touch()
+    with atomic_path(tmp_path / "d") as temporary:
+        temporary.mkdir()
+        (temporary / "whole").touch()
+    assert names(tmp_path) == ["d"] and names(tmp_path / "d") == ["whole"]
+
+
+def test_two_processes_do_not_write_into_each_other(tmp_path):
+    code = (
+        "import sys; from promptpool.artifacts import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary: temporary.write_text('theirs')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}
+    with atomic_path(tmp_path / "x") as mine:
+        mine.write_text("mine")
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], env=environment, check=True, timeout=60)
+        assert (tmp_path / "x").read_text() == "theirs" and mine.read_text() == "mine"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_temporary_keeps_the_suffix(tmp_path):
+    # Writers choose their format by it.
+    with atomic_path(tmp_path / "x.parquet") as temporary:
+        temporary.touch()
+        assert temporary.suffix == ".parquet" and temporary.parent == tmp_path
+
+
+def test_text_digests_are_sha256_and_take_any_string():
+    assert text_digest("abc").startswith("ba7816bf8f01cfea")
+    assert text_digest("\ud800") != text_digest("\ud801")
+
+
+def test_the_digest_of_a_directory_counts_names_and_contents(tmp_path):
+    for folder, files in {"a": {"x": "1", "y/z": "2"}, "b": {"y/z": "2", "x": "1"}}.items():
+        for name, content in files.items():
+            path = tmp_path / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    first = file_digest(tmp_path / "a")
+    assert first == file_digest(tmp_path / "b")
+    (tmp_path / "b" / "x").rename(tmp_path / "b" / "w")
+    renamed = file_digest(tmp_path / "b")
+    (tmp_path / "a" / "x").write_text("3")
+    assert len({first, renamed, file_digest(tmp_path / "a")}) == 3
+
+
+def test_the_digest_of_nothing_is_an_error(tmp_path):
+    with pytest.raises(PromptpoolError, match="no such file"):
+        file_digest(tmp_path / "absent")
+
+
+def test_a_sidecar_tells_what_made_an_artifact(tmp_path):
+    (tmp_path / "in.txt").write_text("in")
+    (tmp_path / "out.parquet").write_text("out")
+    before = datetime.now(UTC).replace(microsecond=0)
+    write_sidecar(
+        tmp_path / "out.parquet", inputs=[tmp_path / "in.txt"], spec={"b": 1, "a": [2]}, started=time.time() - 5,
+        seed=7, device="cpu",
+    )  # fmt: skip
+    told = json.loads((tmp_path / "out.parquet.meta.json").read_text())
+    assert told["digest"] == file_digest(tmp_path / "out.parquet")
+    assert told["inputs"] == {str(tmp_path / "in.txt"): file_digest(tmp_path / "in.txt")}
+    assert told["spec"] == {"a": [2], "b": 1}
+    assert told["seed"] == 7 and told["device"] == "cpu"
+    assert 5 <= told["seconds"] < 60
+    assert datetime.fromisoformat(told["finished"]) >= before
+    assert set(told["packages"]) >= {"torch", "transformers", "mteb"} and told["packages"]["torch"]
+    assert "git_commit" in told and "python" in told
+
+
+def test_a_sidecar_stands_beside_a_directory(tmp_path):
+    assert sidecar_path(tmp_path / "step-3") == tmp_path / "step-3.meta.json"
+
+
+def test_json_is_sorted_and_keeps_other_scripts_readable(tmp_path):
+    write_json(tmp_path / "x.json", {"b": 1, "a": "日本"})
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n  "a": "日本",\n  "b": 1\n}\n'
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    assert package_versions(["no-such-package"]) == {"no-such-package": None}
+
+
+def forget() -> None:
+    """Within one start of the workflow the sources are read once."""
+    for cached in vars(sources).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch):
+    """A package of three modules where code_digest looks; `stage` imports `idea`. Answers with stage's digest."""
+
+    def write(stage: str = "x = 1", idea: str = "y = 1", other: str = "z = 1") -> str:
+        (tmp_path / "stage.py").write_text(f"from .idea import y\n{stage}\n")
+        (tmp_path / "idea.py").write_text(f'"""Told."""\n{idea}\n')
+        (tmp_path / "other.py").write_text(f"{other}\n")
+        forget()
+        return code_digest("stage")
+
+    monkeypatch.setattr(sources, "ROOM", tmp_path)
+    yield write
+    forget()
+
+
+def test_the_digest_of_code_changes_with_the_code(room):
+    assert len({room(), room(stage="x = 2"), room(idea="y = 2")}) == 3
+
+
+def test_the_digest_of_code_does_not_change_with_its_comments(room, tmp_path):
+    first = room(stage="x = 1  # told", idea="y  =  1")
+    (tmp_path / "idea.py").write_text('"""Told better."""\n\ny = 1\n')
+    forget()
+    assert code_digest("stage") == first == room()
+
+
+def test_the_digest_of_code_does_not_change_with_code_it_does_not_import(room):
+    assert room(other="z = 2") == room(other="z = 1")

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from promptpool import sources
 from promptpool.artifacts import (
     atomic_path,
     file_digest,
@@ -20,7 +19,6 @@ from promptpool.artifacts import (
     write_sidecar,
 )
 from promptpool.errors import PromptpoolError
-from promptpool.sources import code_digest
 
 
 def names(folder: Path) -> list[str]:
@@ -147,41 +145,3 @@ def test_json_is_sorted_and_keeps_other_scripts_readable(tmp_path):
 
 def test_a_package_that_is_not_installed_has_no_version():
     assert package_versions(["no-such-package"]) == {"no-such-package": None}
-
-
-def forget() -> None:
-    """Within one start of the workflow the sources are read once."""
-    for cached in vars(sources).values():
-        if hasattr(cached, "cache_clear"):
-            cached.cache_clear()
-
-
-@pytest.fixture
-def room(tmp_path, monkeypatch):
-    """A package of three modules where code_digest looks; `stage` imports `idea`. Answers with stage's digest."""
-
-    def write(stage: str = "x = 1", idea: str = "y = 1", other: str = "z = 1") -> str:
-        (tmp_path / "stage.py").write_text(f"from .idea import y\n{stage}\n")
-        (tmp_path / "idea.py").write_text(f'"""Told."""\n{idea}\n')
-        (tmp_path / "other.py").write_text(f"{other}\n")
-        forget()
-        return code_digest("stage")
-
-    monkeypatch.setattr(sources, "ROOM", tmp_path)
-    yield write
-    forget()
-
-
-def test_the_digest_of_code_changes_with_the_code(room):
-    assert len({room(), room(stage="x = 2"), room(idea="y = 2")}) == 3
-
-
-def test_the_digest_of_code_does_not_change_with_its_comments(room, tmp_path):
-    first = room(stage="x = 1  # told", idea="y  =  1")
-    (tmp_path / "idea.py").write_text('"""Told better."""\n\ny = 1\n')
-    forget()
-    assert code_digest("stage") == first == room()
-
-
-def test_the_digest_of_code_does_not_change_with_code_it_does_not_import(room):
-    assert room(other="z = 2") == room(other="z = 1")

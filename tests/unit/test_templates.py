@@ -2,7 +2,7 @@
 
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.templates import Composer, Template, families, family_name, leading_special_ids
+from promptpool.templates import Composer, Template, families, family_name, format_joint, leading_special_ids
 from tiny import tiny_tokenizer
 
 SENTENCE = 'This sentence: "{text}" belongs to:'
@@ -134,3 +134,12 @@ def test_a_tokenizer_without_an_eos_is_refused():
     bare.eos_token = None
     with pytest.raises(PromptpoolError, match="no EOS token"):
         Composer(bare, 12)
+
+
+def test_a_joint_text_is_cut_and_the_prompt_is_not():
+    tokenizer = tiny_tokenizer()
+    long = "graph " * 50
+    (text,) = format_joint(tokenizer, Template.parse("p", 'This: "{text}" means:'), [long], 6)
+    assert text.startswith('This: "') and text.endswith('" means:')
+    inside = text.removeprefix('This: "').removesuffix('" means:')
+    assert inside == tokenizer.decode(tokenizer(long, add_special_tokens=False)["input_ids"][:6])

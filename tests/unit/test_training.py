@@ -271,3 +271,15 @@ def test_micro_batches_see_fewer_negatives_than_the_batch(model, pairs, tmp_path
 def test_every_trainable_pooling_trains(model, pairs, tmp_path, pooling):
     train_adapter(**call(model, pairs, tmp_path / "x", pooling=pooling, max_steps=1, steps=[1]))
     assert any(tensor.abs().max() > 0 for name, tensor in weights(tmp_path / "x", 1).items() if "lora_B" in name)
+
+
+def test_joint_tokenization_merges_across_the_seam_where_composed_does_not(model, pairs, tmp_path):
+    table = pd.read_parquet(pairs)
+    table["text"] = table["text"].str.removeprefix("th")  # the prompt gives it back: "th" + "e bread"
+    table.to_parquet(tmp_path / "pairs.parquet")
+    adapters = []
+    for way in ("joint", "composed"):
+        job = call(model, tmp_path / "pairs.parquet", tmp_path / way, tokenization=way, max_steps=1, steps=[1])
+        train_adapter(**{**job, "template": "th{text}"})
+        adapters.append(weights(tmp_path / way, 1))
+    assert not same(*adapters)

@@ -122,6 +122,18 @@ class Composer:
         )
 
 
+def format_joint(
+    tokenizer: PreTrainedTokenizerBase, template: Template, texts: Sequence[str], max_text_tokens: int
+) -> list[str]:
+    """The paper's way, `tokenization: joint`: each text cut to `max_text_tokens`, decoded, put into the prompt.
+
+    What tokenizes these strings may merge across the seams, so spans are not exact and nothing can be shared.
+    """
+    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    cut = [tokenizer.decode(ids[:max_text_tokens], skip_special_tokens=True) for ids in rows]
+    return [template.prefix + text + template.suffix for text in cut]
+
+
 def leading_special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The ids that the tokenizer puts before a text by default (a BOS, or nothing)."""
     plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])

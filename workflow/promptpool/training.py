@@ -16,13 +16,13 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from transformers import TrainerCallback, set_seed
+from transformers import AutoTokenizer, TrainerCallback, set_seed
 
 from .artifacts import atomic_path, file_digest, remove, text_digest, write_sidecar
 from .backbone import pick_device
 from .errors import PromptpoolError
 from .sentence_model import sentence_model
-from .templates import Template
+from .templates import SLOT, Composer, Template, format_joint
 
 MICRO_BATCH = 32  # rows a cached forward holds at once; changes memory, not gradients
 
@@ -53,14 +53,14 @@ def train_adapter(
             "lower batch_size or make more pairs"
         )
     place = pick_device(device)
-    tuned = sentence_model(
-        model,
-        Template.parse(spec["prompt"], template),
-        spec["pooling"],
-        spec["max_text_tokens"],
-        revision=revision,
-        device=str(place),
-    )
+    prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
+    texts = table[["text", "positive"]]
+    if spec["tokenization"] == "joint":
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        texts = texts.apply(lambda column: format_joint(tokenizer, prompt, column.tolist(), longest))
+        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
+        prompt = Template.parse(spec["prompt"], SLOT)
+    tuned = sentence_model(model, prompt, spec["pooling"], longest, revision=revision, device=str(place))
     lora = spec["lora"]
     tuned.add_adapter(
         LoraConfig(
@@ -77,7 +77,7 @@ def train_adapter(
     trainer = SentenceTransformerTrainer(
         model=tuned,
         args=arguments(spec, work / "trainer", place),
-        train_dataset=Dataset.from_pandas(table[["text", "positive"]], preserve_index=False),
+        train_dataset=Dataset.from_pandas(texts, preserve_index=False),
         loss=loss_of(tuned, spec),
         callbacks=[saver],
     )

@@ -15,6 +15,7 @@ from promptpool.errors import PromptpoolError
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ("config.yaml", "workflow/profiles/demo/study.yaml")
+SAMPLE = "tests/unit/study.yaml"
 REMOVED = object()
 
 
@@ -29,8 +30,8 @@ def load(path: str) -> dict:
 
 
 def demo(**changes: object) -> dict:
-    """The demo study with dotted keys (written with `__`) set, or REMOVED."""
-    config = load("workflow/profiles/demo/study.yaml")
+    """The sample study with dotted keys (written with `__`) set, or REMOVED."""
+    config = load(SAMPLE)
     for dotted, value in changes.items():
         put(config, dotted.replace("__", "."), value)
     return config
@@ -240,11 +241,11 @@ CROSS_FAULTS = {
         "adapters.halves.steps: 20 comes after 40; list the steps in rising order",
     ),
     "adapter named base": (
-        {"adapters.base": load(STUDIES[1])["adapters"]["halves"]},
+        {"adapters.base": load(SAMPLE)["adapters"]["halves"]},
         "adapters.base: 'base' is a name of promptpool's own; choose another",
     ),
     "adapter named baseline": (
-        {"adapters.baseline": load(STUDIES[1])["adapters"]["halves"]},
+        {"adapters.baseline": load(SAMPLE)["adapters"]["halves"]},
         "adapters.baseline: 'baseline' is a name of promptpool's own; choose another",
     ),
     "micro-batch negatives without a size": (
@@ -305,10 +306,6 @@ CROSS_FAULTS = {
         },
         "tasks.DocstringSummaries.corpus: a docstrings task needs a corpus of source docstrings, "
         "and 'wiki' is of source hub; name another",
-    ),
-    "task that asks for more than it takes": (
-        {"tasks.DocstringSummaries.min_per_label": 30},
-        "tasks.DocstringSummaries.min_per_label: 30 is more than per_label, 24; lower it",
     ),
     "base model of an absent corpus": (
         {"base_model.corpus": "docs"},

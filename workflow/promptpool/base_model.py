@@ -15,6 +15,7 @@ from .docstrings import corpus_versions
 from .errors import PromptpoolError
 from .pretraining import continuations, new_model, pretrain, token_stream, train_tokenizer
 
+UNSEEN = "The evaluation tasks' texts (split `task`) were not read."
 MAX_PARAMETERS = 8_000_000
 SAMPLES = (
     "Return the shortest path between two nodes in a graph.",
@@ -76,8 +77,7 @@ def train_base_model(corpus: str, out: str, spec: Mapping, log: str) -> None:
 def model_card(facts: Mapping) -> str:
     """README.md of the base model, from the figures that its training recorded."""
     spec = facts["spec"]
-    samples = "\n".join(f"- *{prompt}* **{text or '(nothing)'}**" for prompt, text in facts["samples"].items())
-    samples = samples.replace("\n\n", " ")
+    samples = "\n".join(f"> {prompt}\n>\n> *{_line(text)}*\n" for prompt, text in facts["samples"].items())
     versions = ", ".join(f"{name} {version}" for name, version in facts["corpus_versions"].items())
     return f"""# nano-docs: the demo's base model
 
@@ -98,7 +98,9 @@ It writes and reads Python docstrings; it follows no instructions and knows noth
 | optimizers | Muon {spec["muon_lr"]} on matrices, AdamW {spec["adam_lr"]} on the rest, fp32 |
 | batch | {spec["batch"]} x {spec["sequence"]} tokens |
 
-The evaluation tasks' texts (split `task`) were never seen. Corpus versions: {versions}.
+{facts.get("note", UNSEEN)}
+
+Corpus versions: {versions}.
 
 Sample continuations (greedy, repetition penalty 1.3, 48 tokens):
 
@@ -106,3 +108,8 @@ Sample continuations (greedy, repetition penalty 1.3, 48 tokens):
 
 Licence: MIT for the weights; the docstrings they learnt from carry their packages' own open-source licences.
 """
+
+
+def _line(text: str) -> str:
+    """A sample on one line, safe in Markdown."""
+    return " ".join(text.split()).replace("*", r"\*").replace("_", r"\_") or "(nothing)"

@@ -61,6 +61,7 @@ def train_adapter(
         longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
         prompt = Template.parse(spec["prompt"], SLOT)
     tuned = sentence_model(model, prompt, spec["pooling"], longest, revision=revision, device=str(place))
+    tuned.model_card_data.generate_widget_examples = False  # the trainer's own card is not kept
     lora = spec["lora"]
     tuned.add_adapter(
         LoraConfig(

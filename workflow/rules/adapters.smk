@@ -14,6 +14,8 @@ rule train_adapter:
         directory(f"{R}/adapters/{{name}}"),
     log:
         f"{R}/logs/train_adapter/{{name}}.log",
+    # All that is tuned waits for it: it starts before what only needs the base model.
+    priority: 10
     conda:
         "../../envs/main.yaml"
     # Several adapters side by side use the cores better than one after the other.

@@ -14,6 +14,7 @@ rule make_pairs:
         qc=f"{R}/pairs/{{name}}/qc.json",
     log:
         f"{R}/logs/make_pairs/{{name}}.log",
+    priority: 10
     conda:
         "../../envs/main.yaml"
     resources:
@@ -35,6 +36,7 @@ rule check_overlap:
         f"{R}/pairs/{{name}}/overlap.json",
     log:
         f"{R}/logs/check_overlap/{{name}}.log",
+    priority: 10
     conda:
         "../../envs/main.yaml"
     params:

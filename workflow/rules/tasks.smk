@@ -13,6 +13,7 @@ rule build_task:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
     log:
         f"{R}/logs/build_task/{{task}}.log",
+    priority: 10
     conda:
         "../../envs/main.yaml"
     params:

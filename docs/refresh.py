@@ -29,7 +29,7 @@ def main() -> None:
     for page in ("README.md", "docs/demo.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         filled = f"<!-- demo-table -->\n{table()}\n<!-- /demo-table -->"
-        text = re.sub(r"<!-- demo-table -->.*?<!-- /demo-table -->", lambda _: filled, text, flags=re.S)
+        text = re.sub(r"<!-- demo-table -->.*?<!-- /demo-table -->", lambda _, filled=filled: filled, text, flags=re.S)
         (ROOT / page).write_text(text, encoding="utf-8")
 
 

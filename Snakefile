@@ -21,7 +21,7 @@ except PromptpoolError as error:
 share_package()
 
 R = study.results
-DEVICE, DTYPE = study["device"], study["dtype"]
+DEVICE = study["device"]
 
 
 wildcard_constraints:

@@ -46,7 +46,9 @@ def test_scores_have_no_gap_and_stay_in_range(scores):
 
 def test_tuning_changes_the_vectors(finished):
     base, tuned = (
-        load_file(next((finished / f"results/tiny/embeddings/small/{adapter}/topics").glob("this-sentence*")))
+        load_file(
+            next((finished / f"results/tiny/embeddings/small/{adapter}/topics").glob("this-sentence*.safetensors"))
+        )
         for adapter in ("base", "tuned@4")
     )
     assert np.abs(base["cluster/last/-1"] - tuned["cluster/last/-1"]).max() > 1e-3
@@ -142,12 +144,20 @@ def test_another_temperature_trains_again_and_keeps_the_pairs(finished):
 
 
 def test_the_order_of_keys_reruns_nothing(finished):
-    config = {key: study()[key] for key in reversed(study())}
-    assert planned(finished, config) == {}
+    def turned(value):
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    assert planned(finished, turned(study())) == {}
 
 
 def test_the_device_reruns_nothing(finished):
     assert planned(finished, {**study(), "device": "cpu"}) == {}
+
+
+def test_another_dtype_embeds_again_and_trains_nothing(finished):
+    counts = planned(finished, {**study(), "dtype": "bfloat16"})
+    assert counts["embed_family"] == 6
+    assert "train_adapter" not in counts
 
 
 def planned(folder, config: dict) -> dict[str, int]:

@@ -8,11 +8,18 @@ from .templates import families
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "batch_size")
 
 
+def in_order(value: object) -> object:
+    """The same value with all mappings sorted by key, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
 class Study:
     """What the Snakefile knows of a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
-        self.config = config
+        self.config = config = in_order(config)  # the order of keys is no reason to run again
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         grid = config["grid"]
@@ -21,6 +28,10 @@ class Study:
 
     def __getitem__(self, section: str) -> Mapping:
         return self.config[section]
+
+    def shown(self) -> dict:
+        """The config as the report prints it: without the device, which changes no result."""
+        return {key: value for key, value in self.config.items() if key != "device"}
 
     def needs_hub(self) -> list[str]:
         return needs_hub(self.config)
@@ -63,7 +74,7 @@ class Study:
 
     def pairs_model(self, name: str) -> dict:
         model = self.config["pairs"][name].get("model")
-        return self.model(model) if model else {"model": None, "revision": None}
+        return {**self.model(model), "dtype": self.config["dtype"]} if model else {}
 
     def corpus_of(self, section: str, name: str) -> list[str]:
         """The corpus a pair set or a task is made from, as a rule's input."""
@@ -77,7 +88,8 @@ class Study:
         return {template.name: str(template) for template in self.families[family].templates}
 
     def grid_spec(self) -> dict:
-        return {key: self.config["grid"][key] for key in ("poolings", "layers", "max_text_tokens")}
+        kept = {key: self.config["grid"][key] for key in ("poolings", "layers", "max_text_tokens")}
+        return {**kept, "dtype": self.config["dtype"]}
 
     def attention_spec(self) -> dict:
         spec = self.config["attention"]

@@ -157,7 +157,7 @@ rule report:
     conda:
         "../../envs/main.yaml"
     params:
-        study=study.config,
+        study=study.shown(),
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,

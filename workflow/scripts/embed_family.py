@@ -9,7 +9,6 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         prompts=snakemake.params.prompts,
         device=snakemake.config.get("device", "auto"),
-        dtype=snakemake.config.get("dtype", "auto"),
         **snakemake.params.model,
         **snakemake.params.grid,
     )

@@ -11,6 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         name=snakemake.wildcards.name,
         spec=snakemake.params.spec,
         device=snakemake.config.get("device", "auto"),
-        dtype=snakemake.config.get("dtype", "auto"),
         **snakemake.params.model,
     )

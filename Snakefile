@@ -18,6 +18,7 @@ try:
 except PromptpoolError as error:
     raise WorkflowError(str(error)) from None
 
+config |= study.config  # so that scripts read it with its defaults
 share_package()
 
 R = study.results

@@ -35,8 +35,11 @@ def study() -> dict:
         "models": {"small": {"path": "model"}},
         "corpora": {"lines": {"source": "file", "path": "corpus.csv"}},
         "pairs": {
-            "halves": {"corpus": "lines", "style": "halves", "min_words": 1},
-            "written": {"corpus": "lines", "style": "continue", "model": "small", "max_new_tokens": 8, "min_words": 1},
+            "halves": {"corpus": "lines", "styles": ["halves"], "filters": {"min_words": 1}},
+            "written": {
+                "corpus": "lines", "styles": ["continue", "word-swap"], "model": "small", "max_new_tokens": 8,
+                "shard_size": 20, "filters": {"min_words": 1},
+            },
         },
         "adapters": {
             "tuned": {

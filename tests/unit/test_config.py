@@ -85,7 +85,7 @@ def test_defaults_are_filled_at_every_depth():
     assert (full["device"], full["dtype"]) == ("auto", "auto")
     assert full["models"]["nano-docs"]["revision"] is None
     assert full["base_model"]["vocabulary"] == 8192
-    assert full["pairs"]["halves"]["max_echo"] == 0.8
+    assert full["pairs"]["halves"]["filters"]["max_echo"] == 0.8
     assert full["adapters"]["halves"]["lora"] == {
         "rank": 64,
         "alpha": 16,
@@ -133,7 +133,7 @@ SCHEMA_FAULTS = {
     ),
     "key of another kind of corpus": (
         {"corpora.mine": {"source": "file", "path": "x.csv", "packages": ["numpy"]}},
-        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column",
+        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive",
     ),
     "layer of an export": (
         {"exports.docs-cluster.layer": -1},
@@ -276,13 +276,36 @@ CROSS_FAULTS = {
         {"pairs.continue.model": "gpt"},
         "pairs.continue.model: no model named 'gpt' in models; use one of nano-docs, or add it there",
     ),
-    "rewriting without a backend": (
-        {"pairs.continue.backend": "none"},
-        "pairs.continue.backend: 'none' runs no language model, and style 'continue' needs one; write transformers",
+    "style that nobody words": (
+        {"pairs.continue.styles": ["continu"]},
+        "pairs.continue.styles: unknown style 'continu'; use one of halves, identity, dataset, word-deletion, word-swap, "
+        "character-noise, detail, simple, teacher, metaphor, question, backtranslate, summarize, keywords, continue "
+        "(did you mean 'continue'?), or word it in styles",
+    ),
+    "given positives where the corpus gives none": (
+        {"pairs.halves.styles": ["halves", "dataset"]},
+        "pairs.halves.styles: dataset needs a corpus that brings positives; "
+        "name their column in corpora.docstrings.positive",
+    ),
+    "own style without a slot": (
+        {"styles.headline": {"turns": ["Say {text}", "Shorten it"]}},
+        "styles.headline: every instruction needs exactly one {text}, and 'Shorten it' has 0; put it in",
+    ),
+    "own style with a taken name": (
+        {"styles.halves": {"chat": "Halve {text}"}},
+        "styles.halves: 'halves' is a style that needs no language model; choose another name",
+    ),
+    "bounds the wrong way round": (
+        {"pairs.halves.filters": {"length_ratio": [2, 0.5]}},
+        "pairs.halves.filters.length_ratio: 2 is not below 0.5; give the lower bound first",
+    ),
+    "judge's prompt without a slot": (
+        {"pairs.halves.filters": {"semantic": {"model": "nano-docs", "min": 0.2, "prompt": "text"}}},
+        "pairs.halves.filters.semantic.prompt: 'text' needs exactly one {text}; put it in",
     ),
     "model that a style has no use for": (
         {"pairs.halves.model": "nano-docs"},
-        "pairs.halves.model: style 'halves' uses no language model, and this names 'nano-docs'; take it out",
+        "pairs.halves.model: halves use no language model, and this names 'nano-docs'; take it out",
     ),
     "column that a corpus lacks": (
         {"corpora.wiki": {"source": "hub", "path": "a/b", "revision": "main"}, "pairs.continue.corpus": "wiki"},
@@ -443,7 +466,7 @@ def test_fault_names_the_file_it_stands_in():
 
 LABELLED_FAULTS = {
     "missing column": ("text,topic\na,x\nb,y\n", "no column 'label'; it has 'text', 'topic'"),
-    "no rows": ("text,label\n", "the file has no rows; give it at least two labelled texts"),
+    "no rows": ("text,label\n", "the file has no rows; fill it or name another"),
     "one label": (
         "text,label\na,x\nb,x\n",
         "column 'label' has only the label 'x'; clustering needs at least two labels",
@@ -620,8 +643,10 @@ def test_every_key_is_described(where, subschema):
 
 def test_every_optional_key_has_a_default():
     without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
-    # An ablation leaves out the key that it varies, and must name the others.
-    assert without == [f".$defs.ablation.properties.fixed.{key}" for key in ("adapter", "prompt", "pooling", "layer")]
+    # A style is of one kind. An ablation leaves out the key that it varies, and must name the others.
+    kinds = [f".$defs.style.{kind}" for kind in ("chat", "plain", "turns")]
+    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in ("adapter", "prompt", "pooling", "layer")]
+    assert without == kinds + fixed
 
 
 def test_every_section_of_named_keys_is_closed():

@@ -1,207 +1,303 @@
-"""Pairs: anchors from the training rows alone, every rejection counted by its reason, the same again by seed."""
+"""Pairs are written shard by shard, judged, tried again, and nothing that a killed job wrote is lost."""
 
 import json
 
 import pandas as pd
 import pytest
+from promptpool import synthesis
+from promptpool.anchors import pick_anchors
 from promptpool.errors import PromptpoolError
-from promptpool.filters import REASONS, first_uses, rejection
-from promptpool.generation import TransformersBackend
-from promptpool.overlap import check_overlap
-from promptpool.styles import halves
-from promptpool.synthesis import judge, make_pairs, pick_anchors, positives
-from tiny import tiny_model
-from tiny_study import sentences
+from promptpool.generation import Written
+from promptpool.synthesis import make_pairs, seed_of, write_shard
 
-LIMITS = {"min_words": 4, "max_echo": 0.8}
+FILTERS = {
+    "min_words": 2, "max_echo": 0.8, "length_ratio": None, "script": True, "language": False, "refusal": True,
+    "leaked": True, "semantic": None,
+}  # fmt: skip
 SPEC = {
-    "corpus": "lines", "style": "halves", "column": "text", "count": None, "seed": 7, "backend": "transformers",
-    "max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9, "batch_size": 4, "min_words": 1, "max_echo": 0.8,
+    "corpus": "lines", "column": "text", "styles": ["halves"], "count": None, "seed": 7, "retries": 2, "wording": {},
+    "noise": {"deletion": 0.1, "swaps": 1, "characters": 0.05}, "filters": FILTERS,
+}  # fmt: skip
+WRITES = {
+    **SPEC, "styles": ["simple"], "wording": {"simple": {"chat": "Simply: {text}"}}, "backend": "transformers",
+    "model": "small", "temperature": 0.7, "max_new_tokens": 8, "top_p": 0.9,
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    """A corpus of 60 sentences, a third of them the task's."""
-    rows = sentences(5, 20)[["text"]].reset_index(drop=True)
-    rows["split"] = ["task" if number % 3 == 0 else "train" for number in range(len(rows))]
-    rows["id"] = [f"row-{number}" for number in range(len(rows))]
-    return rows
+class Writer:
+    """A backend whose answers a function of the request makes; keeps what it was asked."""
+
+    def __init__(self, answer=lambda request: f"the answer number {request.seed} to it"):
+        self.answer, self.asked = answer, []
+
+    def write(self, requests, progress=None):
+        self.asked += requests
+        return [Written(self.answer(request), 5, 3, True) for request in requests]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_model(tmp_path_factory.mktemp("writer") / "model", initializer_range=0.1)
+def corpus(count: int = 12) -> pd.DataFrame:
+    texts = [f"a sentence of some words, number {n}, and no more" for n in range(count)]
+    return pd.DataFrame({"id": [f"id{n}" for n in range(count)], "text": texts, "split": "train"})
 
 
-def made(table: pd.DataFrame, folder, model=None, **changes: object) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / "corpus.parquet")
-    out, rejected, qc = (str(folder / name) for name in ("pairs.parquet", "rejected.parquet", "qc.json"))
+def anchors(spec=SPEC, table=None) -> pd.DataFrame:
+    return pick_anchors(corpus() if table is None else table, spec, "pairs.mine")
+
+
+def run(tmp_path, spec, monkeypatch=None, writer=None, table=None, **more) -> pd.DataFrame:
+    (corpus() if table is None else table).to_parquet(tmp_path / "corpus.parquet")
+    if writer:
+        monkeypatch.setattr(synthesis, "open_backend", lambda *a, **k: writer)
     make_pairs(
-        str(folder / "corpus.parquet"), out, rejected, qc, name="mine", spec={**SPEC, **changes},
-        model=model and str(model), device="cpu",
+        str(tmp_path / "corpus.parquet"), str(tmp_path / "written.parquet"), name="mine", spec=spec,
+        shards=str(tmp_path / "shards"), shard_size=5, **more,
     )  # fmt: skip
-    return pd.read_parquet(out), pd.read_parquet(rejected), json.loads((folder / "qc.json").read_text())
+    return pd.read_parquet(tmp_path / "written.parquet")
+
+
+# --- anchors ---------------------------------------------------------------------------------------
+
+
+def test_a_larger_count_adds_anchors_behind_and_changes_none():
+    few, many = anchors({**SPEC, "count": 5}), anchors({**SPEC, "count": 9})
+    assert many.head(5).equals(few)
+    assert len(anchors()) == 12
+
+
+def test_another_seed_draws_others():
+    assert anchors({**SPEC, "count": 4})["text"].tolist() != anchors({**SPEC, "count": 4, "seed": 8})["text"].tolist()
+
+
+def test_each_text_gets_one_of_the_styles_by_seed_alone():
+    spec = {**SPEC, "styles": ["halves", "identity", "word-swap"]}
+    table = anchors(spec, corpus(300))
+    assert table["style"].value_counts().min() > 70
+    turned = anchors(spec, corpus(300).iloc[::-1])
+    assert turned.set_index("source_id")["style"].to_dict() == table.set_index("source_id")["style"].to_dict()
+
+
+def test_only_training_rows_are_anchors_each_text_once():
+    table = corpus(6).assign(split=["train"] * 4 + ["task"] * 2)
+    table.loc[1, "text"] = table.loc[0, "text"]
+    table.loc[2, "text"] = "  "
+    assert sorted(anchors(table=table)["source_id"]) == ["id0", "id3"]
+
+
+def test_a_corpus_with_nothing_to_train_on_and_a_missing_column_are_told():
+    with pytest.raises(PromptpoolError, match="pairs.mine: corpus 'lines' has no text to train on; mend the corpus"):
+        anchors(table=corpus().assign(split="task"))
+    with pytest.raises(PromptpoolError, match="pairs.mine: the corpus has no column 'summary'; it has id, text, split"):
+        anchors({**SPEC, "column": "summary"})
+    with pytest.raises(PromptpoolError, match=r"name their column in corpora\.lines\.positive"):
+        anchors({**SPEC, "styles": ["dataset"]})
+
+
+def test_a_text_keeps_every_positive_that_a_data_set_gives_it():
+    table = corpus(2).assign(text="the same text", positive=["first one", "second one"])
+    assert len(anchors({**SPEC, "styles": ["dataset"]}, table)) == 2
+    assert len(anchors({**SPEC, "styles": ["identity"]}, table)) == 1
+
+
+# --- styles without a language model -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["halves", "identity", "dataset", "word-deletion", "word-swap", "character-noise"])
+def test_styles_without_a_language_model_write_fit_pairs_and_ask_nobody(tmp_path, style):
+    table = corpus().assign(positive=[f"what follows from sentence {n}" for n in range(12)])
+    rows = run(tmp_path, {**SPEC, "styles": [style]}, table=table)
+    assert rows["reason"].isna().all() and len(rows) == 12
+    assert (rows["tokens"] == 0).all() and (rows["positive"].str.len() > 5).all()
+    assert (rows["text"] == rows["positive"]).all() == (style == "identity")
+
+
+def test_quotes_newlines_long_texts_and_all_of_unicode_survive_unharmed(tmp_path):
+    texts = ['"quoted", with\nnewlines\r\n\tand tabs', "العربية مع 🇨🇭 and é", "nul \0 inside", "x" * 100_000]
+    table = corpus(4).assign(text=texts)
+    rows = run(tmp_path, {**SPEC, "styles": ["identity"]}, table=table)
+    assert sorted(rows["positive"]) == sorted(rows["text"]) == sorted(texts)
+    assert rows["reason"].isna().all()
+
+
+# --- what a language model is asked ----------------------------------------------------------------------
+
+
+def test_a_request_carries_the_wording_the_text_and_a_seed_of_its_own():
+    writer = Writer()
+    rows = write_shard(anchors(WRITES), WRITES, writer)
+    assert [request.text for request in writer.asked] == [f"Simply: {text}" for text in rows["text"]]
+    assert all(request.chat for request in writer.asked)
+    assert len({request.seed for request in writer.asked}) == len(rows)
+    assert rows[["prompt_tokens", "tokens"]].drop_duplicates().to_numpy().tolist() == [[5, 3]]
+
+
+def test_seeds_do_not_hang_on_order_or_shards(tmp_path, monkeypatch):
+    writer = Writer()
+    run(tmp_path, WRITES, monkeypatch, writer)
+    alone = Writer()
+    write_shard(anchors(WRITES).iloc[::-1], WRITES, alone)
+    assert {(r.text, r.seed) for r in writer.asked} == {(r.text, r.seed) for r in alone.asked}
+
+
+def test_braces_in_a_text_are_not_filled():
+    table = corpus(1).assign(text="a {text} with {pivot} in braces {0}")
+    writer = Writer()
+    write_shard(anchors(WRITES, table), WRITES, writer)
+    assert writer.asked[0].text == "Simply: a {text} with {pivot} in braces {0}"
+
+
+def test_a_style_of_two_turns_is_given_its_own_answer():
+    spec = {**WRITES, "styles": ["back"], "wording": {"back": {"turns": ["Out: {text}", "Back: {text}"]}}}
+    writer = Writer(lambda r: f"de-{len(r.text)} hin" if r.text.startswith("Out") else "it came back " + r.text[6:])
+    rows = write_shard(anchors(spec, corpus(3)), spec, writer)
+    assert [r.text[:4] for r in writer.asked] == ["Out:"] * 3 + ["Back"] * 3
+    assert rows["positive"].str.fullmatch(r"it came back de-\d+ hin").all()
+    assert (rows["tokens"] == 6).all()
+
+
+def test_an_empty_first_answer_is_not_sent_back():
+    spec = {**WRITES, "retries": 0, "wording": {"simple": {"turns": ["Out: {text}", "Back: {text}"]}}}
+    writer = Writer(lambda r: " ")
+    rows = write_shard(anchors(spec, corpus(3)), spec, writer)
+    assert len(writer.asked) == 3 and set(rows["reason"]) == {"empty"}
+
+
+def test_styles_of_one_shard_are_asked_together_and_text_styles_not_at_all():
+    spec = {**WRITES, "styles": ["simple", "word-swap", "more"],
+            "wording": {**WRITES["wording"], "more": {"plain": "{text} More:"}}}  # fmt: skip
+    table = anchors(spec, corpus(60))
+    writer = Writer()
+    rows = write_shard(table, spec, writer)
+    counts = table["style"].value_counts()
+    assert len(writer.asked) == counts["simple"] + counts["more"]
+    assert sum(request.chat for request in writer.asked) == counts["simple"]
+    assert rows["source_id"].tolist() == table["source_id"].tolist()
+
+
+# --- trying again -------------------------------------------------------------------------------------------
+
+
+def test_an_unfit_positive_is_written_again_with_another_seed_and_costs_its_batch_nothing():
+    table = anchors(WRITES)
+    unlucky = {seed_of(7, "simple:0", text, 1) for text in table["text"].iloc[[2, 5]]}
+    writer = Writer(lambda r: "" if r.seed in unlucky else f"a fit answer {r.seed}")
+    rows = write_shard(table, WRITES, writer)
+    assert rows["reason"].isna().all()
+    assert rows["attempts"].tolist() == [1, 1, 2, 1, 1, 2, *[1] * 6]
+    assert len(writer.asked) == 14 and rows["tokens"].sum() == 14 * 3  # failed tries are counted
+    assert len({(request.text, request.seed) for request in writer.asked}) == 14
+
+
+def test_after_the_last_try_the_row_is_kept_with_its_reason():
+    writer = Writer(lambda r: "word" if "number 3," in r.text else f"a fit answer {r.seed}")
+    rows = write_shard(anchors(WRITES), WRITES, writer)
+    bad = rows[rows["reason"].notna()]
+    assert (len(rows), len(bad)) == (12, 1)
+    assert bad.iloc[0][["reason", "attempts", "positive"]].tolist() == ["short", 3, "word"]
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0}, {"retries": 0}])
+def test_what_can_only_come_out_the_same_is_not_tried_again(change):
+    writer = Writer(lambda r: "word")
+    rows = write_shard(anchors(WRITES), {**WRITES, **change}, writer)
+    assert len(writer.asked) == 12 and set(rows["attempts"]) == {1}
+
+
+def test_a_set_without_one_fit_pair_is_told(tmp_path, monkeypatch):
+    with pytest.raises(PromptpoolError, match=r"pairs\.mine: no pair passed the filters, most often 'short'; mend"):
+        run(tmp_path, WRITES, monkeypatch, Writer(lambda r: "word"))
+    assert not (tmp_path / "written.parquet").exists()
+
+
+# --- shards -------------------------------------------------------------------------------------------------
+
+
+class Killed(Writer):
+    """Dies while it writes the second shard."""
+
+    def write(self, requests, progress=None):
+        if len(self.asked) >= 5:
+            raise KeyboardInterrupt
+        return super().write(requests, progress)
+
+
+def test_a_killed_run_repeats_unfinished_shards_only_and_ends_with_the_same(tmp_path, monkeypatch):
+    (tmp_path / "whole").mkdir()
+    whole = run(tmp_path / "whole", WRITES, monkeypatch, Writer())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, WRITES, monkeypatch, Killed())
+    assert len([*tmp_path.glob("shards/*/*.parquet")]) == 1
+    writer = Writer()
+    resumed = run(tmp_path, WRITES, monkeypatch, writer)
+    assert len(writer.asked) == 7  # 12 texts, one shard of 5 finished
+    assert resumed.drop(columns="seconds").equals(whole.drop(columns="seconds"))
+    assert resumed["source_id"].is_unique
+
+
+def test_nobody_is_asked_when_all_shards_are_there_and_a_larger_count_asks_for_the_rest(tmp_path, monkeypatch):
+    run(tmp_path, {**WRITES, "count": 5}, monkeypatch, Writer())
+    monkeypatch.setattr(synthesis, "open_backend", None)  # calling it would fail
+    run(tmp_path, {**WRITES, "count": 5})
+    writer = Writer()
+    run(tmp_path, {**WRITES, "count": 12}, monkeypatch, writer)
+    assert len(writer.asked) == 7
 
 
 @pytest.mark.parametrize(
-    ("positive", "reason"),
+    "change",
     [
-        ("", "empty"),
-        (" \n ", "empty"),
-        ("... !?", "empty"),
-        ("only three words", "short"),
-        ("The graph has four nodes, and six edges", "echo"),
-        ("the  GRAPH has four nodes and six edges!", "echo"),
-        ("the graph has four nodes and six edge", "echo"),
-        ("go on go on go on go on go on go on", "repeats"),
-        ("a wholly different sentence about the oven", None),
+        {"spec": {**WRITES, "temperature": 0.9}},
+        {"spec": {**WRITES, "filters": {**FILTERS, "min_words": 3}}},
+        {"spec": {**WRITES, "wording": {"simple": {"chat": "Plainly: {text}"}}}},
+        {"code": ["another"]},
+        {"table": corpus().assign(text=[f"another corpus altogether, line {n}" for n in range(12)])},
+        {"model": "owner/other", "revision": "abc"},
     ],
+    ids=["temperature", "filter", "wording", "code", "corpus", "model"],
 )
-def test_each_fault_has_its_reason(positive, reason):
-    assert rejection("The graph has four nodes and six edges.", positive, **LIMITS) == reason
+def test_shards_of_other_settings_are_not_taken_and_then_go(tmp_path, monkeypatch, change):
+    run(tmp_path, WRITES, monkeypatch, Writer())
+    old = set(tmp_path.glob("shards/*/*.parquet"))
+    writer = Writer()
+    run(tmp_path, **{"spec": WRITES, "monkeypatch": monkeypatch, "writer": writer, **change})
+    assert len(writer.asked) == 12
+    left = set(tmp_path.glob("shards/*/*.parquet"))
+    assert len({path.parent for path in left}) == 1
+    assert "table" in change or not old & left
 
 
-def test_the_first_use_of_a_positive_is_kept_and_the_next_is_a_duplicate():
-    pairs = pd.DataFrame({
-        "text": ["first anchor of the three", "second anchor of them all", "third and last of the anchors"],
-        "positive": ["the oven was hot enough", "The oven was hot enough!", "the harbour lay in fog"],
-    })  # fmt: skip
-    assert judge(pairs, {**SPEC, "style": "continue"}).tolist() == [None, "duplicate", None]
-    assert first_uses(["A b", "a  B.", "c"]) == [True, False, True]
+def test_a_half_written_shard_is_swept_and_written_anew(tmp_path, monkeypatch):
+    run(tmp_path, WRITES, monkeypatch, Writer())
+    shard = sorted(tmp_path.glob("shards/*/*.parquet"))[1]
+    half = shard.with_name(f".{shard.name}.123.tmp.parquet")
+    half.write_bytes(shard.read_bytes()[:100])
+    shard.unlink()
+    writer = Writer()
+    assert len(run(tmp_path, WRITES, monkeypatch, writer)) == 12
+    assert len(writer.asked) == 5 and not half.exists()
 
 
-def test_every_reason_is_named_once():
-    assert sorted(set(REASONS)) == sorted(REASONS) == ["duplicate", "echo", "empty", "repeats", "short"]
+def test_distant_positives_go_for_what_they_mean(tmp_path, monkeypatch):
+    spec = {**WRITES, "filters": {**FILTERS, "semantic": {"model": "m", "min": 0.5}}}
+    seen = []
+
+    def closeness(texts, positives):
+        seen.append((texts, positives))
+        return pd.Series([0.9] * 11 + [0.4]).to_numpy()
+
+    rows = run(tmp_path, spec, monkeypatch, Writer(), closeness=closeness)
+    assert rows["reason"].isna().tolist() == [True] * 11 + [False] and rows["reason"].iloc[11] == "semantic"
+    assert len(seen) == 1 and seen[0][0] == rows["text"].tolist()
 
 
-def test_one_bad_row_drops_no_other(table, tmp_path):
-    spoilt = table.copy()
-    spoilt.loc[1, "text"] = "word"  # no second half
-    good, bad, _ = made(spoilt, tmp_path)
-    assert bad[["source_id", "reason"]].values.tolist() == [["row-1", "empty"]]
-    assert len(good) == (spoilt["split"] == "train").sum() - 1
+def test_the_sidecar_says_what_wrote_the_pairs(tmp_path, monkeypatch):
+    run(tmp_path, WRITES, monkeypatch, Writer(), model="owner/name", revision="abc")
+    told = json.loads((tmp_path / "written.parquet.meta.json").read_text())
+    assert (told["model_identity"], told["rows"], told["seed"]) == ("owner/name@abc", 12, 7)
+    assert told["spec"]["wording"] == WRITES["wording"]
 
-
-def test_what_is_accepted_and_rejected_is_what_was_asked_for(table, tmp_path):
-    good, bad, qc = made(table, tmp_path, count=30, min_words=5)
-    assert len(good) + len(bad) == qc["asked"] == 30
-    assert qc["accepted"] == len(good) > 0
-    assert sum(qc["rejected"].values()) == len(bad) > 0
-    assert set(good["source_id"]).isdisjoint(bad["source_id"])
-
-
-def test_pairs_have_the_columns_that_training_reads(table, tmp_path):
-    good, bad, qc = made(table, tmp_path)
-    assert list(good.columns) == ["text", "positive", "style", "source_id"]
-    assert list(bad.columns) == ["text", "positive", "style", "source_id", "reason"]
-    assert sum(qc["words"]["positive"].values()) == len(good) and 0 < qc["distinct_2"] <= 1
-
-
-def test_anchors_come_from_training_rows_alone(table):
-    anchors = pick_anchors(table, SPEC, "pairs.mine")
-    assert set(anchors["source_id"]) == set(table.loc[table["split"] == "train", "id"])
-
-
-def test_fewer_anchors_are_the_first_of_many(table):
-    few, many = (pick_anchors(table, {**SPEC, "count": count}, "pairs.mine") for count in (5, 20))
-    assert few.equals(many.head(5))
-
-
-def test_another_seed_picks_other_anchors(table):
-    one, other = (set(pick_anchors(table, {**SPEC, "count": 10, "seed": s}, "x")["source_id"]) for s in (1, 2))
-    assert one != other
-
-
-def test_a_column_that_the_corpus_lacks_is_named(table):
-    with pytest.raises(PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has text, split"):
-        pick_anchors(table, {**SPEC, "column": "summary"}, "pairs.mine")
-
-
-def test_a_corpus_without_a_training_row_is_named(table):
-    with pytest.raises(PromptpoolError, match="has no text to train on"):
-        pick_anchors(table.assign(split="task"), SPEC, "pairs.mine")
-
-
-def test_no_accepted_pair_is_an_error_that_names_the_commonest_reason(table, tmp_path):
-    with pytest.raises(PromptpoolError, match=r"pairs\.mine: no pair passed the filters, most often 'short'"):
-        made(table, tmp_path, min_words=100)
-    assert not (tmp_path / "pairs.parquet").exists()
-
-
-def test_halves_of_a_lone_text_are_its_two_halves():
-    assert halves("one two three four five", "one two three four five") == ("one two three", "four five")
-
-
-def test_halves_of_a_summary_are_it_and_the_rest_of_its_document():
-    document = "The summary.\n\nThe body of  the text.\n\nMore."
-    assert halves("The summary.", document) == ("The summary.", "The body of the text. More.")
-
-
-def test_a_half_is_at_most_sixty_words():
-    assert len(halves("Short.", "Short.\n\n" + "word " * 500)[1].split()) == 60
-
-
-def test_identity_pairs_are_the_text_twice(table):
-    anchors = pick_anchors(table, {**SPEC, "style": "identity"}, "pairs.mine")
-    pairs = positives(anchors, {**SPEC, "style": "identity"}, None)
-    assert (pairs["text"] == pairs["positive"]).all()
-    assert judge(pairs, {**SPEC, "style": "identity"}).isna().all()
-
-
-def test_the_same_spec_writes_the_same_pairs(table, model, tmp_path):
-    first, again = (made(table, tmp_path / str(n), model, style="continue", count=12)[0] for n in (1, 2))
-    pd.testing.assert_frame_equal(first, again)
-    assert first["positive"].nunique() > 6
-
-
-def test_another_seed_writes_other_pairs(table, model, tmp_path):
-    anchors = pick_anchors(table, {**SPEC, "style": "continue", "count": 8}, "pairs.mine")
-    written = []
-    for seed in (7, 8):
-        spec = {**SPEC, "style": "continue", "seed": seed}
-        written.append(positives(anchors, spec, TransformersBackend(str(model), spec, device="cpu"))["positive"])
-    assert (written[0] != written[1]).mean() > 0.9
-
-
-def test_positives_stand_beside_their_own_anchors(table, model):
-    # Rows are written in order of length: the answers must come back in the order of the anchors.
-    spec = {**SPEC, "temperature": 0, "batch_size": 3}
-    writer = TransformersBackend(str(model), spec, device="cpu")
-    prompts = table["text"].head(9).tolist()
-    together = writer.write(prompts)
-    alone = [writer.write([prompt])[0] for prompt in prompts]
-    assert together == alone and len(set(together)) > 3
-
-
-def test_a_chat_style_without_a_chat_template_is_refused_in_one_line(table, model, tmp_path):
-    with pytest.raises(PromptpoolError) as caught:
-        made(table, tmp_path, model, style="simple", count=4)
-    told = str(caught.value)
-    assert "no chat template" in told and "style continue" in told and "\n" not in told
-
-
-def test_a_chat_style_asks_through_the_models_own_template(table, tmp_path):
-    model = tiny_model(tmp_path / "chatty", chat=True)
-    asked = TransformersBackend(str(model), SPEC, device="cpu").chat("Rewrite the {text}")
-    assert asked == "[user] Rewrite the {text}\n[assistant]"
-
-
-def overlap(tmp_path, texts: list[str]) -> dict:
-    pairs = pd.DataFrame({"text": ["the oven is hot"], "positive": ["bread is baked in it"]})
-    pairs.to_parquet(tmp_path / "pairs.parquet")
-    pd.DataFrame({"text": texts}).to_parquet(tmp_path / "texts.parquet")
-    check_overlap(str(tmp_path / "pairs.parquet"), [str(tmp_path / "texts.parquet")], str(tmp_path / "out.json"))
-    return json.loads((tmp_path / "out.json").read_text())
-
-
-def test_pairs_apart_from_the_tasks_pass(tmp_path):
-    assert overlap(tmp_path, ["the harbour", "the oven is"]) == {"pairs": 1, "task_texts": 2, "overlap": 0}
-
-
-@pytest.mark.parametrize("text", ["the oven is hot", "The  oven is HOT!", "Bread is baked, in it."])
-def test_a_shared_text_is_named_whatever_its_case_and_punctuation(tmp_path, text):
-    with pytest.raises(PromptpoolError, match=r"1 training texts are also task texts, the first '(the oven|bread)"):
-        overlap(tmp_path, ["the harbour", text])
-    assert not (tmp_path / "out.json").exists()

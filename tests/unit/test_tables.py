@@ -100,4 +100,11 @@ def test_a_broken_file_is_named(tmp_path, name, content):
 
 def test_texts_of_a_file_are_one_column_without_gaps(tmp_path):
     path = write(tmp_path / "mine.csv", pd.concat([ROWS, pd.DataFrame({"text": [None], "label": ["x"]})]))
-    assert read_texts({"source": "file", "path": path, "column": "text"}, "corpora.mine") == ROWS["text"].tolist()
+    spec = {"source": "file", "path": path, "column": "text", "positive": None}
+    assert read_texts(spec, "corpora.mine")["text"].tolist() == ROWS["text"].tolist()
+
+
+def test_texts_may_bring_their_positives_and_a_row_with_a_gap_is_left_out(tmp_path):
+    path = write(tmp_path / "mine.csv", pd.DataFrame({"a": ["x", "y", None], "b": ["p", None, "q"]}))
+    rows = read_texts({"source": "file", "path": path, "column": "a", "positive": "b"}, "corpora.mine")
+    assert rows.to_dict("list") == {"text": ["x"], "positive": ["p"]}

@@ -71,15 +71,15 @@ def prepared(prepare, tmp_path_factory):
     return folder
 
 
-def test_a_training_text_that_is_also_a_task_text_stops_the_run_before_training(prepare, tmp_path):
+def test_a_study_can_be_told_to_stop_where_a_training_text_is_also_a_tasks(prepare, tmp_path):
     folder = prepare(tmp_path / "study")
     shared = pd.read_csv(folder / "labelled.csv")["text"].str.upper() + "!"
     corpus = pd.read_csv(folder / "corpus.csv")
     pd.DataFrame({"text": [*corpus["text"], shared[0]]}).to_csv(folder / "corpus.csv", index=False)
-    config = change(study(), "pairs/halves", {"corpus": "lines", "style": "identity", "min_words": 1})
-    config["adapters"]["tuned"]["pairs"] = ["halves"]
-    answer = snakemake(folder, "adapters", config=config)
+    pairs = {"corpus": "lines", "styles": ["identity"], "contamination": {"action": "fail"}}
+    answer = snakemake(folder, "adapters", config=change(study(), "pairs/halves", pairs))
     text = answer.stdout + answer.stderr
     assert answer.returncode != 0
-    assert any("2 training texts are also task texts" in line for line in text.splitlines()), text  # text and positive
+    told = [line for line in text.splitlines() if line.startswith("Error: pairs.halves: 1 pairs hold a task's text")]
+    assert len(told) == 1, text
     assert not (folder / "results/tiny/adapters/tuned").exists()

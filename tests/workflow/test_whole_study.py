@@ -1,6 +1,7 @@
 """The whole tiny study, run once for real: what comes out, and what a second run does."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -60,7 +61,8 @@ def test_both_pair_sets_come_with_what_was_rejected(finished):
         pairs, rejected = pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "rejected.parquet")
         qc = json.loads((folder / "qc.json").read_text())
         assert list(pairs.columns) == ["text", "positive", "style", "source_id"]
-        assert qc["asked"] == len(pairs) + len(rejected)
+        assert qc["asked"] == len(pairs) + len(rejected) == len(pd.read_parquet(folder / "written.parquet"))
+        assert set(qc["styles"]) == set(study()["pairs"][name]["styles"])
 
 
 def test_every_artifact_has_a_sidecar_with_its_digest(finished):
@@ -132,6 +134,47 @@ def test_a_new_prompt_in_a_known_family_embeds_that_family_alone(finished):
     counts = planned(finished, config)
     assert counts["embed_family"] == counts["score_family"] == 3  # one family: base and two steps
     assert not {"train_adapter", "make_pairs", "build_task", "measure_attention"} & set(counts)
+
+
+def test_a_new_task_has_pairs_selected_anew_and_none_written_or_learned(finished):
+    config = study()
+    config["tasks"]["again"] = {"source": "file", "path": "labelled.csv"}
+    counts = planned(finished, config)
+    assert counts["select_pairs"] == 2 and counts["check_training_data"] == 1
+    assert not {"train_adapter", "make_pairs"} & set(counts)
+
+
+def test_other_contamination_rules_select_and_train_again_and_write_nothing(finished):
+    config = study()
+    config["pairs"]["halves"]["contamination"] = {"near": None}
+    counts = planned(finished, config)
+    assert counts["select_pairs"] == counts["train_adapter"] == 1 and "make_pairs" not in counts
+
+
+def test_the_size_of_shards_and_how_a_backend_is_run_rerun_nothing(finished):
+    config = study()
+    config["pairs"]["written"]["shard_size"] = 7
+    config["backends"] = {"transformers": {"batch_size": 3}}
+    assert planned(finished, config) == {}
+
+
+def test_a_task_whose_text_an_adapter_has_learned_stops_the_run_before_scores(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    seen = pd.read_parquet(folder / "results/tiny/pairs/halves/pairs.parquet")["text"].head(9)
+    seen.to_frame().assign(label=["a", "b", "c"] * 3).to_csv(folder / "seen.csv", index=False)
+    config = study()
+    config["tasks"]["seen"] = {"source": "file", "path": "seen.csv"}
+    answer = snakemake(folder, "scores", config=config)
+    text = answer.stdout + answer.stderr
+    assert answer.returncode != 0
+    told = [line for line in text.splitlines() if line.startswith("Error: results/tiny/adapters/tuned: trained on other")]
+    assert len(told) == 1 and "remove results/tiny/adapters/tuned to train it anew" in told[0], text
+    assert not (folder / "results/tiny/embeddings/small/tuned@4/seen").exists()
+    shutil.rmtree(folder / "results/tiny/adapters/tuned")
+    answer = snakemake(folder, "scores", config=config)
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    counted = json.loads((folder / "results/tiny/pairs/halves/qc.json").read_text())["contamination"]["tasks"]
+    assert counted == {"seen": 9}
 
 
 def test_another_temperature_trains_again_and_keeps_the_pairs(finished):

@@ -43,6 +43,11 @@ def file_digest(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def content_identity(path: str, revision: str | None) -> str:
+    """What a model's weights are: the digest of a directory, `id@revision` of a hub model."""
+    return file_digest(path) if Path(path).is_dir() else f"{path}@{revision}"
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path`; renames it into place when the block ends well.
@@ -61,6 +66,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         remove(temporary)
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what a killed `atomic_path` left half-written in a folder that no other process writes to."""
+    for path in Path(folder).glob(".*.tmp*"):
+        remove(path)
 
 
 def remove(path: str | Path) -> None:

@@ -41,6 +41,10 @@ def needs_hub(config: Mapping) -> list[str]:
     for name, corpus in config["corpora"].items():
         if corpus["source"] == "hub":
             needed.append(f"corpora.{name}: {_pinned(corpus)}")
+    for name, pairs in config["pairs"].items():
+        judge = pairs["filters"]["semantic"]
+        if judge and judge["model"] not in config["models"] and not looks_local(judge["model"]):
+            needed.append(f"pairs.{name}.filters.semantic: {judge['model']}")
     for name, task in config["tasks"].items():
         if task["source"] == "mteb":
             needed.append(f"tasks.{name}: MTEB's {task['name']}")

@@ -9,10 +9,10 @@ from .config_adapters import BASE, adapter_ids, checkpoints
 from .config_files import corpus_file_problems, task_file_problems, topic_problems
 from .config_schema import choices
 from .errors import PromptpoolError
+from .styles import SLOT, TEXT_STYLES, known_styles, turns
 from .templates import Template
 
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
-STYLES_WITHOUT_MODEL = ("halves", "identity")
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max")
 VARIANT = ("model", "adapter", "prompt", "pooling", "layer")
 
@@ -24,8 +24,8 @@ def first_problem(config: Mapping) -> str | None:
     last: they take longest.
     """
     for check in (
-        _prompts, _models, _corpora, _base_model, _pairs, _adapters, _grid, _tasks, _ablations, _attention, _exports,
-        corpus_file_problems, topic_problems, task_file_problems,
+        _prompts, _models, _corpora, _base_model, _styles, _pairs, _adapters, _grid, _tasks, _ablations, _attention,
+        _exports, corpus_file_problems, topic_problems, task_file_problems,
     ):  # fmt: skip
         for problem in check(config):
             return problem
@@ -96,23 +96,47 @@ def _base_model(config: Mapping) -> Iterator[str]:
                 yield f"base_model.{key}: {spec[part]} does not divide {whole}, {spec[whole]}; give a divisor of it"
 
 
+def _styles(config: Mapping) -> Iterator[str]:
+    for name, wording in config["styles"].items():
+        key = f"styles.{name}"
+        if name in TEXT_STYLES:
+            yield f"{key}: {name!r} is a style that needs no language model; choose another name"
+        for template in turns(wording):
+            if template.count(SLOT) != 1:
+                has = template.count(SLOT)
+                yield f"{key}: every instruction needs exactly one {SLOT}, and {template!r} has {has}; put it in"
+
+
 def _pairs(config: Mapping) -> Iterator[str]:
+    styles = known_styles(config["styles"])
     for name, spec in config["pairs"].items():
-        key, style, model = f"pairs.{name}", spec["style"], spec["model"]
+        key, model = f"pairs.{name}", spec["model"]
         yield from _references(f"{key}.corpus", "corpus", [spec["corpus"]], config, "corpora")
         if spec["column"] != "text":
             yield from _docstrings_only(f"{key}.column", spec["corpus"], f"the column {spec['column']!r}", config)
-        if style in STYLES_WITHOUT_MODEL:
+        for style in spec["styles"]:
+            if style not in styles and style not in TEXT_STYLES:
+                mend = choices(style, [*TEXT_STYLES, *styles])
+                yield f"{key}.styles: unknown style {style!r}; {mend}, or word it in styles"
+        if "dataset" in spec["styles"] and not config["corpora"][spec["corpus"]].get("positive"):
+            where = f"corpora.{spec['corpus']}"
+            yield f"{key}.styles: dataset needs a corpus that brings positives; name their column in {where}.positive"
+        written = [style for style in spec["styles"] if style not in TEXT_STYLES]
+        if not written:
             if model is not None:
-                yield f"{key}.model: style {style!r} uses no language model, and this names {model!r}; take it out"
-            continue
-        if model is None:
+                only = ", ".join(spec["styles"])
+                yield f"{key}.model: {only} use no language model, and this names {model!r}; take it out"
+        elif model is None:
             known = ", ".join(config["models"])
-            yield f"{key}.model: missing; style {style!r} is written by a language model; name one of {known}"
-        else:
+            yield f"{key}.model: missing; style {written[0]!r} is written by a language model; name one of {known}"
+        elif spec["backend"] != "openai":
             yield from _references(f"{key}.model", "model", [model], config, "models")
-        if spec["backend"] == "none":
-            yield f"{key}.backend: 'none' runs no language model, and style {style!r} needs one; write transformers"
+        bounds = spec["filters"]["length_ratio"]
+        if bounds and bounds[0] >= bounds[1]:
+            yield f"{key}.filters.length_ratio: {bounds[0]} is not below {bounds[1]}; give the lower bound first"
+        semantic = spec["filters"]["semantic"]
+        if semantic and semantic["prompt"].count(SLOT) != 1:
+            yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; put it in"
 
 
 def _adapters(config: Mapping) -> Iterator[str]:

@@ -24,14 +24,18 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
         )
         facts["versions"] = corpus_versions(spec["packages"])
     else:
-        table = text_corpus(read_texts(spec, "corpora"))
+        table = text_corpus(read_texts(spec, f"corpora.{Path(out).stem}"))
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     inputs = [spec["path"]] if spec["source"] == "file" and Path(spec["path"]).is_file() else []
     write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table), **facts)
 
 
-def text_corpus(texts: list[str]) -> pd.DataFrame:
-    """A corpus of bare texts: unique, identified by digest, all of them for training."""
-    unique = list(dict.fromkeys(text for text in texts if text.strip()))
-    return pd.DataFrame({"id": [text_digest(t) for t in unique], "text": unique, "split": "train"})
+def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:
+    """A corpus of bare texts (and their positives, if given): unique, identified by digest, all of them for training.
+
+    rows: `text`, and perhaps `positive`. A text with several positives is kept once with each.
+    """
+    rows = rows[rows["text"].str.strip() != ""].drop_duplicates(ignore_index=True)
+    table = rows.assign(id=rows["text"].map(text_digest), split="train")
+    return table[["id", "text", "split", *(["positive"] if "positive" in table else [])]]

@@ -1,31 +1,37 @@
-"""The guard between training and evaluation: no text may stand on both sides."""
+"""The guard between training and evaluation: what an adapter learned from is what the pairs hold now."""
 
+import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from .artifacts import write_json, write_sidecar
+from .artifacts import file_digest, sidecar_path, write_json, write_sidecar
 from .errors import PromptpoolError
-from .normalisation import normalise
 
 
-def overlapping(pairs: pd.DataFrame, task_texts: Sequence[str]) -> list[str]:
-    """The pairs' texts and positives that are also a task's text, case, spacing and punctuation folded away."""
-    known = {normalise(text) for text in task_texts}
-    return [text for column in ("text", "positive") for text in pairs[column] if normalise(text) in known]
+def check_training_data(adapter: str, pairs: Sequence[str], out: str) -> None:
+    """Writes {"pairs": {path: digest}}. Raises PromptpoolError if the adapter was trained on other pairs.
 
-
-def check_overlap(pairs: str, tasks: Sequence[str], out: str) -> None:
-    """Writes {"pairs": n, "task_texts": n, "overlap": 0}. Raises PromptpoolError naming the first shared text."""
+    Training does not start again when a task is added, since that seldom changes the pairs. Where it does (they held
+    a text of the new task), the adapter has seen what it would be scored on.
+    """
     started = time.time()
-    table = pd.read_parquet(pairs)
-    texts = [text for path in tasks for text in pd.read_parquet(path)["text"]]
-    shared = overlapping(table, texts)
-    if shared:
-        raise PromptpoolError(
-            f"{pairs}: {len(shared)} training texts are also task texts, the first {shared[0][:80]!r}; "
-            "take them out of the corpus or of the task"
-        )
-    write_json(out, {"pairs": len(table), "task_texts": len(set(texts)), "overlap": 0})
-    write_sidecar(out, inputs=[pairs, *tasks], started=started)
+    learned = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))["inputs"]
+    now = {path: file_digest(path) for path in pairs}
+    for path, digest in now.items():
+        if learned.get(path) != digest:
+            raise PromptpoolError(
+                f"{adapter}: trained on other pairs than {path} now holds{_contaminated(path)}; "
+                f"remove {adapter} to train it anew"
+            )
+    write_json(out, {"pairs": now})
+    write_sidecar(out, inputs=pairs, started=started)
+
+
+def _contaminated(pairs: str) -> str:
+    """How many pairs are left out since as tasks' texts, in words; nothing for none."""
+    rejected = Path(pairs).with_name("rejected.parquet")
+    count = int((pd.read_parquet(rejected)["reason"] == "contaminated").sum()) if rejected.is_file() else 0
+    return f" ({count} of the set are a task's texts and left out)" if count else ""

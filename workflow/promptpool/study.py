@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 
 from .config import adapter_ids, adapter_of, needs_hub
+from .styles import worded
 from .templates import families
 
-LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "batch_size")
+LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p")
+# Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
+NOT_WRITING = ("shard_size", "contamination")
 
 
 def in_order(value: object) -> object:
@@ -55,6 +58,12 @@ class Study:
         """The directory an adapter id lives in, as a rule's input; nothing for `base`."""
         return [] if adapter == "base" else [f"{self.results}/adapters/{adapter_of(self.config, adapter)[0]}"]
 
+    def adapter_check(self, adapter: str) -> list[str]:
+        """What says that an adapter id's training data is still right, as a rule's input; nothing for `base`."""
+        if adapter == "base":
+            return []
+        return [f"{self.results}/checks/training_data/{adapter_of(self.config, adapter)[0]}.json"]
+
     def adapter_path(self, adapter: str) -> str | None:
         """The directory of one step's weights; None for `base`."""
         step = adapter_of(self.config, adapter)[1]
@@ -67,14 +76,53 @@ class Study:
     # --- pairs and tasks -----------------------------------------------------------------------
 
     def pairs_spec(self, name: str) -> dict:
-        spec = dict(self.config["pairs"][name])
-        if spec["style"] in ("halves", "identity"):
-            spec = {key: value for key, value in spec.items() if key not in LLM_KEYS}
-        return spec
+        """What changes the texts of a set of pairs, and nothing else."""
+        spec = {key: value for key, value in self.config["pairs"][name].items() if key not in NOT_WRITING}
+        spec["filters"] = {key: value for key, value in spec["filters"].items() if key != "near_duplicate"}
+        if spec["filters"]["semantic"]:
+            semantic = spec["filters"]["semantic"]
+            spec["filters"] |= {"semantic": {**semantic, **self.model_or_path(semantic["model"])}}
+        placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
+        spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
+        return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
+
+    def selection_spec(self, name: str) -> dict:
+        """What decides which of a set's written pairs are kept."""
+        spec = self.config["pairs"][name]
+        return {"near_duplicate": spec["filters"]["near_duplicate"], "contamination": dict(spec["contamination"])}
 
     def pairs_model(self, name: str) -> dict:
-        model = self.config["pairs"][name].get("model")
-        return {**self.model(model), "dtype": self.config["dtype"]} if model else {}
+        """The language model that writes a set; empty where none does. `openai` names the server's own."""
+        spec = self.config["pairs"][name]
+        if not spec["model"]:
+            return {}
+        known = self.model_or_path(spec["model"])
+        return known if spec["backend"] == "openai" else {**known, "dtype": self.config["dtype"]}
+
+    def model_or_path(self, name: str) -> dict:
+        """`model` and `revision` of a name in `models`, or of anything else as it stands."""
+        return self.model(name) if name in self.config["models"] else {"model": name, "revision": None}
+
+    def backend_options(self, name: str) -> dict:
+        """How a set's backend is run, which changes no text."""
+        return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
+
+    def pairs_modules(self, name: str) -> list[str]:
+        """The modules whose code a set's texts depend on."""
+        spec = self.pairs_spec(name)
+        written_by = [f"generation_{spec['backend']}"] if spec["wording"] else []
+        return ["synthesis", *written_by, *(["semantic"] if spec["filters"]["semantic"] else [])]
+
+    def pairs_gpus(self, name: str) -> int:
+        """GPUs that writing a set wants: none without a language model or where a server has it."""
+        spec = self.config["pairs"][name]
+        if not spec["model"] or spec["backend"] == "openai":
+            return 0
+        return self.backend_options(name).get("tensor_parallel", 1)
+
+    def training_pairs(self, adapter: str) -> dict:
+        """By set, what decides which pairs an adapter is trained on."""
+        return {name: self.selection_spec(name) for name in self.config["adapters"][adapter]["pairs"]}
 
     def corpus_of(self, section: str, name: str) -> list[str]:
         """The corpus a pair set or a task is made from, as a rule's input."""

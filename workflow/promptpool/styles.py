@@ -1,28 +1,59 @@
-"""Pair styles: how a positive is made from an anchor."""
+"""Pair styles: the names, and the wording of those that a language model writes."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import yaml
 
 STYLES_FILE = Path(__file__).parents[1] / "resources" / "styles.yaml"
-TEXT_STYLES = ("halves", "identity")  # these need no language model
+SLOT = "{text}"
+# Made from the text alone, without a language model (promptpool.augmentation).
+TEXT_STYLES = ("halves", "identity", "dataset", "word-deletion", "word-swap", "character-noise")
+# Always the same, so that trying again is of no use.
+FIXED_STYLES = frozenset({"halves", "identity", "dataset"})
+# Close to their text by intent, so that no echo of it can be held against them.
+ECHOING_STYLES = frozenset({"identity", "word-deletion", "word-swap", "character-noise"})
 
 
 @cache
-def instructions() -> dict[str, dict[str, str]]:
-    """The LLM styles of resources/styles.yaml: name -> {"chat": ...} or {"plain": ...}."""
+def shipped_styles() -> dict[str, dict]:
+    """The language model's styles of resources/styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
     return yaml.safe_load(STYLES_FILE.read_text(encoding="utf-8"))
 
 
-def halves(anchor: str, document: str) -> tuple[str, str]:
-    """(text, positive): the anchor and the rest of its document; a document that is only the anchor is cut in two.
+def known_styles(own: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Every style a language model can be asked for: shipped ones, and a study's own, which may reword them."""
+    return {**shipped_styles(), **{name: dict(wording) for name, wording in own.items()}}
 
-    The positive is at most 60 words, as long as what a model is asked to write.
+
+def needs_chat(wording: Mapping) -> bool:
+    """Whether a style speaks to the model through its chat template; `plain` ones are written on from."""
+    return "plain" not in wording
+
+
+def turns(wording: Mapping) -> list[str]:
+    """A style's instructions in order; each is given the answer to the one before as its {text}."""
+    return list(wording["turns"]) if "turns" in wording else [wording.get("chat") or wording["plain"]]
+
+
+def worded(names: Sequence[str], own: Mapping[str, Mapping], placeholders: Mapping[str, str]) -> dict[str, dict]:
+    """The wording of the named language-model styles, `{language}` and the like filled in; {text} stays.
+
+    placeholders: name -> what stands for it. Names of TEXT_STYLES are passed over.
     """
-    rest = document[len(anchor) :] if document.startswith(anchor) else document.partition("\n\n")[2]
-    if anchor.strip() != document.strip():
-        return anchor, " ".join(rest.split()[:60])
-    words = anchor.split()
-    middle = (len(words) + 1) // 2
-    return " ".join(words[:middle]), " ".join(words[middle:])
+
+    def fill(template: str) -> str:
+        for name, value in placeholders.items():
+            template = template.replace("{" + name + "}", value)
+        return template
+
+    known = known_styles(own)
+    return {
+        name: {
+            kind: [fill(turn) for turn in value] if isinstance(value, list) else fill(value)
+            for kind, value in known[name].items()
+        }
+        for name in names
+        if name not in TEXT_STYLES
+    }

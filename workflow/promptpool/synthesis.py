@@ -1,123 +1,206 @@
-"""The pairs stage: anchors from a corpus, a positive for each, filters that count what they drop."""
+"""The pairs stage, first half: a positive for every anchor, shard by shard, each judged and, if unfit, tried again."""
 
+import contextlib
+import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .artifacts import atomic_path, text_digest, write_json, write_sidecar
+from .anchors import pick_anchors
+from .artifacts import atomic_path, content_identity, remove, sweep, text_digest, write_sidecar
+from .augmentation import halves, noisers
 from .errors import PromptpoolError
-from .filters import first_uses, rejection
-from .generation import Backend, TransformersBackend
-from .styles import TEXT_STYLES, halves, instructions
+from .filters import judge
+from .generation import Backend, Request, open_backend
+from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
+
+WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "seconds"]
+ANCHOR = ["text", "document", "given", "style"]
+Progress = Callable[[int, int], None]  # done, total
 
 
 def make_pairs(
     corpus: str,
     out: str,
-    rejected: str,
-    qc: str,
     *,
     name: str,
     spec: Mapping,
+    shards: str,
+    shard_size: int,
+    options: Mapping | None = None,
     model: str | None = None,
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    code: object = None,
+    closeness: Callable[[list[str], list[str]], np.ndarray] | None = None,
 ) -> None:
-    """Writes pairs.parquet (`text`, `positive`, `style`, `source_id`), rejected.parquet (+ `reason`), qc.json.
+    """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None where fit),
+    `attempts`, `prompt_tokens`, `tokens` (written by the language model) and `seconds` (its share of its shard's).
 
-    spec: one entry of `pairs:` in the config. Only the corpus's `train` rows are anchors.
+    spec: `Study.pairs_spec`; options: how its backend is run, which changes no text; code: what else the texts depend
+    on; closeness: (texts, positives) -> cosines [n], for the filter `semantic`. A killed job goes on from the
+    finished shards under `shards`; those of the latest settings stay there, so that a larger count adds to them.
     """
     started = time.time()
     anchors = pick_anchors(pd.read_parquet(corpus), spec, f"pairs.{name}")
-    backend = None
-    if spec["style"] not in TEXT_STYLES:
-        backend = TransformersBackend(model, spec, revision=revision, device=device, dtype=dtype)
-    pairs = positives(anchors, spec, backend)
-    pairs["reason"] = judge(pairs, spec)
-    good = pairs[pairs["reason"].isna()].drop(columns="reason").reset_index(drop=True)
-    if good.empty:
-        worst = Counter(pairs["reason"]).most_common(1)[0][0]
+    settings = {key: value for key, value in spec.items() if key not in ("count", "corpus", "column")}
+    identity = content_identity(model, revision) if model else ""
+    folder = Path(shards) / text_digest(f"{sorted(settings.items())}\0{identity}\0{dtype}\0{code}")[:16]
+    cut = [anchors.iloc[start : start + shard_size] for start in range(0, len(anchors), shard_size)]
+    paths = [folder / f"{place:05d}-{_rows_digest(rows)}.parquet" for place, rows in enumerate(cut)]
+    sweep(folder)
+    left = [(path, rows) for path, rows in zip(paths, cut, strict=True) if not path.exists()]
+    with (
+        _opened(spec, left, model, revision, options, device, dtype) as backend,
+        tqdm(total=len(anchors), desc=f"pairs {name}", unit="text", mininterval=2) as bar,
+    ):
+        bar.update(len(anchors) - sum(len(rows) for _, rows in left))
+        for path, rows in left:
+            with atomic_path(path) as temporary:
+                told = partial(_tell, bar)
+                write_shard(rows, spec, backend, told).to_parquet(temporary, index=False)
+            bar.update(len(rows))
+    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    if spec["filters"]["semantic"]:
+        drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
+    if table["reason"].notna().all():
+        worst = Counter(table["reason"]).most_common(1)[0][0]
         raise PromptpoolError(
-            f"pairs.{name}: no pair passed the filters, most often {worst!r}; mend the style or the model"
+            f"pairs.{name}: no pair passed the filters, most often {worst!r}; mend the style, the model or the filters"
         )
-    bad = pairs[pairs["reason"].notna()].reset_index(drop=True)
-    model_file = [str(Path(model) / "config.json")] if model and Path(model).is_dir() else []
-    for path, table in ((out, good), (rejected, bad)):
-        with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False)
-        write_sidecar(
-            path, inputs=[corpus, *model_file], spec=spec, started=started, seed=spec["seed"], rows=len(table)
-        )
-    write_json(qc, quality(pairs, time.time() - started))
+    with atomic_path(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    write_sidecar(
+        out, inputs=[corpus], spec=spec, started=started, seed=spec["seed"], rows=len(table),
+        base_model=model, model_identity=identity or None,
+    )  # fmt: skip
+    for other in Path(shards).iterdir():
+        if other != folder:
+            remove(other)
 
 
-def pick_anchors(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:
-    """Columns `text` (the anchor), `document`, `source_id`: `count` rows drawn by digest, unique by anchor."""
-    rows = corpus[corpus["split"] == "train"]
-    if spec["column"] not in rows:
-        raise PromptpoolError(f"{where}: the corpus has no column {spec['column']!r}; it has {', '.join(rows.columns)}")
-    if rows.empty:
-        raise PromptpoolError(f"{where}: corpus {spec['corpus']!r} has no text to train on; mend the corpus")
-    table = pd.DataFrame({"text": rows[spec["column"]], "document": rows["text"], "source_id": rows["id"]})
-    table = table.drop_duplicates("text")
-    if spec["style"] == "halves" and spec["column"] == "summary":
-        table = table[table["document"].str.contains("\n\n", regex=False)]
-    order = table["source_id"].map(lambda key: text_digest(f"{spec['seed']}:{key}")).argsort()
-    return table.iloc[order].head(spec["count"]).reset_index(drop=True)
+def _tell(bar: tqdm, done: int, total: int) -> None:
+    bar.set_postfix_str(f"{done} of {total} of a shard")
 
 
-def positives(anchors: pd.DataFrame, spec: Mapping, backend: Backend | None) -> pd.DataFrame:
-    """Columns text, positive, style, source_id, one row an anchor."""
-    style, texts = spec["style"], anchors["text"].tolist()
-    if style == "identity":
-        written = texts
-    elif style == "halves":
-        cut = [halves(a, d) for a, d in zip(texts, anchors["document"], strict=True)]
-        texts, written = [pair[0] for pair in cut], [pair[1] for pair in cut]
-    else:
-        wording = instructions()[style]
-        if "plain" in wording:
-            prompts = [wording["plain"].replace("{text}", text) for text in texts]
-        else:
-            prompts = [backend.chat(wording["chat"].replace("{text}", text)) for text in texts]
-        with tqdm(total=len(prompts), desc=f"write {style}", unit="text", mininterval=2) as bar:
-            written = backend.write(prompts, lambda done, total: bar.update(done - bar.n))
-    return pd.DataFrame({"text": texts, "positive": written, "style": style, "source_id": anchors["source_id"]})
+def write_shard(
+    anchors: pd.DataFrame, spec: Mapping, backend: Backend | None, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The columns WRITTEN for some anchors, in their order. An unfit positive is tried again with a new seed."""
+    started = time.time()
+    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, prompt_tokens=0, tokens=0)
+    rows["reason"] = rows["reason"].astype(object)
+    left = rows.index
+    for attempt in range(1, spec["retries"] + 2):
+        part = write_once(rows.loc[left], spec, attempt, backend, progress)
+        part["reason"] = pd.Series(_judged(part, spec), index=part.index, dtype=object)
+        part["attempts"] = attempt
+        for column in ("prompt_tokens", "tokens"):  # what a failed try cost is counted
+            part[column] += rows.loc[left, column]
+        rows.loc[left, part.columns] = part
+        left = rows.index[rows["reason"].notna() & rows["style"].map(lambda style: _may_change(style, spec))]
+        if left.empty:
+            break
+    rows["seconds"] = (time.time() - started) / max(1, len(rows))
+    return rows[WRITTEN]
 
 
-def judge(pairs: pd.DataFrame, spec: Mapping) -> pd.Series:
-    """The reason to reject each pair, None where there is none. SimCSE's identity pairs echo by intent."""
-    if spec["style"] == "identity":
-        reasons = [None if text.strip() else "empty" for text in pairs["text"]]
-    else:
-        limits = {"min_words": spec["min_words"], "max_echo": spec["max_echo"]}
-        reasons = [rejection(t, p, **limits) for t, p in zip(pairs["text"], pairs["positive"], strict=True)]
-    fresh = first_uses(pairs["positive"].tolist())
-    return pd.Series(
-        [reason or (None if new else "duplicate") for reason, new in zip(reasons, fresh, strict=True)], dtype=object
-    )
+def write_once(
+    rows: pd.DataFrame, spec: Mapping, attempt: int, backend: Backend | None, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The rows with `text` and `positive` set, and the tokens that this took. Every row's seed is its text's own."""
+    noise = noisers(spec["noise"])
+    texts, positives = [], []
+    for text, document, given, style in zip(*(rows[key] for key in ANCHOR), strict=True):
+        positive = ""
+        if style == "halves":
+            text, positive = halves(text, document)
+        elif style in ("identity", "dataset"):
+            positive = text if style == "identity" else given or ""
+        elif style in noise:
+            positive = noise[style](text, random.Random(seed_of(spec["seed"], style, text, attempt)))
+        texts.append(text)
+        positives.append(positive)
+    rows = rows.assign(text=texts, positive=positives, prompt_tokens=0, tokens=0)
+    asked = rows.index[~rows["style"].isin(TEXT_STYLES)]
+    if len(asked):
+        _ask(rows, asked, spec, attempt, backend, progress)
+    return rows
 
 
-def quality(pairs: pd.DataFrame, seconds: float) -> dict:
-    """qc.json: counts by reason, word counts, and how varied the accepted positives are (distinct-2)."""
-    good = pairs[pairs["reason"].isna()]
-    bigrams = [pair for text in good["positive"] for pair in zip(text.split(), text.split()[1:], strict=False)]
-    return {
-        "asked": len(pairs),
-        "accepted": len(good),
-        "rejected": dict(sorted(Counter(pairs["reason"].dropna()).items())),
-        "words": {side: _histogram(good[side]) for side in ("text", "positive")},
-        "distinct_2": round(len(set(bigrams)) / max(1, len(bigrams)), 4),
-        "seconds": round(seconds, 1),
-    }
+def seed_of(seed: int, style: str, text: str, attempt: int) -> int:
+    """The seed of one text's draw, 31 bits: the same in whatever order, batch or shard the text comes."""
+    return int(text_digest(f"{seed}\0{style}\0{attempt}\0{text}")[:8], 16) >> 1
 
 
-def _histogram(texts: pd.Series, most: int = 100) -> dict[str, int]:
-    """Texts by length: words -> texts; the last bin holds all of `most` words or more."""
-    counts = Counter(min(len(text.split()), most) for text in texts)
-    return {str(words): counts[words] for words in sorted(counts)}
+def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backend: Backend, progress) -> None:
+    """Lets the backend write the positives of the rows `asked`, in place: all styles of one turn together."""
+    wording = {style: spec["wording"][style] for style in rows.loc[asked, "style"].unique()}
+    answers = rows.loc[asked, "text"].to_dict()
+    for turn in range(max(len(turns(value)) for value in wording.values())):
+        going = [
+            place
+            for place in asked
+            if answers[place].strip() and len(turns(wording[rows.at[place, "style"]])) > turn
+        ]  # fmt: skip
+        requests = [
+            Request(
+                turns(wording[style])[turn].replace(SLOT, answers[place]),
+                chat=needs_chat(wording[style]),
+                seed=seed_of(spec["seed"], f"{style}:{turn}", rows.at[place, "text"], attempt),
+            )
+            for place, style in zip(going, rows.loc[going, "style"], strict=True)
+        ]
+        for place, written in zip(going, backend.write(requests, progress), strict=True):
+            answers[place] = written.text
+            rows.at[place, "prompt_tokens"] += written.prompt_tokens
+            rows.at[place, "tokens"] += written.tokens
+    rows.loc[asked, "positive"] = [answers[place] for place in asked]
+
+
+def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
+    instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
+    return judge(
+        rows["text"].tolist(), rows["positive"].tolist(), rows["style"].tolist(), spec["filters"], instructions,
+        echoing=ECHOING_STYLES,
+    )  # fmt: skip
+
+
+def _may_change(style: str, spec: Mapping) -> bool:
+    """Whether another seed can write something else."""
+    return style not in FIXED_STYLES and (style in TEXT_STYLES or spec["temperature"] > 0)
+
+
+def drop_distant(table: pd.DataFrame, least: float, closeness: Callable[[list[str], list[str]], np.ndarray]) -> None:
+    """Sets `semantic` as the reason of fit pairs whose cosine is below `least`, in place."""
+    fit = table.index[table["reason"].isna()]
+    if len(fit):
+        near = closeness(*(table.loc[fit, column].tolist() for column in ("text", "positive")))
+        table.loc[fit[near < least], "reason"] = "semantic"
+
+
+def _rows_digest(rows: pd.DataFrame) -> str:
+    """What a shard is made of: a changed corpus does not meet an old shard."""
+    columns = [rows[column].fillna("") for column in ("source_id", "style", "text", "document", "given")]
+    return text_digest("\0".join("\1".join(row) for row in zip(*columns, strict=True)))[:16]
+
+
+@contextlib.contextmanager
+def _opened(spec, left, model, revision, options, device, dtype) -> Iterator[Backend | None]:
+    """The set's backend, if a shard is left that needs one."""
+    if not spec["wording"] or not left:
+        yield None
+        return
+    sampling = {key: spec[key] for key in ("max_new_tokens", "temperature", "top_p")}
+    chat = any(needs_chat(wording) for wording in spec["wording"].values())
+    with open_backend(
+        spec["backend"], model, revision, sampling, options or {}, device=device, dtype=dtype, needs_chat=chat
+    ) as backend:
+        yield backend

@@ -33,22 +33,35 @@ def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame
             f"{where}: {path}: no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}"
         )
     if table.empty:
-        raise PromptpoolError(f"{where}: {path}: the file has no rows; give it at least two labelled texts")
+        raise PromptpoolError(f"{where}: {path}: the file has no rows; fill it or name another")
     return table[columns]
 
 
-def read_texts(spec: Mapping, where: str) -> list[str]:
-    """One column of texts, from a file or from a hub data set at its pinned revision."""
-    if spec["source"] == "hub":
-        from datasets import load_dataset
-        from huggingface_hub import snapshot_download
+def read_texts(spec: Mapping, where: str) -> pd.DataFrame:
+    """A corpus's rows, as str: `text`, and `positive` where the spec names its column. Rows with a gap are left out.
 
-        # load_dataset(revision=) is silently ignored offline; a snapshot's path is not.
-        only = spec["file"]
-        folder = snapshot_download(spec["path"], repo_type="dataset", revision=spec["revision"], allow_patterns=only)
-        return [str(text) for text in load_dataset(folder, data_files=only, split=spec["split"])[spec["column"]]]
-    table = read_table(spec["path"], [spec["column"]], where)
-    return table[spec["column"]].dropna().astype(str).tolist()
+    They come from a file, or from a hub data set at its pinned revision.
+    """
+    names = {spec["column"]: "text"} | ({spec["positive"]: "positive"} if spec["positive"] else {})
+    table = _hub_table(spec, list(names), where) if spec["source"] == "hub" else read_table(
+        spec["path"], list(names), where
+    )  # fmt: skip
+    return table.rename(columns=names).dropna().astype(str)
+
+
+def _hub_table(spec: Mapping, columns: list[str], where: str) -> pd.DataFrame:
+    from datasets import load_dataset
+    from huggingface_hub import snapshot_download
+
+    # load_dataset(revision=) is silently ignored offline; a snapshot's path is not.
+    only = spec["file"]
+    folder = snapshot_download(spec["path"], repo_type="dataset", revision=spec["revision"], allow_patterns=only)
+    rows = load_dataset(folder, data_files=only, split=spec["split"])
+    missing = [column for column in columns if column not in rows.column_names]
+    if missing:
+        has = ", ".join(map(repr, rows.column_names))
+        raise PromptpoolError(f"{where}: {spec['path']}: no column {missing[0]!r}; it has {has}")
+    return rows.select_columns(columns).to_pandas()
 
 
 def read_labelled(path: str | Path, text: str, label: str, where: str) -> pd.DataFrame:

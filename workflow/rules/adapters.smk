@@ -7,9 +7,9 @@ rule adapters:
 rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names."""
     input:
-        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"]),
-        # A new task renews the check; it does not train again.
-        overlap=lambda w: ancient(expand(f"{R}/pairs/{{name}}/overlap.json", name=study["adapters"][w.name]["pairs"])),
+        # Newly written pairs train again. A new task only has the pairs selected anew; check_training_data says if that matters.
+        written=lambda w: expand(f"{R}/pairs/{{name}}/written.parquet", name=study["adapters"][w.name]["pairs"]),
+        pairs=lambda w: ancient(expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"])),
     output:
         directory(f"{R}/adapters/{{name}}"),
     log:
@@ -26,6 +26,25 @@ rule train_adapter:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
-        code=code_digest("training"),
+        pairs=lambda w: study.training_pairs(w.name),
+        code=[code_digest("training"), code_digest("selection")],
     script:
         "../scripts/train_adapter.py"
+
+
+rule check_training_data:
+    """Fails the run if an adapter learned from pairs that are no longer chosen, such as a new task's texts."""
+    input:
+        adapter=f"{R}/adapters/{{name}}",
+        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"]),
+    output:
+        f"{R}/checks/training_data/{{name}}.json",
+    log:
+        f"{R}/logs/check_training_data/{{name}}.log",
+    priority: 10
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code_digest("overlap"),
+    script:
+        "../scripts/check_training_data.py"

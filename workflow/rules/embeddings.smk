@@ -17,6 +17,7 @@ rule embed_family:
     input:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         adapter=lambda w: study.adapter_input(w.adapter),
+        check=lambda w: ancient(study.adapter_check(w.adapter)),
     output:
         f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
     log:

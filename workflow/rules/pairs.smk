@@ -1,45 +1,51 @@
+def pairs_environment(w):
+    """vLLM pins its own torch: it lives apart."""
+    return "../../envs/vllm.yaml" if study["pairs"][w.name]["backend"] == "vllm" else "../../envs/main.yaml"
+
+
 rule pairs:
-    """Every set of positive pairs, checked against the tasks' texts."""
+    """Every set of positive pairs, rid of the tasks' texts."""
     input:
-        expand(f"{R}/pairs/{{name}}/overlap.json", name=study["pairs"]),
+        expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["pairs"]),
 
 
 rule make_pairs:
-    """Positive pairs: anchors from a corpus, a positive for each, filters that count what they drop."""
+    """A positive for every anchor, fit or not, in shards that outlive a killed job."""
     input:
         corpus=lambda w: study.corpus_of("pairs", w.name),
+    output:
+        f"{R}/pairs/{{name}}/written.parquet",
+    log:
+        f"{R}/logs/make_pairs/{{name}}.log",
+    priority: 10
+    conda:
+        pairs_environment
+    resources:
+        gpu=lambda w: study.pairs_gpus(w.name),
+    params:
+        spec=lambda w: study.pairs_spec(w.name),
+        model=lambda w: study.pairs_model(w.name),
+        code=lambda w: [code_digest(module) for module in study.pairs_modules(w.name)],
+    script:
+        "../scripts/make_pairs.py"
+
+
+rule select_pairs:
+    """The pairs to train on: no duplicates, no task's text. A new task renews this, and nothing is written again."""
+    input:
+        written=f"{R}/pairs/{{name}}/written.parquet",
+        tasks=rules.tasks.input,
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",
         qc=f"{R}/pairs/{{name}}/qc.json",
     log:
-        f"{R}/logs/make_pairs/{{name}}.log",
-    priority: 10
-    conda:
-        "../../envs/main.yaml"
-    resources:
-        gpu=1,
-    params:
-        spec=lambda w: study.pairs_spec(w.name),
-        model=lambda w: study.pairs_model(w.name),
-        code=code_digest("synthesis"),
-    script:
-        "../scripts/make_pairs.py"
-
-
-rule check_overlap:
-    """Fails the run if a training text is also a task's text."""
-    input:
-        pairs=f"{R}/pairs/{{name}}/pairs.parquet",
-        tasks=rules.tasks.input,
-    output:
-        f"{R}/pairs/{{name}}/overlap.json",
-    log:
-        f"{R}/logs/check_overlap/{{name}}.log",
+        f"{R}/logs/select_pairs/{{name}}.log",
     priority: 10
     conda:
         "../../envs/main.yaml"
     params:
-        code=code_digest("overlap"),
+        spec=lambda w: study.selection_spec(w.name),
+        code=code_digest("curation"),
     script:
-        "../scripts/check_overlap.py"
+        "../scripts/select_pairs.py"

@@ -1,15 +1,27 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
+    from pathlib import Path
+
+    from promptpool.study import Study
     from promptpool.synthesis import make_pairs
 
+    name, study = snakemake.wildcards.name, Study(snakemake.config)
+    spec, closeness = snakemake.params.spec, None
+    if spec["filters"]["semantic"]:
+        from promptpool.semantic import closeness_under
+
+        closeness = closeness_under(spec["filters"]["semantic"], study["device"])
     make_pairs(
-        str(snakemake.input.corpus),
-        snakemake.output.pairs,
-        snakemake.output.rejected,
-        snakemake.output.qc,
-        name=snakemake.wildcards.name,
-        spec=snakemake.params.spec,
-        device=snakemake.config.get("device", "auto"),
+        snakemake.input.corpus[0],
+        snakemake.output[0],
+        name=name,
+        spec=spec,
+        shards=str(Path(snakemake.output[0]).parent / "shards"),
+        shard_size=study["pairs"][name]["shard_size"],
+        options=study.backend_options(name),
+        device=study["device"],
+        code=snakemake.params.code,
+        closeness=closeness,
         **snakemake.params.model,
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import pandas as pd
-from rapidfuzz.fuzz import ratio
+from rapidfuzz.distance import Levenshtein
 
 from .normalisation import normalise
 
@@ -59,8 +59,8 @@ def _style(table: pd.DataFrame) -> dict:
 
 
 def similarity(text: str, positive: str) -> float:
-    """Edit similarity of the normalised texts (Indel, 0 nothing shared, 1 the same), as the echo filter sees it."""
-    return ratio(normalise(text), normalise(positive)) / 100
+    """Edit similarity of the normalised texts (0 nothing shared, 1 the same), as the echo filter sees it."""
+    return Levenshtein.normalized_similarity(normalise(text), normalise(positive))
 
 
 def distinct(texts: Sequence[Sequence[str]], n: int) -> float:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from . import filters
 from .artifacts import atomic_path, text_digest, write_json, write_sidecar
 from .errors import PromptpoolError
-from .filters import first_uses, rejection
 from .generation import Backend, TransformersBackend
 from .styles import TEXT_STYLES, halves, instructions
 
@@ -92,12 +92,14 @@ def positives(anchors: pd.DataFrame, spec: Mapping, backend: Backend | None) -> 
 
 def judge(pairs: pd.DataFrame, spec: Mapping) -> pd.Series:
     """The reason to reject each pair, None where there is none. SimCSE's identity pairs echo by intent."""
-    if spec["style"] == "identity":
-        reasons = [None if text.strip() else "empty" for text in pairs["text"]]
-    else:
-        limits = {"min_words": spec["min_words"], "max_echo": spec["max_echo"]}
-        reasons = [rejection(t, p, **limits) for t, p in zip(pairs["text"], pairs["positive"], strict=True)]
-    fresh = first_uses(pairs["positive"].tolist())
+    limits = {
+        "min_words": spec["min_words"], "max_echo": spec["max_echo"], "script": True, "language": True,
+        "refusal": True, "leaked": True, "length_ratio": None,
+    }  # fmt: skip
+    wording = {style: next(iter(templates.values())) for style, templates in instructions().items()}
+    texts, positives = pairs["text"].tolist(), pairs["positive"].tolist()
+    reasons = filters.judge(texts, positives, [spec["style"]] * len(pairs), limits, wording)
+    fresh = filters.first_uses(positives)
     return pd.Series(
         [reason or (None if new else "duplicate") for reason, new in zip(reasons, fresh, strict=True)], dtype=object
     )

@@ -1,11 +1,12 @@
 """Training texts that are an evaluation task's texts: the same, nearly the same, or around one."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .near_duplicates import Shingles, ShingleIndex, shingled
+from .near_duplicates import ShingleIndex, Shingles, shingled
 from .normalisation import normalise
 from .words import word_count
 
@@ -66,8 +67,8 @@ def _probes(chunk: Shingles, heads: np.ndarray) -> list[tuple[int, list[int]]]:
     places = np.minimum(np.searchsorted(heads, chunk.hashes), max(0, len(heads) - 1))
     held = heads[places] == chunk.hashes if len(heads) else np.zeros(len(chunk.hashes), dtype=bool)
     owners, hashes = chunk.owners[held], chunk.hashes[held]
-    rows, starts = np.unique(owners, return_index=True)
-    return [(int(row), part.tolist()) for row, part in zip(rows, np.split(hashes, starts[1:]), strict=True)]
+    bounds = np.flatnonzero(np.diff(owners, prepend=-1, append=-1))
+    return [(int(owners[a]), hashes[a:b].tolist()) for a, b in pairwise(bounds)]
 
 
 def _best(index: ShingleIndex, mine: np.ndarray, probes: list[int], brief: np.ndarray) -> int | None:

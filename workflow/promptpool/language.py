@@ -11,6 +11,7 @@ LEAST_LETTERS = 12  # fewer say nothing about a language
 CONFIDENT = 0.5  # probability of the likeliest language
 UNLIKELY = 0.05  # a text whose own language still has this much may be in it: Danish beside Norwegian
 WORDLESS = {"zxx", "und"}  # "no linguistic content" and "undetermined"
+UNASKED = {"la"}  # no model answers in Latin, but "quantum" twice in a sentence is taken for it
 TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "BOPOMOFO": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 
 
@@ -46,13 +47,15 @@ def other_script(text: str, positive: str) -> bool:
 
 @cache
 def _identifier() -> LanguageIdentifier:
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages([code for code in identifier.labels if code not in UNASKED])
+    return identifier
 
 
 def language(text: str) -> str | None:
     """ISO 639 code of the likeliest language; None where the text is short, or no language is likelier than not.
 
-    py3langid (naive Bayes over bytes; Lui and Baldwin, ACL 2012): offline, 142 languages. The first 1,000 characters.
+    By py3langid (naive Bayes over bytes; Lui and Baldwin, ACL 2012), offline, from the first 1,000 characters.
     """
     head = text[:HEAD]
     if sum(map(str.isalpha, head)) < LEAST_LETTERS * (1 if head.isascii() else 0.5):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .artifacts import atomic_path, text_digest, write_json, write_sidecar
 from .errors import PromptpoolError
 from .filters import first_uses, rejection
-from .generation import Backend, TransformersBackend
+from .generation import Backend, Request, open_backend
 from .styles import TEXT_STYLES, halves, instructions
 
 
@@ -36,7 +36,10 @@ def make_pairs(
     anchors = pick_anchors(pd.read_parquet(corpus), spec, f"pairs.{name}")
     backend = None
     if spec["style"] not in TEXT_STYLES:
-        backend = TransformersBackend(model, spec, revision=revision, device=device, dtype=dtype)
+        backend = open_backend(
+            "transformers", model, revision, spec, {"batch_size": spec["batch_size"]},
+            device=device, dtype=dtype, needs_chat="chat" in instructions()[spec["style"]],
+        )  # fmt: skip
     pairs = positives(anchors, spec, backend)
     pairs["reason"] = judge(pairs, spec)
     good = pairs[pairs["reason"].isna()].drop(columns="reason").reset_index(drop=True)
@@ -81,12 +84,15 @@ def positives(anchors: pd.DataFrame, spec: Mapping, backend: Backend | None) -> 
         texts, written = [pair[0] for pair in cut], [pair[1] for pair in cut]
     else:
         wording = instructions()[style]
-        if "plain" in wording:
-            prompts = [wording["plain"].replace("{text}", text) for text in texts]
-        else:
-            prompts = [backend.chat(wording["chat"].replace("{text}", text)) for text in texts]
-        with tqdm(total=len(prompts), desc=f"write {style}", unit="text", mininterval=2) as bar:
-            written = backend.write(prompts, lambda done, total: bar.update(done - bar.n))
+        chat = "chat" in wording
+        words = wording["chat" if chat else "plain"]
+        requests = [
+            Request(words.replace("{text}", text), chat, int(text_digest(f"{spec['seed']}:{text}")[:15], 16))
+            for text in texts
+        ]
+        with tqdm(total=len(requests), desc=f"write {style}", unit="text", mininterval=2) as bar:
+            answers = backend.write(requests, lambda done, total: bar.update(done - bar.n))
+        written = [answer.text for answer in answers]
     return pd.DataFrame({"text": texts, "positive": written, "style": style, "source_id": anchors["source_id"]})
 
 

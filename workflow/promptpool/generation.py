@@ -1,67 +1,109 @@
-"""Language models as writers: prompts in, texts out, whatever runs them."""
+"""Language models as writers: requests in, texts out, whatever runs them.
 
+Three backends share one interface: `transformers` (in this process), `vllm` (its own interpreter) and `openai` (a
+server). Sampling settings change the texts; a backend's options change only how it is run. Each request carries its
+own seed, so that a text does not depend on what else is in its batch, as far as the hardware keeps the arithmetic.
+"""
+
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, Self
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from .artifacts import text_digest
-from .backbone import pick_device, pick_dtype
 from .errors import PromptpoolError
+
+KINDS = ("transformers", "vllm", "openai")
+Progress = Callable[[int, int], None]  # (texts written so far, texts asked for)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Request:
+    """An instruction, sent as one user message through the model's chat template, or a plain prefix to write on from.
+
+    seed: a whole number from 0 of at most 63 bits; the same request with the same seed is written the same.
+    """
+
+    text: str
+    chat: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for one request: stripped, without special tokens and without a <think> block.
+
+    tokens: those the model wrote, its end-of-text included; finished: False where max_new_tokens cut it. A prompt
+    that leaves no room for max_new_tokens in the model's context is not written: text "", tokens 0, unfinished.
+    """
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    finished: bool
 
 
 class Backend(Protocol):
-    """One method: a text written for each prompt, in order. Prompts come ready, chat template and all."""
+    """Writes a text for each request, in order; a context manager that closes itself."""
 
-    def write(self, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]: ...
+    def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]: ...
 
-    def chat(self, instruction: str) -> str:
-        """The instruction as the model's chat template puts it."""
-        ...
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
-class TransformersBackend:
-    """`generate` of transformers, in batches of like length. Runs anywhere; the demo's backend."""
+def open_backend(
+    kind: str,
+    model: str,
+    revision: str | None,
+    sampling: Mapping,
+    options: Mapping,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    needs_chat: bool,
+) -> Backend:
+    """A backend, checked and ready to write.
 
-    def __init__(
-        self, path: str, spec: Mapping, *, revision: str | None = None, device: str = "auto", dtype: str = "auto"
-    ):
-        self.path, self.spec = path, spec
-        place = pick_device(device)
-        self.tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, padding_side="left")
-        self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
-        model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=pick_dtype(dtype, place))
-        self.model = model.to(place).eval()
+    model: directory or hub id (for `openai`, the name that the server knows it by); sampling: `max_new_tokens`,
+    `temperature` (0 always takes the likeliest token), `top_p`; options: the config's `backends.<kind>`.
+    needs_chat: whether any request will be a chat. PromptpoolError, one line, for what cannot work: a model that is
+    no causal LM or has no chat template, a missing interpreter, an unreachable server, a missing key.
+    """
+    if kind == "transformers":
+        from .generation_transformers import TransformersBackend
 
-    def chat(self, instruction: str) -> str:
-        if not self.tokenizer.chat_template:
-            raise PromptpoolError(
-                f"pairs: model {self.path} has no chat template; use an instruction-tuned model, or style continue"
-            )
-        message = [{"role": "user", "content": instruction}]
-        return self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        return TransformersBackend(
+            model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat
+        )
+    if kind == "vllm":
+        from .generation_vllm import VllmBackend
 
-    @torch.inference_mode()
-    def write(self, prompts: Sequence[str], progress: Callable[[int, int], None] | None = None) -> list[str]:
-        """Sampled continuations. A batch's seed comes from its prompts' digests, so a rerun writes the same."""
-        spec, out = self.spec, [""] * len(prompts)
-        order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i]))
-        for start in range(0, len(order), spec["batch_size"]):
-            group = order[start : start + spec["batch_size"]]
-            batch = [prompts[i] for i in group]
-            inputs = self.tokenizer(batch, return_tensors="pt", padding=True, return_token_type_ids=False)
-            torch.manual_seed((int(text_digest("\0".join(batch))[:8], 16) + spec["seed"]) % 2**31)
-            written = self.model.generate(
-                **inputs.to(self.model.device),
-                max_new_tokens=spec["max_new_tokens"],
-                do_sample=spec["temperature"] > 0,
-                temperature=spec["temperature"] or None,
-                top_p=spec["top_p"],
-                pad_token_id=self.tokenizer.pad_token_id,
-            )[:, inputs["input_ids"].shape[1] :]
-            for i, text in zip(group, self.tokenizer.batch_decode(written, skip_special_tokens=True), strict=True):
-                out[i] = text.strip()
-            if progress:
-                progress(min(start + len(group), len(order)), len(order))
-        return out
+        return VllmBackend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
+    if kind == "openai":
+        from .generation_openai import OpenAIBackend
+
+        return OpenAIBackend(model, sampling, options)
+    raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(KINDS)}")
+
+
+def tidy(text: str) -> str:
+    """A model's answer without its thinking, stripped. A block that was never closed is thinking to the end."""
+    text = _THOUGHT.sub("", text)
+    # The chat template may have opened the block itself, so that only its end is in the answer.
+    text = text.rpartition("</think>")[2]
+    return text.partition("<think>")[0].strip()
+
+
+def encodable(text: str) -> str:
+    """The text with its lone surrogates replaced: legal in a Python string, but tokenizers refuse them."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def one_line(message: object, most: int = 300) -> str:
+    """A message on one line, cut where it is long."""
+    told = " ".join(str(message).split())
+    return told if len(told) <= most else told[: most - 3] + "..."

@@ -1,0 +1,151 @@
+"""What runs inside the interpreter that has vLLM: requests in as JSON lines, texts out as JSON lines.
+
+Started by generation_vllm, by file path. It imports the standard library and vLLM alone, because nothing else of
+promptpool needs to be installed there. One message a line:
+
+    in   {"open": {settings}}   {"write": [[text, chat, seed], ...]}   {"close": true}
+    out  {"ready": {facts}}     {"done": [[index, text, prompt_tokens, tokens, finished], ...]}   {"error": "..."}
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+WAITING = 2048  # requests the engine holds at once: more than it can batch, so that it never starves
+REPORT_EVERY = 0.2  # seconds between two reports of finished texts
+GRACE = 15  # seconds a parent waits for the engine to shut down
+
+
+def main() -> None:
+    """Serves one parent until it says close; dies with all of its processes when the parent does."""
+    # The pipes are kept under numbers of our own, so that no print of vLLM's, or a library's, gets among the messages.
+    inbound, outbound = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    messages: queue.Queue = queue.Queue()
+    threading.Thread(target=_read, args=(inbound, messages), daemon=True).start()
+    try:
+        engine = Engine(messages.get()["open"])
+        _say(outbound, {"ready": engine.facts})
+        while "write" in (message := messages.get()):
+            engine.write(message["write"], lambda done: _say(outbound, {"done": done}))
+    except Exception as error:
+        _say(outbound, {"error": f"{type(error).__name__}: {error}"})
+        raise
+
+
+def _read(pipe: BinaryIO, messages: queue.Queue) -> None:
+    """Reads in a thread of its own, so that the parent's death is seen in the middle of a long write."""
+    for line in pipe:
+        messages.put(json.loads(line))
+    # The end of the pipe is the end of the parent. The engine's own processes are of this group.
+    os.killpg(0, signal.SIGKILL)
+
+
+class Engine:
+    """vLLM's engine and its tokenizer, under one set of sampling settings."""
+
+    def __init__(self, settings: dict[str, Any]):
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        if settings["device"] == ("cuda" if on_cpu else "cpu"):
+            raise ValueError(f"this vLLM is a {'CPU' if on_cpu else 'GPU'} build, and device is {settings['device']}")
+        dtype = settings["dtype"]
+        if dtype == "auto":
+            dtype = "float32" if on_cpu else "bfloat16"
+        place: dict[str, Any] = {"gpu_memory_utilization": settings["gpu_memory"]}
+        if on_cpu:
+            # A prompt cut in two by chunked prefill takes back a random draw, which a CPU generator can't (vLLM 0.32).
+            place = {
+                "kv_cache_memory_bytes": int(settings["kv_cache_gib"] * 2**30),
+                "enable_chunked_prefill": False,
+            }
+        eager = settings["enforce_eager"]
+        self.llm = LLM(
+            model=settings["model"],
+            revision=settings["revision"],
+            tokenizer_revision=settings["revision"],
+            tokenizer_mode="hf",
+            dtype=dtype,
+            seed=0,  # every request has a seed of its own
+            tensor_parallel_size=settings["tensor_parallel"],
+            max_model_len=settings["max_model_len"] or -1,  # -1: as long as the memory holds
+            enable_prefix_caching=settings["prefix_caching"],
+            enforce_eager=on_cpu if eager is None else eager,
+            limit_mm_per_prompt={},
+            **place,
+        )
+        self.sampling = {
+            "max_tokens": settings["max_new_tokens"],
+            "temperature": settings["temperature"],
+            "top_p": settings["top_p"],
+        }
+        self.tokenizer = self.llm.get_tokenizer()
+        self.context = self.llm.llm_engine.model_config.max_model_len
+        self.facts = {"device": "cpu" if on_cpu else "cuda", "dtype": dtype, "max_model_len": self.context}
+
+    def write(self, requests: list[list], report) -> None:
+        """Runs all requests in one continuously filled batch; `report` gets the finished ones as they finish."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        core, done = self.llm.llm_engine, []
+        waiting, reported = 0, time.monotonic()
+        prompts = enumerate(self._prompts(requests))
+        more = True
+        while more or waiting:
+            while more and waiting < WAITING:
+                number, ids = next(prompts, (None, None))
+                if number is None:
+                    more = False
+                elif not ids or len(ids) + self.sampling["max_tokens"] > self.context:
+                    done.append([number, "", len(ids), 0, False])  # does not fit the model: one row's loss
+                else:
+                    params = SamplingParams(
+                        seed=requests[number][2], output_kind=RequestOutputKind.FINAL_ONLY, **self.sampling
+                    )
+                    core.add_request(str(number), {"prompt_token_ids": ids}, params)
+                    waiting += 1
+            for output in core.step() if waiting else ():
+                if output.finished:
+                    waiting -= 1
+                    best = output.outputs[0]
+                    done.append([
+                        int(output.request_id), best.text, len(output.prompt_token_ids), len(best.token_ids),
+                        best.finish_reason != "length",
+                    ])  # fmt: skip
+            if done and (time.monotonic() - reported > REPORT_EVERY or not (more or waiting)):
+                report(done)
+                done, reported = [], time.monotonic()
+
+    def _prompts(self, requests: list[list], together: int = 256):
+        """Token ids, request by request, made a few hundred at a time, so that the engine starts at once."""
+        for start in range(0, len(requests), together):
+            chunk = requests[start : start + together]
+            texts = [self._rendered(text) if chat else text for text, chat, _ in chunk]
+            chats = [chat for _, chat, _ in chunk]
+            for text, chat in zip(texts, chats, strict=True):
+                # A chat template writes its own BOS.
+                yield self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
+
+    def _rendered(self, text: str) -> str:
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+
+
+def _say(pipe: BinaryIO, message: dict) -> None:
+    pipe.write(json.dumps(message).encode() + b"\n")
+    pipe.flush()
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()

@@ -58,9 +58,7 @@ def measure(texts: tuple[str, str], tasks: Sequence[tuple[str, str]]) -> Mapping
         )  # fmt: skip
         written = time.perf_counter()
         out = [str(place / name) for name in ("pairs.parquet", "rejected.parquet", "qc.json")]
-        select_pairs(
-            str(place / "written.parquet"), known, *out, name="measured", spec=made.selection_spec("measured")
-        )
+        select_pairs(str(place / "written.parquet"), known, *out, name="measured", spec=made.selection_spec("measured"))
         end = time.perf_counter()
         qc = json.loads((place / "qc.json").read_text())
     return {

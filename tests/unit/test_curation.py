@@ -85,7 +85,7 @@ def test_texts_that_only_share_words_are_no_contamination(tmp_path):
 def test_of_positives_that_are_the_same_or_nearly_so_the_first_is_kept(tmp_path):
     long = "bread is baked at a high temperature in it and it must stay there for almost an hour until it is brown"
     table = rows(*GOOD, ("an oven", GOOD[0][1].upper()), ("a", long + " and done"), ("b", long + " and gone"))
-    pairs, rejected, qc = select(tmp_path, table, near_duplicate=0.7)
+    pairs, _, qc = select(tmp_path, table, near_duplicate=0.7)
     assert pairs["source_id"].tolist() == ["s0", "s1", "s2", "s4"]
     assert qc["rejected"] == {"duplicate": 1, "near-duplicate": 1}
     assert len(select(tmp_path, table, near_duplicate=None)[0]) == 5

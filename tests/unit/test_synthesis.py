@@ -90,9 +90,11 @@ def test_only_training_rows_are_anchors_each_text_once():
 
 
 def test_a_corpus_with_nothing_to_train_on_and_a_missing_column_are_told():
-    with pytest.raises(PromptpoolError, match="pairs.mine: corpus 'lines' has no text to train on; mend the corpus"):
+    with pytest.raises(PromptpoolError, match=r"pairs\.mine: corpus 'lines' has no text to train on; mend the corpus"):
         anchors(table=corpus().assign(split="task"))
-    with pytest.raises(PromptpoolError, match="pairs.mine: the corpus has no column 'summary'; it has id, text, split"):
+    with pytest.raises(
+        PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text, split"
+    ):
         anchors({**SPEC, "column": "summary"})
     with pytest.raises(PromptpoolError, match=r"name their column in corpora\.lines\.positive"):
         anchors({**SPEC, "styles": ["dataset"]})
@@ -300,4 +302,3 @@ def test_the_sidecar_says_what_wrote_the_pairs(tmp_path, monkeypatch):
     told = json.loads((tmp_path / "written.parquet.meta.json").read_text())
     assert (told["model_identity"], told["rows"], told["seed"]) == ("owner/name@abc", 12, 7)
     assert told["spec"]["wording"] == WRITES["wording"]
-

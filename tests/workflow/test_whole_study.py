@@ -167,7 +167,9 @@ def test_a_task_whose_text_an_adapter_has_learned_stops_the_run_before_scores(fi
     answer = snakemake(folder, "scores", config=config)
     text = answer.stdout + answer.stderr
     assert answer.returncode != 0
-    told = [line for line in text.splitlines() if line.startswith("Error: results/tiny/adapters/tuned: trained on other")]
+    told = [
+        line for line in text.splitlines() if line.startswith("Error: results/tiny/adapters/tuned: trained on other")
+    ]
     assert len(told) == 1 and "remove results/tiny/adapters/tuned to train it anew" in told[0], text
     assert not (folder / "results/tiny/embeddings/small/tuned@4/seen").exists()
     shutil.rmtree(folder / "results/tiny/adapters/tuned")

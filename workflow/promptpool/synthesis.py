@@ -17,12 +17,11 @@ from .artifacts import atomic_path, content_identity, remove, sweep, text_digest
 from .augmentation import halves, noisers
 from .errors import PromptpoolError
 from .filters import judge
-from .generation import Backend, Request, open_backend
+from .generation import Backend, Progress, Request, open_backend
 from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
 
 WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "seconds"]
 ANCHOR = ["text", "document", "given", "style"]
-Progress = Callable[[int, int], None]  # done, total
 
 
 def make_pairs(

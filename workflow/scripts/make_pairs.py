@@ -9,9 +9,11 @@ with job(snakemake.log[0], snakemake.threads):
     name, study = snakemake.wildcards.name, Study(snakemake.config)
     spec, closeness = snakemake.params.spec, None
     if spec["filters"]["semantic"]:
-        from promptpool.semantic import closeness_under
+        from functools import partial
 
-        closeness = closeness_under(spec["filters"]["semantic"], study["device"])
+        from promptpool.semantic import similarities
+
+        closeness = partial(similarities, spec=spec["filters"]["semantic"], device=study["device"])
     make_pairs(
         snakemake.input.corpus[0],
         snakemake.output[0],

@@ -279,8 +279,8 @@ CROSS_FAULTS = {
     "style that nobody words": (
         {"pairs.continue.styles": ["continu"]},
         "pairs.continue.styles: unknown style 'continu'; use one of halves, identity, dataset, word-deletion, "
-        "word-swap, character-noise, detail, simple, teacher, metaphor, question, backtranslate, summarize, keywords, continue "
-        "(did you mean 'continue'?), or word it in styles",
+        "word-swap, character-noise, detail, simple, teacher, metaphor, question, backtranslate, summarize, keywords, "
+        "continue (did you mean 'continue'?), or word it in styles",
     ),
     "given positives where the corpus gives none": (
         {"pairs.halves.styles": ["halves", "dataset"]},

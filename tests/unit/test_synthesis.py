@@ -93,7 +93,7 @@ def test_a_corpus_with_nothing_to_train_on_and_a_missing_column_are_told():
     with pytest.raises(PromptpoolError, match=r"pairs\.mine: corpus 'lines' has no text to train on; mend the corpus"):
         anchors(table=corpus().assign(split="task"))
     with pytest.raises(
-        PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text, split"
+        PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text"
     ):
         anchors({**SPEC, "column": "summary"})
     with pytest.raises(PromptpoolError, match=r"name their column in corpora\.lines\.positive"):

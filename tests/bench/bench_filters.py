@@ -8,6 +8,7 @@ Prints seconds, texts, reasons and peak memory as one JSON object.
 
 import argparse
 import json
+import os
 import random
 import resource
 import time
@@ -80,6 +81,7 @@ def main() -> None:
     positives, styles = make_pairs(texts, rng)
     tasks = make_tasks(texts, asked.tasks, rng)
     seconds: dict[str, float] = {}
+    cpu = sum(os.times()[:4])
 
     def timed(name: str, call, *args, **kwargs):
         started = time.perf_counter()
@@ -94,6 +96,7 @@ def main() -> None:
     fresh = timed("first_uses", first_uses, positives)
     near = timed("near_duplicates", near_duplicates, positives, FILTERS["near_duplicate"])
     hits = timed("contaminated", contaminated, texts + positives, tasks, 0.8)
+    cpu = sum(os.times()[:4]) - cpu  # own and workers'; on a busy machine the truer number
     counts = Counter(reason for reason in reasons if reason)
     counts["duplicate"] = fresh.count(False)
     counts["near-duplicate"] = sum(number is not None for number in near)
@@ -105,7 +108,7 @@ def main() -> None:
         json.dumps(
             {
                 "pairs": len(texts), "task_texts": len(tasks), "workers": asked.workers,
-                "seconds": {**seconds, "all": round(sum(seconds.values()), 1)},
+                "seconds": {**seconds, "all": round(sum(seconds.values()), 1), "cpu": round(cpu, 1)},
                 "peak_mb": {"own": own // 1024, "largest_worker": workers // 1024},
                 "reasons": dict(sorted(counts.items())),
             },

@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
+import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 HEAD = 1_000  # characters that the detector reads
@@ -49,6 +50,7 @@ def other_script(text: str, positive: str) -> bool:
 def _identifier() -> LanguageIdentifier:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([code for code in identifier.labels if code not in UNASKED])
+    identifier.nb_ptc = np.ascontiguousarray(identifier.nb_ptc)  # left in columns, its rows take 1.7 times as long
     return identifier
 
 

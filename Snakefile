@@ -1,6 +1,7 @@
 # promptpool: a decoder-only LLM -> a text-embedding model, and what each step of that bought.
 # Read config.yaml first; one file of rules a stage; `snakemake --list-target-rules` names what to ask for.
 from promptpool.artifacts import file_digest
+from promptpool.boilerplate import BOILERPLATE_FILE
 from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.preflight import require_hub, share_package

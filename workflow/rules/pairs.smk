@@ -25,7 +25,7 @@ rule make_pairs:
     params:
         spec=lambda w: study.pairs_spec(w.name),
         model=lambda w: study.pairs_model(w.name),
-        code=lambda w: [code_digest(module) for module in study.pairs_modules(w.name)],
+        code=lambda w: [code_digest(module) for module in study.pairs_modules(w.name)] + [file_digest(BOILERPLATE_FILE)],
     script:
         "../scripts/make_pairs.py"
 

@@ -99,3 +99,8 @@ def test_chunks_change_nothing(monkeypatch):
     seen = []
     assert contaminated(texts[1::2], texts[::2], 0.7, lambda *at: seen.append(at)) == whole
     assert seen[0] == (7, 150) and seen[-1] == (150, 150)
+
+
+def test_words_that_differ_by_a_mark_alone_are_two():
+    assert normalise("कल") != normalise("काल")
+    assert normalise("Le  CAFÉ, là!") == "le café là"

@@ -77,11 +77,16 @@ def snakemake(folder: Path, *arguments: str, config: dict | None = None) -> subp
     """Runs the workflow on `folder` as its working directory, the way a user types it."""
     if config is not None:
         (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    command = [
+    command = snakemake_command(folder, *arguments)
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+def snakemake_command(folder: Path, *arguments: str) -> list[str]:
+    """What `snakemake` runs."""
+    return [
         sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(folder),
         "--configfile", str(folder / "study.yaml"), "--cores", "2", *arguments,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
 def jobs(answer: subprocess.CompletedProcess) -> dict[str, int]:

@@ -8,11 +8,12 @@ own seed, so that a text does not depend on what else is in its batch, as far as
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol, Self
 
 from .errors import PromptpoolError
 
-KINDS = ("transformers", "vllm", "openai")
+BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "openai": "OpenAIBackend"}
 Progress = Callable[[int, int], None]  # (texts written so far, texts asked for)
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
@@ -73,21 +74,13 @@ def open_backend(
     needs_chat: whether any request will be a chat. PromptpoolError, one line, for what cannot work: a model that is
     no causal LM or has no chat template, a missing interpreter, an unreachable server, a missing key.
     """
-    if kind == "transformers":
-        from .generation_transformers import TransformersBackend
-
-        return TransformersBackend(
-            model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat
-        )
-    if kind == "vllm":
-        from .generation_vllm import VllmBackend
-
-        return VllmBackend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
+    if kind not in BACKENDS:
+        raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(BACKENDS)}")
+    # Found by name, not by an import statement: the code digest of a set then holds its own backend's code alone.
+    backend = getattr(import_module(f"{__package__}.generation_{kind}"), BACKENDS[kind])
     if kind == "openai":
-        from .generation_openai import OpenAIBackend
-
-        return OpenAIBackend(model, sampling, options)
-    raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(KINDS)}")
+        return backend(model, sampling, options)
+    return backend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
 
 
 def tidy(text: str) -> str:

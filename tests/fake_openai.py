@@ -15,8 +15,8 @@ class FakeServer(ThreadingHTTPServer):
     """Answers each request with its text in capitals; `plan` holds what happens to the next requests instead.
 
     A step of the plan is a status (int), (status, headers), "drop", "html", "fields", "long", "quota" or a number of
-    seconds to be slow by (float). `needs_key`: whether a request without KEY is refused. What it saw: `bodies`, `paths`,
-    `most_at_once`, `tries` (by text), `times`.
+    seconds to be slow by (float). `needs_key`: whether a request without KEY is refused. What it saw: `bodies`,
+    `paths`, `most_at_once`, `tries` (by text), `times`.
     """
 
     daemon_threads = True

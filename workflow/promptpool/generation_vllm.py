@@ -27,7 +27,12 @@ TAIL = 400  # lines of the worker's stderr that are kept, to tell why it died
 # What vLLM says -> what it means, and the mend. The first that fits is told.
 CAUSES = (
     (
-        ("No available memory for the cache", "estimated maximum model length", "Available memory on node"),
+        (
+            "auto-fit max_model_len",
+            "No available memory for the cache",
+            "estimated maximum model length",
+            "Available memory on node",
+        ),
         "the memory does not hold its KV cache; lower backends.vllm.max_model_len, or raise kv_cache_gib (CPU) "
         "or gpu_memory (GPU)",
     ),

@@ -1,0 +1,140 @@
+"""vLLM writes what transformers writes, the same whatever the order, and dies with nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from conftest import NANO, OPTIONS, SAMPLING, workers
+from promptpool.errors import PromptpoolError
+from promptpool.generation import Request, Written, open_backend
+from promptpool.generation_vllm import VllmBackend
+
+TOPICS = ("the sum of an array", "a sorted list", "the shortest path", "a random number", "the parsed file")
+REQUESTS = [
+    Request(f"Return {topic}{' along an axis' * (number % 7)}.\n\n", False, 1000 + number)
+    for number, topic in enumerate(TOPICS * 24)
+]
+
+
+def opened(model: str = NANO, needs_chat: bool = False, options: dict | None = None, **sampling) -> VllmBackend:
+    return open_backend(
+        "vllm", model, None, {**SAMPLING, **sampling}, {**OPTIONS, **(options or {})}, needs_chat=needs_chat
+    )
+
+
+def told(action) -> str:
+    with pytest.raises(PromptpoolError) as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def written() -> tuple[list[Written], list[Written], list[tuple[int, int]]]:
+    """(answers, answers to the same in reverse order, put straight), and the progress of the first."""
+    seen: list[tuple[int, int]] = []
+    with opened() as backend:
+        straight = backend.write(REQUESTS, lambda done, total: seen.append((done, total)))
+        turned = backend.write(REQUESTS[::-1])[::-1]
+    return straight, turned, seen
+
+
+def test_it_writes(written):
+    answers, _, seen = written
+    assert len(answers) == len(REQUESTS) and len({answer.text for answer in answers}) > 0.8 * len(REQUESTS)
+    assert all(0 < answer.tokens <= 24 and answer.prompt_tokens > 3 for answer in answers)
+    assert all(answer.finished for answer in answers if answer.tokens < 24)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1] == (120, 120)
+
+
+def test_equal_seeds_write_equal_texts_in_another_order(written):
+    straight, turned, _ = written
+    assert straight == turned
+
+
+def test_its_likeliest_text_is_that_of_transformers():
+    with opened(temperature=0) as backend:
+        ours = backend.write(REQUESTS[:40])
+    settings = {**SAMPLING, "temperature": 0}
+    with open_backend("transformers", NANO, None, settings, {"batch_size": 8}, needs_chat=False) as backend:
+        assert ours == backend.write(REQUESTS[:40])
+
+
+def test_one_text_too_long_costs_no_other(no_orphans):
+    long = Request("Return the sum of an array. " * 5000, False, 1)
+    with opened() as backend:
+        first, empty, last = backend.write([REQUESTS[0], long, REQUESTS[1]])
+    assert empty.text == "" and empty.prompt_tokens > 1024 and not empty.finished
+    assert first.text and last.text
+
+
+def test_a_chat_model_is_asked_through_its_template(chatty, no_orphans):
+    with opened(chatty, needs_chat=True) as backend:
+        chat, plain = backend.write([Request("hello", True, 1), Request("hello", False, 1)])
+    # "[user] hello\n[assistant]" against BOS and "hello".
+    assert chat.prompt_tokens > plain.prompt_tokens + 4
+    with open_backend("transformers", chatty, None, SAMPLING, {"batch_size": 8}, needs_chat=True) as backend:
+        assert chat.prompt_tokens == len(backend._ids(Request("hello", True, 1)))
+
+
+def test_a_missing_chat_template_is_named(no_orphans):
+    started = time.monotonic()
+    assert "no chat template" in told(lambda: opened(needs_chat=True))
+    assert time.monotonic() - started < 20  # before vLLM is started
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed_is_told_in_one_line_and_leaves_nothing(sent):
+    def kill_when_half_done(done: int, total: int) -> None:
+        if done:
+            os.kill(backend._worker.pid, sent)
+
+    with opened(max_new_tokens=200) as backend:
+        line = told(lambda: backend.write(REQUESTS * 4, kill_when_half_done))
+        assert f"its worker was ended by {sent.name}" in line and "job's log" in line
+        assert workers() == []
+
+
+def test_a_parent_that_is_killed_takes_its_worker_along(tmp_path):
+    script = textwrap.dedent(f"""
+        import json, sys
+        from promptpool.generation import Request, open_backend
+        sampling = {{"max_new_tokens": 400, "temperature": 1.0, "top_p": 1.0}}
+        backend = open_backend("vllm", {NANO!r}, None, sampling, json.loads({json.dumps(OPTIONS)!r}), needs_chat=False)
+        requests = [Request(f"Return {{n}}.\\n\\n", False, n) for n in range(2000)]
+        backend.write(requests, lambda done, total: print(backend._worker.pid, flush=True))
+    """)
+    environment = {**os.environ, "PYTHONPATH": str(Path(NANO).parents[1])}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        worker = int(parent.stdout.readline())
+        assert worker in workers()
+        parent.kill()
+        parent.wait()
+        ended = time.monotonic() + 10
+        while workers() and time.monotonic() < ended:
+            time.sleep(0.1)
+        assert workers() == []
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+
+
+def test_want_of_memory_is_told_with_its_mend(no_orphans):
+    # One block of keys and values of this model does not fit.
+    line = told(lambda: opened(options={"kv_cache_gib": 0.0001, "gpu_memory": 0.0001}))
+    assert "vLLM stopped: " in line and "kv_cache_gib" in line
+
+
+def test_an_interpreter_without_vllm_is_told(no_orphans):
+    line = told(lambda: opened(options={"python": sys.executable}))
+    assert "No module named 'vllm'" in line

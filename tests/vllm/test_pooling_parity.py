@@ -6,18 +6,15 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from promptpool.embedder import Embedder
-from promptpool.export import export_model
 from promptpool.parity import PARITY, cosines, parity_texts
 from promptpool.templates import Template
 from tiny import tiny_adapter, tiny_model
+from tiny_export import LIMIT, LINES, PROMPT, export, tables
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = REPOSITORY / ".vllm/bin/python"
-PROMPT = 'This sentence: "{text}" belongs to the following cluster:'
-LIMIT = 12
 TIMEOUT = 600  # seconds; starting vLLM takes half a minute of it
 
 pytestmark = [
@@ -31,21 +28,15 @@ def test_vllm_gives_the_pipelines_vectors(architecture, pooling, normalize, tmp_
     # vLLM's CPU kernels know no smaller heads.
     base = tiny_model(tmp_path / "base", architecture, bos=True, chat=True, head_dim=64, max_position_embeddings=512)
     adapter = tiny_adapter(tmp_path / "adapter", base)
-    headline = tmp_path / "summary.parquet"
-    columns = ["row", "kind", "task", "adapter", "score", "low", "high"]
-    pd.DataFrame(columns=columns).astype({"row": str, "task": str}).to_parquet(headline)
-    spec = {"model": "small", "adapter": "tuned@3", "prompt": "cluster", "pooling": pooling, "layer": -1,
-            "normalize": normalize, "max_text_tokens": LIMIT, "merged": True, "dtype": "float32"}  # fmt: skip
-    export_model(
-        str(tmp_path / "out"), name="out", spec=spec, model=str(base), revision=None, adapter=str(adapter),
-        template=PROMPT, headline=str(headline), pairs={}, recipe=None,
-    )  # fmt: skip
+    exported = export(
+        tmp_path / "out", base, adapter, tables(tmp_path / "tables"), pooling=pooling, normalize=normalize
+    )
     engine = Embedder.load(str(base), str(adapter), device="cpu", dtype="float32", max_text_tokens=LIMIT)
-    texts = parity_texts(["a graph of nodes", "bread in the oven", "the old harbour"], PROMPT, engine, LIMIT)
+    texts = parity_texts(LINES, PROMPT, engine, LIMIT)
     template = Template.parse("cluster", PROMPT)
     ids = [list(engine.composer.compose(template, text, eos=pooling == "eos").ids) for text in texts]
     (tmp_path / "ids.json").write_text(json.dumps(ids))
-    command = [str(PYTHON), "-m", "promptpool.vllm_pooling", "out", "ids.json", "vectors.npy"]
+    command = [str(PYTHON), "-m", "promptpool.vllm_pooling", str(exported), "ids.json", "vectors.npy"]
     surroundings = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow"), "VLLM_CPU_KVCACHE_SPACE": "1",
                     "VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}  # fmt: skip
     answer = subprocess.run(

@@ -9,7 +9,7 @@ from .config_adapters import BASE, adapter_ids, checkpoints
 from .config_files import corpus_file_problems, task_file_problems, topic_problems
 from .config_schema import choices
 from .errors import PromptpoolError
-from .templates import Template
+from .templates import SLOT, Template
 
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
 STYLES_WITHOUT_MODEL = ("halves", "identity")
@@ -247,6 +247,8 @@ def _exports(config: Mapping) -> Iterator[str]:
                 f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can repeat; "
                 f"export an adapter with tokenization composed"
             )
+        if config["prompts"][spec["prompt"]].count(SLOT) > 1:
+            yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
         pooling = spec["pooling"]
         if pooling not in EXPORTABLE:
             what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
@@ -260,8 +262,8 @@ def _exports(config: Mapping) -> Iterator[str]:
                 (adapter == BASE, "adapter base has no weights to keep", "write true"),
                 (
                     spec["layer"] != -1,
-                    "an inner layer cuts the base model, which stays outside",
-                    "write true, or layer: -1",
+                    "an inner layer cuts the base model, which lies outside",
+                    "write true, or layer -1",
                 ),
                 (spec["dtype"] != "float32", f"dtype {spec['dtype']} is of merged weights", "write true, or float32"),
             ):

@@ -77,7 +77,9 @@ def facts(card: Card) -> str:
         adapter = f"{code(variant['adapter'])} at step {variant['step']}, {where}"
     rows = {
         "base model": code(base["id"]) + ("" if base["hub"] else ", a local directory"),
-        "revision": (base["revision"] or "not pinned") if base["hub"] else f"SHA-256 {base['revision']}",
+        "revision": (code(base["revision"]) if base["revision"] else "not pinned")
+        if base["hub"]
+        else f"SHA-256 {base['revision']}",
         "licence": licence(base["licence"]),
         "adapter": adapter,
         "prompt": code(variant["prompt"]),

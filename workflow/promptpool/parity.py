@@ -47,19 +47,13 @@ def check_parity(
     started = time.time()
     options = {"revision": revision, "device": device, "dtype": "float32", "max_text_tokens": spec["max_text_tokens"]}
     engine = Embedder.load(model, adapter, **options)
-    known = pd.read_parquet(texts)["text"].tolist()
-    sample = parity_texts(known, template, engine, spec["max_text_tokens"])
-
-    def ours() -> np.ndarray:
-        rows = engine.encode(sample, template, spec["pooling"], spec["layer"])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
-
-    unrounded = mine = ours()
+    place = str(engine.backbone.device)
+    sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])
+    unrounded = mine = pipeline_vectors(engine, sample, template, spec)
     if spec["dtype"] != "float32":
         round_weights(engine.backbone.model, spec["dtype"])
-        mine = ours()
-    place = str(engine.backbone.device)
-    del engine
+        mine = pipeline_vectors(engine, sample, template, spec)
+    del engine  # one model at a time
     with pinned_base(exported, model, revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
         theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}
@@ -74,6 +68,12 @@ def check_parity(
     }
     write_json(out, facts)
     write_sidecar(out, inputs=[texts, exported], spec=spec, started=started, device=place, dtype="float32")
+
+
+def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:
+    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 where the export's are."""
+    rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
 
 
 def compare(where: str, texts: Sequence[str], mine: np.ndarray, theirs: np.ndarray, batch_size: int) -> None:
@@ -106,13 +106,15 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text_tokens: int) -> list[str]:
-    """100 texts: awkward ones, and the run's own, spread evenly over lengths. None without a token (nothing to pool)."""
+    """100 texts: awkward ones, and the run's own, spread evenly over lengths. A text without a token is left out."""
     parsed = Template.parse("parity", template)
-    odd = awkward_texts(template, str(engine.backbone.tokenizer.eos_token), max_text_tokens)
-    odd = [text for text in odd if engine.composer.compose(parsed, text).ids]
-    own = sorted(
-        {text for text in known if engine.composer.compose(parsed, text).ids} - set(odd), key=lambda t: (len(t), t)
-    )
+
+    def pooled(text: str) -> bool:
+        return bool(engine.composer.compose(parsed, text).ids)
+
+    awkward = awkward_texts(template, str(engine.backbone.tokenizer.eos_token), max_text_tokens)
+    odd = [text for text in awkward if pooled(text)]
+    own = sorted((text for text in set(known) - set(odd) if pooled(text)), key=lambda text: (len(text), text))
     wanted = TEXTS - len(odd)
     if len(own) < wanted:  # few texts: joined by two, they make more
         joined = (f"{a} {b}" for a, b in combinations(own, 2))
@@ -122,17 +124,15 @@ def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text
 
 
 def awkward_texts(template: str, special: str, max_text_tokens: int) -> list[str]:
-    """Texts that a tokenizer or a prompt may trip over: nearly empty, too long, other scripts, braces, special tokens."""
-    return list(
-        dict.fromkeys(
-            (
-                "", " ", "\n\t", ".", "a", "  two  spaces ", "line\nbreak\ttab", 'ends in a quote"', "{text}",
-                "{} {0} {text!r} {{", template, template.replace("{text}", "a {text} again"), f"{special} is a word here",
-                "naïve café, Ångström", "e\u0301te\u0301", "日本語のテキスト。", "\U0001f642\U0001f680", "مرحبا بالعالم",
-                "x" * 8 * max_text_tokens, "a long text that is cut " * max_text_tokens,
-            )
-        )
-    )  # fmt: skip
+    """What a tokenizer or a prompt may trip over: hardly a text, too long, other scripts, braces, special tokens."""
+    texts = [
+        *("", " ", "\n\t", ".", "a", "  two  spaces ", "line\nbreak\ttab", 'ends in a quote"'),
+        *("{text}", "{} {0} {text!r} {{", template, template.replace("{text}", "a {text} again")),
+        *(f"{special} is a word here", "naïve café, Ångström", "e\u0301te\u0301", "日本語のテキスト。"),
+        *("\U0001f642\U0001f680", "\u0645\u0631\u062d\u0628\u0627"),
+        *("x" * 8 * max_text_tokens, "a long text that is cut " * max_text_tokens),
+    ]
+    return list(dict.fromkeys(texts))
 
 
 @contextmanager

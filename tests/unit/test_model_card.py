@@ -80,6 +80,8 @@ def test_a_variant_that_was_not_scored_says_so():
     ("changes", "told"),
     [
         ({"merged": False}, "It also needs peft"),
+        ({"merged": False}, 'model_kwargs={"dtype": "float32"}'),
+        ({"dtype": "bfloat16"}, 'model_kwargs={"dtype": "float32"}'),
         ({"merged": False, "base": {"hub": False}}, "by the path it had"),
         ({"variant": {"pooling": "concat"}}, "sentence-transformers 6 or newer"),
         ({"variant": {"layer": 2}}, "vLLM does not know"),

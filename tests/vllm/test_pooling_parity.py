@@ -23,14 +23,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("architecture", "pooling", "normalize"), [("qwen3", "last", True), ("llama", "mean", True)])
-def test_vllm_gives_the_pipelines_vectors(architecture, pooling, normalize, tmp_path):
+@pytest.mark.parametrize(("architecture", "pooling"), [("qwen3", "last"), ("llama", "mean")])
+def test_vllm_gives_the_pipelines_vectors(architecture, pooling, tmp_path):
     # vLLM's CPU kernels know no smaller heads.
     base = tiny_model(tmp_path / "base", architecture, bos=True, chat=True, head_dim=64, max_position_embeddings=512)
     adapter = tiny_adapter(tmp_path / "adapter", base)
-    exported = export(
-        tmp_path / "out", base, adapter, tables(tmp_path / "tables"), pooling=pooling, normalize=normalize
-    )
+    exported = export(tmp_path / "out", base, adapter, tables(tmp_path / "tables"), pooling=pooling)
     engine = Embedder.load(str(base), str(adapter), device="cpu", dtype="float32", max_text_tokens=LIMIT)
     texts = parity_texts(LINES, PROMPT, engine, LIMIT)
     template = Template.parse("cluster", PROMPT)
@@ -45,5 +43,4 @@ def test_vllm_gives_the_pipelines_vectors(architecture, pooling, normalize, tmp_
     assert answer.returncode == 0, answer.stderr[-4000:]
     theirs = np.load(tmp_path / "vectors.npy")
     assert cosines(engine.encode(texts, PROMPT, pooling), theirs).min() >= PARITY
-    if normalize:
-        np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-4)

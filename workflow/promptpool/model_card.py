@@ -70,7 +70,7 @@ def summary(card: Card) -> str:
 
 def facts(card: Card) -> str:
     variant, base = card.variant, card.base
-    layer = "the last" if variant["layer"] == -1 else f"number {variant['layer']} (0 is the embeddings)"
+    layer = "the last layer" if variant["layer"] == -1 else f"layer {variant['layer']} (0 is the embeddings)"
     adapter = "none"
     if variant["adapter"] != "base":
         where = "merged into the weights" if card.merged else "beside its base model"
@@ -83,7 +83,7 @@ def facts(card: Card) -> str:
         "licence": licence(base["licence"]),
         "adapter": adapter,
         "prompt": code(variant["prompt"]),
-        "pooling": f"{variant['pooling']} pooling of layer: {layer}",
+        "pooling": f"{variant['pooling']}, of {layer}",
         "length of a vector": "1" if variant["normalize"] else "as it comes",
         "longest text": f"{variant['max_text_tokens']} tokens",
         "weights": card.dtype if card.merged else "the base model's, and the adapter's",
@@ -119,6 +119,11 @@ def loading(card: Card) -> str:
                 f"sentence-transformers takes the base's newest revision; the adapter was made on and checked with "
                 f"{code(card.base['revision'])}."
             )
+    if not card.merged or card.dtype != "float32":
+        lines.append(
+            "Loaded like this it computes in the type that its weights are saved in, which may be bfloat16. For float32: "
+            '`SentenceTransformer(..., model_kwargs={"dtype": "float32"})`.'
+        )
     if card.variant["layer"] != -1 or newest or card.variant["pooling"] in ("weighted", "max"):
         lines.append("vLLM does not know this pooling, and would pool something else without a word.")
     return "\n\n".join(lines)

@@ -111,22 +111,58 @@ def sample_training() -> dict[str, pd.DataFrame]:
     }
 
 
-def sample_qc() -> dict[str, dict]:
-    """One set with everything, one with counts alone."""
-    rejected = {"too_short": 210, "copy of the text": 95, "not_english": 12, "duplicate": 4}
-    words = {"text": [0, 0, 1, 5, 20, 40, 33, 12, 3], "positive": [0, 3, 9, 30, 42, 20, 5, 1, 0]}
+STYLES = ("detail", "simple", "teacher", "metaphor", "question", "backtranslate", "summarize", "keywords", "halves")
+REASONS = {"echo": 0.05, "near-duplicate": 0.03, "empty": 0.002, "boilerplate": 0.02, "leaked_instruction": 0.01,
+           "length": 0.015, "language": 0.004}  # fmt: skip
+
+
+def sample_style(number: int, asked: int = 500) -> dict:
+    """What qc.json says of one style: the later the style, the shorter its positives and the more of them echo."""
+    rng = np.random.default_rng(number)
+    rejected = {reason: int(asked * share * rng.uniform(0, 2)) for reason, share in REASONS.items()}
+    rejected = {reason: count for reason, count in rejected.items() if count}
+    accepted = asked - sum(rejected.values())
+    lengths = {"text": rng.poisson(20, accepted), "positive": rng.poisson(45 - 4 * number, accepted)}
+    words = {side: np.unique(np.minimum(drawn, 100), return_counts=True) for side, drawn in lengths.items()}
+    close = np.unique((rng.beta(2 + number, 5, accepted) * 20).astype(int), return_counts=True)
     return {
-        "continue": {"accepted": 3000, "rejected": rejected, "words": words},
-        "halves": {"accepted": 6000, "rejected": {"duplicate": 31}},
+        "asked": asked,
+        "accepted": accepted,
+        "rejected": rejected,
+        "words": {side: {str(n): int(rows) for n, rows in zip(*found, strict=True)} for side, found in words.items()},
+        "similarity": {f"{place * 0.05:.2f}": int(rows) for place, rows in zip(*close, strict=True)},
+        **{f"distinct_{n}": round(float(share), 4) for n, share in zip((1, 2, 3), (0.3, 0.7, 0.93), strict=True)},
     }
 
 
-def sample_pairs(count: int = 60) -> pd.DataFrame:
+def sample_set(styles: int, first: int = 0, model: bool = True) -> dict:
+    """The qc.json of one pair set of so many styles; `model`: whether a language model wrote it."""
+    parts = {name: sample_style(first + i) for i, name in enumerate(STYLES[first : first + styles])}
+    reasons = {reason for part in parts.values() for reason in part["rejected"]}
+    return {
+        "asked": sum(part["asked"] for part in parts.values()),
+        "accepted": sum(part["accepted"] for part in parts.values()),
+        "rejected": {reason: sum(part["rejected"].get(reason, 0) for part in parts.values()) for reason in reasons},
+        "attempts": {"1": 2300, "2": 150, "3": 50},
+        "contamination": {"exact": 1, "near": 2, "tasks": {"DocstringSummaries": 3}},
+        "tokens": {"prompt": 100_000, "written": 80_000} if model else None,
+        "tokens_per_second": 812.5 if model else None,
+        "seconds": 98.4,
+        "styles": parts,
+    }
+
+
+def sample_qc(styles: int = 2) -> dict[str, dict]:
+    """One set of `styles` styles by a language model, and one that needs none."""
+    return {"rewritten": sample_set(styles), "halves": sample_set(1, first=8, model=False)}
+
+
+def sample_pairs(count: int = 60, style: str = "continue") -> pd.DataFrame:
     return pd.DataFrame(
         {
             "text": [f"Return item {i} of the list." for i in range(count)],
             "positive": [f"The item at place {i} is returned, counted from zero." for i in range(count)],
-            "style": "continue",
+            "style": style,
             "source_id": [f"numpy.{i}" for i in range(count)],
         }
     )

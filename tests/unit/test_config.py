@@ -135,10 +135,10 @@ SCHEMA_FAULTS = {
         {"corpora.mine": {"source": "file", "path": "x.csv", "packages": ["numpy"]}},
         "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive",
     ),
-    "layer of an export": (
-        {"exports.docs-cluster.layer": -1},
-        "exports.docs-cluster.layer: unknown key; "
-        "an export has model, adapter, prompt, pooling, normalize, max_text_tokens, merged",
+    "span of an export": (
+        {"exports.docs-cluster.span": "text"},
+        "exports.docs-cluster.span: unknown key; "
+        "an export has model, adapter, prompt, pooling, layer, normalize, max_text_tokens, merged, dtype",
     ),
     "missing key": (
         {"adapters.halves.max_steps": REMOVED},
@@ -402,13 +402,25 @@ CROSS_FAULTS = {
     ),
     "export of attention pooling": (
         {"exports.docs-cluster.pooling": "attention"},
-        "exports.docs-cluster.pooling: 'attention' can't be exported, sentence-transformers' own modules don't "
-        "express it; use one of mean, last, eos, weighted, max",
+        "exports.docs-cluster.pooling: 'attention' can't be exported: sentence-transformers' own modules can't weigh "
+        "tokens by attention; use one of mean, last, eos, weighted, max, concat",
     ),
-    "export of concat pooling": (
-        {"exports.docs-cluster.pooling": "concat"},
-        "exports.docs-cluster.pooling: 'concat' can't be exported, sentence-transformers' own modules don't "
-        "express it; use one of mean, last, eos, weighted, max",
+    "export of a layer the model lacks": (
+        {"exports.docs-cluster.layer": 5},
+        "exports.docs-cluster.layer: model 'nano-docs' has no layer 5; give one from -5 to 4",
+    ),
+    "export of an inner layer beside its base": (
+        {"exports.docs-cluster.layer": 2, "exports.docs-cluster.merged": False},
+        "exports.docs-cluster.merged: false, but an inner layer cuts the base model, which lies outside; "
+        "write true, or layer -1",
+    ),
+    "export of no adapter beside its base": (
+        {"exports.docs-cluster.adapter": "base", "exports.docs-cluster.merged": False},
+        "exports.docs-cluster.merged: false, but adapter base has no weights to keep; write true",
+    ),
+    "export of rounded weights that it does not hold": (
+        {"exports.docs-cluster.dtype": "bfloat16", "exports.docs-cluster.merged": False},
+        "exports.docs-cluster.merged: false, but dtype bfloat16 is of merged weights; write true, or float32",
     ),
     "export of a joint adapter": (
         {"adapters.halves.tokenization": "joint"},

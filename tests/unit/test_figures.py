@@ -13,6 +13,7 @@ from sample_tables import (
     sample_attention,
     sample_qc,
     sample_scores,
+    sample_set,
     sample_steps,
     sample_training,
 )
@@ -146,11 +147,53 @@ def test_odd_tokens_and_names_are_drawn_as_they_are(tmp_path):
 
 
 def test_pair_figures_do_without_what_was_not_recorded(tmp_path, drawn):
+    counted = {"accepted": 3, "rejected": {"echo": 1}, "words": {"text": {"3": 5, "12": 1}}}
     figures.pairs_qc(
-        {"bare": {}, "counts": {"accepted": 3}, "words": {"words": {"text": {"3": 5, "12": 1}}}}, tmp_path / "q"
+        {"bare": {}, "old": counted, "empty": {"styles": {"none": {"asked": 0, "accepted": 0}}}}, tmp_path / "q"
     )
-    assert "bare: no counts" in texts(drawn[0]) and texts(drawn[0]).count("lengths not recorded") == 2
+    kept, lengths, similar, distinct = ([text.get_text() for text in axis.texts] for axis in drawn[0].axes[:4])
+    assert kept == ["no counts", "75% of 4", "0% of 0"]
+    assert lengths == ["lengths not recorded"] * 2 and similar == distinct == ["not recorded"] * 3
     figures.pairs_qc({}, tmp_path / "none")
+
+
+@pytest.mark.parametrize("styles", [1, 9])
+def test_pair_figure_has_a_row_a_style_and_no_text_over_another(styles, tmp_path, drawn):
+    figures.pairs_qc({"all": sample_set(styles)}, tmp_path / "q")
+    figure = drawn[0]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == list(sample_set(styles)["styles"])
+    renderer = figure.canvas.get_renderer()
+    for axis in figure.axes:
+        for labels in (axis.get_xticklabels(), axis.get_yticklabels(), axis.texts):
+            boxes = [label.get_window_extent(renderer) for label in labels if label.get_visible() and label.get_text()]
+            if axis is figure.axes[-1] and labels == axis.get_xticklabels() and styles > 4:
+                continue  # turned names: their boxes overlap, their letters do not
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    labels = [axis.xaxis.label.get_window_extent(renderer) for axis in figure.axes[:4] if axis.get_xlabel()]
+    assert not any(a.overlaps(b) for i, a in enumerate(labels) for b in labels[i + 1 :])
+
+
+def test_pair_figure_counts_reasons_by_style_and_names_sets_where_styles_repeat(tmp_path, drawn):
+    part = {"asked": 10, "accepted": 7, "rejected": {"echo": 2, "near-duplicate": 1}}
+    other = {"asked": 10, "accepted": 9, "rejected": {"near-duplicate": 4}}
+    figures.pairs_qc({"one": {"styles": {"detail": part}}, "two": {"styles": {"detail": other}}}, tmp_path / "q")
+    table = drawn[0].axes[-1]
+    assert [label.get_text() for label in table.get_xticklabels()] == ["one: detail", "two: detail"]
+    assert [label.get_text() for label in table.get_yticklabels()] == ["near-duplicate", "echo"]
+    assert [text.get_text() for text in table.texts] == ["1", "4", "2", "·"]
+
+
+def test_pair_histograms_keep_the_share_of_every_bin(tmp_path, drawn):
+    words = {"text": {"1": 1, "2": 3}, "positive": {"100": 2}}
+    part = {"asked": 4, "accepted": 4, "words": words, "similarity": {"0.00": 1, "0.95": 3}}
+    figures.pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
+    lengths, similar = drawn[0].axes[1:3]
+    assert "100 or more" in lengths.get_xlabel()
+    heights = [-patch.get_data().values for patch in lengths.patches[::2]]
+    assert [round(float(height.sum()), 3) for height in heights] == [0.85, 0.85]  # each side's all, in one bin
+    low, high = -similar.patches[0].get_data().values[[0, 19]]
+    assert high == pytest.approx(3 * low)
 
 
 def test_a_failed_drawing_leaves_no_file(tmp_path):

@@ -12,6 +12,7 @@ from promptpool.attention import span_shares
 from promptpool.errors import PromptpoolError
 from promptpool.report import build_report, commands, score_rows
 from promptpool.report_attention import viewer
+from promptpool.report_pairs import pair_section
 from promptpool.score_table import by_task
 from sample_tables import (
     sample_ablation,
@@ -19,6 +20,7 @@ from sample_tables import (
     sample_pairs,
     sample_qc,
     sample_scores,
+    sample_set,
     sample_steps,
     sample_summary,
     sample_training,
@@ -76,7 +78,11 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
     for name, (draw, table) in drawn.items():
         draw(table, folder / name)
     qc = folder / "qc.json"
-    qc.write_text(json.dumps({"accepted": 60, "rejected": {words: 3, "too_short": 9}}))
+    counts = sample_set(2) | {"rejected": {words: 3, "too_short": 9}}
+    counts["styles"] = {"detail": {**counts["styles"]["detail"], "rejected": {words: 3}}, words: {"accepted": 30}}
+    counts["contamination"]["tasks"] = {words: 1}
+    qc.write_text(json.dumps(counts))
+    written = pd.concat([sample_pairs(style="detail"), sample_pairs(30, style=words)], ignore_index=True)
     prompts = sample_ablation("prompts", "none", {"none": 0.0, words: 0.06})
     given = dict(
         run="demo",
@@ -84,7 +90,7 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         scores=write("scores", sample_scores().replace({"prompt": {"eol": words}})),
         ablations={"steps": write("steps", sample_steps()), "prompts": write("prompts", prompts)},
         attention=[write("attention", attention)],
-        pairs={"continue": (write("pairs", sample_pairs().assign(positive=words)), qc)},
+        pairs={"rewritten": (write("pairs", written.assign(positive=words)), qc)},
         training={name: write(f"training-{name}", log) for name, log in sample_training().items()},
         figures={name: folder / f"{name}.svg" for name in drawn},
         config={"run": "demo", "prompts": {"eol": words}, "ablations": {"prompts": {"question": words}}},
@@ -218,3 +224,32 @@ def test_a_missing_input_is_named(tmp_path):
     with pytest.raises(PromptpoolError, match=r"nowhere\.parquet"):
         build(tmp_path, summary=tmp_path / "nowhere.parquet")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_each_style_shows_twenty_pairs_the_same_every_time(calm, tmp_path):
+    assert calm.count('<div class="pair">') == 40
+    again = build(tmp_path).read_text(encoding="utf-8")
+    shown = [html.split('id="pairs"')[1].split("<section")[0] for html in (calm, again)]
+    assert shown[0] == shown[1]
+
+
+def test_a_pair_sets_counts_and_speed_are_told(calm):
+    told = " ".join(Page(calm).text.split())
+    assert "of 1,000 pairs accepted (86%); rejected: too short 9, Return the shortest path. 3." in told
+    assert "The language model wrote 80,000 tokens, 812 a second." in told
+    assert "Texts that tasks hold too, taken out: 1 equal, 2 nearly" in told
+
+
+def test_a_pair_set_without_a_language_model_or_styles_is_shown_without_their_numbers():
+    section = pair_section("halves", sample_pairs(5, style="halves"), {"accepted": 5})
+    assert section["speed"] is None and section["contamination"] is None and section["share"] is None
+    assert [(style["name"], style["accepted"], len(style["sample"])) for style in section["styles"]] == [
+        ("halves", 5, 5)
+    ]
+    section = pair_section("set", sample_pairs(0), {"asked": 3, "accepted": 0, "styles": {"detail": {"asked": 3}}})
+    assert section["share"] == 0 and section["styles"][0]["sample"] == []
+
+
+def test_long_texts_are_cut_in_the_report():
+    table = sample_pairs(2).assign(positive="x" * 100_000)
+    assert len(pair_section("set", table, {})["styles"][0]["sample"][0]["positive"]) == 600

@@ -1,9 +1,12 @@
 """Loading a decoder without its LM head, with or without an adapter."""
 
+import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -59,22 +62,57 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
-    """The model with the adapter's product added to its weights; the adapter must be whole and not zero."""
+    """The model with the adapter's product added to its weights; the adapter must be whole and not zero.
+
+    adapter: a directory that PEFT wrote. Raises PromptpoolError for a file that is missing or broken, a key without
+    its place in this model, a shape that does not fit and an adapter that is all zero; warns where the adapter says
+    that it was trained on another base.
+    """
     from peft import PeftModel, get_peft_model_state_dict
 
-    saved = load_file(Path(adapter) / "adapter_model.safetensors")
-    tuned = PeftModel.from_pretrained(model, str(adapter))
+    saved = adapter_weights(adapter)
+    warn_of_another_base(adapter, model.name_or_path)
+    try:
+        tuned = PeftModel.from_pretrained(model, str(adapter))
+    except RuntimeError as error:
+        wrong = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
+        raise PromptpoolError(
+            f"{adapter}: the adapter is not of this base model, {model.name_or_path}: {wrong}; name the base it tunes"
+        ) from None
     loaded = get_peft_model_state_dict(tuned)
     lost = sorted(set(saved) ^ set(loaded))
     if lost:
         raise PromptpoolError(
             f"{adapter}: adapter key {lost[0]!r} has no place in this model; train the adapter on this base model"
         )
-    up = [weight for name, weight in saved.items() if "lora_B" in name]
-    if not any(weight.abs().max() > 0 for weight in up):
-        raise PromptpoolError(
-            f"{adapter}: the adapter is all zero and changes nothing; train more steps or warm up less"
-        )
     if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
     return tuned.merge_and_unload()
+
+
+def adapter_weights(adapter: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter's directory by key. PromptpoolError unless all are finite and some product is not 0."""
+    path = Path(adapter) / "adapter_model.safetensors"
+    if not path.is_file() or not path.with_name("adapter_config.json").is_file():
+        missing = path if not path.is_file() else path.with_name("adapter_config.json")
+        raise PromptpoolError(f"{missing}: no such file; an adapter is what PEFT's save_pretrained writes")
+    try:
+        saved = load_file(path)
+    except SafetensorError as error:
+        raise PromptpoolError(f"{path}: broken adapter file ({error}); train it again") from None
+    for name, weight in saved.items():
+        if not torch.isfinite(weight).all():
+            raise PromptpoolError(f"{path}: {name!r} is not finite; train with a lower learning_rate")
+    if not any(weight.abs().max() > 0 for name, weight in saved.items() if "lora_B" in name):
+        raise PromptpoolError(
+            f"{adapter}: the adapter is all zero and changes nothing; train more steps or warm up less"
+        )
+    return saved
+
+
+def warn_of_another_base(adapter: str | Path, base: str) -> None:
+    """Warns where an adapter names another base. A warning only: the same weights may have moved, or have a mirror."""
+    text = Path(adapter, "adapter_config.json").read_text(encoding="utf-8")
+    named = json.loads(text).get("base_model_name_or_path")
+    if named and Path(named).name != Path(base).name:
+        warnings.warn(f"{adapter}: trained on base {named!r}, and put on {base!r}", stacklevel=3)

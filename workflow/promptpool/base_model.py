@@ -79,7 +79,12 @@ def model_card(facts: Mapping) -> str:
     spec = facts["spec"]
     samples = "\n".join(f"> {prompt}\n>\n> *{_line(text)}*\n" for prompt, text in facts["samples"].items())
     versions = ", ".join(f"{name} {version}" for name, version in facts["corpus_versions"].items())
-    return f"""# nano-docs: the demo's base model
+    return f"""---
+library_name: transformers
+license: mit
+pipeline_tag: text-generation
+---
+# nano-docs: the demo's base model
 
 A decoder-only language model (`Qwen3ForCausalLM`) of {facts["parameters"]:,} parameters: width {spec["width"]},
 {spec["layers"]} layers, {spec["heads"]} heads / {spec["kv_heads"]} KV heads, tied embeddings, byte-level BPE of

@@ -94,11 +94,12 @@ def headline(scores: pd.DataFrame, exports: Mapping, prompts: Mapping[str, str])
                 rows.append(_row(f"best tuned - {floor[0]}", "difference", tuned, paired(own, other), task))
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
-        variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], spec["pooling"], -1)
+        layer = spec.get("layer", -1)
+        variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], spec["pooling"], layer)
         if variant not in variants:
             continue
         rows.append(_row(f"export {name}", "score", variant, interval(variants[variant])))
-        start = (spec["model"], "base", 0, plain[0] if plain else "", spec["pooling"], -1)
+        start = (spec["model"], "base", 0, plain[0] if plain else "", spec["pooling"], layer)
         if start in variants:
             difference = paired(variants[variant], variants[start])
             rows.append(

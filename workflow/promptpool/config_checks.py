@@ -13,7 +13,7 @@ from .styles import SLOT, TEXT_STYLES, known_styles, turns
 from .templates import Template
 
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
-EXPORTABLE = ("mean", "last", "eos", "weighted", "max")
+EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIANT = ("model", "adapter", "prompt", "pooling", "layer")
 
 
@@ -199,10 +199,10 @@ def _grid(config: Mapping) -> Iterator[str]:
             model = config["adapters"][name]["model"]
             yield f"grid.adapters: {name!r} tunes {model!r}, which grid.models lacks; add it there, or name others"
     for name in grid["models"]:
-        yield from _layers(name, config["models"][name]["path"], grid["layers"])
+        yield from _layers("grid.layers", name, config["models"][name]["path"], grid["layers"])
 
 
-def _layers(name: str, path: str, layers: Iterable[int]) -> Iterator[str]:
+def _layers(key: str, name: str, path: str, layers: Iterable[int]) -> Iterator[str]:
     """A layer that a local model lacks; a hub model is not asked."""
     try:
         depth = json.loads(Path(path, "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
@@ -210,7 +210,7 @@ def _layers(name: str, path: str, layers: Iterable[int]) -> Iterator[str]:
         return
     for layer in layers:
         if isinstance(depth, int) and not -depth - 1 <= layer <= depth:
-            yield f"grid.layers: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
+            yield f"{key}: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
 
 
 def _tasks(config: Mapping) -> Iterator[str]:
@@ -271,8 +271,25 @@ def _exports(config: Mapping) -> Iterator[str]:
                 f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can repeat; "
                 f"export an adapter with tokenization composed"
             )
-        if spec["pooling"] not in EXPORTABLE:
+        if config["prompts"][spec["prompt"]].count(SLOT) > 1:
+            yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
+        pooling = spec["pooling"]
+        if pooling not in EXPORTABLE:
+            what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
             yield (
-                f"{key}.pooling: {spec['pooling']!r} can't be exported, sentence-transformers' own modules don't "
-                f"express it; {choices(spec['pooling'], EXPORTABLE)}"
+                f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
+                f"{choices(pooling, EXPORTABLE)}"
             )
+        yield from _layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
+        if not spec["merged"]:
+            for fault, why, mend in (
+                (adapter == BASE, "adapter base has no weights to keep", "write true"),
+                (
+                    spec["layer"] != -1,
+                    "an inner layer cuts the base model, which lies outside",
+                    "write true, or layer -1",
+                ),
+                (spec["dtype"] != "float32", f"dtype {spec['dtype']} is of merged weights", "write true, or float32"),
+            ):
+                if fault:
+                    yield f"{key}.merged: false, but {why}; {mend}"

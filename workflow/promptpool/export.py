@@ -1,8 +1,9 @@
-"""The export stage: one variant as a directory that plain sentence-transformers loads, proved equal."""
+"""The export stage: one variant as a directory that plain sentence-transformers loads."""
 
 import json
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 
-from .artifacts import atomic_path, write_json, write_sidecar
+from .artifacts import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from .backbone import merged
+from .base_card import base_licence
 from .config_adapters import split_adapter_id
-from .embedder import Embedder
 from .errors import PromptpoolError
+from .forward import layer_number
+from .model_card import Card, model_card
+from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 from .sentence_model import sentence_model
+from .statistics import interval
 from .templates import Template
 
-PARITY = 0.9999
-PARITY_TEXTS = 100
+NOTHING = 1e-6  # vectors of length 1 that differ by less are the same
+PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
 
 
 def export_model(
@@ -34,159 +39,175 @@ def export_model(
     headline: str,
     pairs: Mapping[str, Mapping],
     recipe: Mapping | None,
-    licence: str | None = None,
+    qc: Sequence[str] = (),
+    scores: str | None = None,
 ) -> None:
-    """Writes models/{export}/: weights, tokenizer, modules, README.md (the model card), promptpool.json.
+    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
-    The prompt is in the tokenizer's post-processor and the adapter is merged, so that
-    `SentenceTransformer(path)` needs neither code nor prompts.
+    The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
+    spec: one entry of `exports:`; headline: summary.parquet; scores: scores.parquet, for the card's scores by task;
+    pairs: the adapter's pair sets by name; qc: the qc.json of each, in that order. Raises PromptpoolError, before
+    anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
     """
     started = time.time()
     parsed = Template.parse(spec["prompt"], template)
     built = sentence_model(
-        model,
-        parsed,
-        spec["pooling"],
-        spec["max_text_tokens"],
-        revision=revision,
-        normalize=spec["normalize"],
+        model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
         device="cpu",
-    )
+    )  # fmt: skip
+    transformer = built[0]
+    require_room(transformer, spec["max_text_tokens"], name)
     if adapter:
-        built[0].model = merged(built[0].model, adapter)
-    tuned_as, step = split_adapter_id(spec["adapter"])
-    variant = {
+        before = probe(built)
+        transformer.model = merged(transformer.model, adapter)
+        require_effect(built, before, spec, name)
+    beside = bool(adapter) and not spec["merged"]
+    depth = transformer.model.config.get_text_config().num_hidden_layers
+    layer = layer_number(spec["layer"], depth)
+    if layer < depth:
+        keep_layers(transformer.model, layer + 1)
+    variant = variant_of(spec, template)
+    card = Card(
+        name=name,
+        variant=variant,
+        base=base_facts(model, revision),
+        merged=not beside,
+        dtype=spec["dtype"],
+        dim=built.get_embedding_dimension(),
+        scores=scores_of(name, variant, pd.read_parquet(headline), scores),
+        data=data_of(pairs, qc),
+        recipe=recipe,
+    )
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        if beside:
+            save_adapter(temporary, adapter, model, revision)
+        else:
+            save_model(temporary, transformer.model, spec["dtype"])
+        save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
+        save_modules(
+            temporary,
+            width=transformer.get_embedding_dimension(),
+            pooling=spec["pooling"],
+            max_tokens=transformer.max_seq_length,
+            normalize=spec["normalize"],
+            layer=layer if layer < depth else None,
+        )
+        write_json(temporary / "promptpool.json", variant)
+        (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
+    weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
+    inputs = [*weights, headline, *qc, *([scores] if scores else [])]
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"])
+
+
+def variant_of(spec: Mapping, template: str) -> dict:
+    """What promptpool.json says: which variant this is, and what its tokenizer puts round a text."""
+    adapter, step = split_adapter_id(spec["adapter"])
+    return {
         "model": spec["model"],
-        "adapter": tuned_as,
+        "adapter": adapter,
         "step": step,
         "prompt": spec["prompt"],
         "pooling": spec["pooling"],
-        "layer": -1,
+        "layer": spec["layer"],
         "template": template,
         "max_text_tokens": spec["max_text_tokens"],
         "normalize": spec["normalize"],
     }
-    table = pd.read_parquet(headline)
-    with atomic_path(out) as temporary:
-        built.save_pretrained(str(temporary), create_model_card=False)
-        _plain_tokenizer(temporary)
-        write_json(temporary / "promptpool.json", variant)
-        card = model_card(name, variant, model, table, pairs, recipe, built.get_embedding_dimension(), licence)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-    inputs = [path for path in (adapter and str(Path(adapter) / "adapter_model.safetensors"), headline) if path]
-    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype="float32")
 
 
-def _plain_tokenizer(folder: Path) -> None:
-    """Keeps every architecture's own tokenizer class from dropping the post-processor on load."""
-    path = folder / "tokenizer_config.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["tokenizer_class"] = "PreTrainedTokenizerFast"
-    content.pop("chat_template", None)
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "chat_template.jinja").unlink(missing_ok=True)
-
-
-def check_parity(
-    exported: str,
-    texts: str,
-    out: str,
-    *,
-    spec: Mapping,
-    model: str,
-    revision: str | None,
-    adapter: str | None,
-    template: str,
-) -> None:
-    """Fails unless the exported model gives the pipeline's vectors: cosine >= 0.9999 in fp32 on 100 texts.
-
-    Writes {"texts", "lowest_cosine", "largest_difference"}. With an adapter, it must also differ from the base.
-    """
-    started = time.time()
-    known = pd.read_parquet(texts)["text"].tolist()
-    sample = sorted(known, key=len)[:: max(1, len(known) // PARITY_TEXTS)][:PARITY_TEXTS]
-    with torch.inference_mode():
-        theirs = SentenceTransformer(exported, device="cpu").encode(sample, show_progress_bar=False)
-    options = {"revision": revision, "device": "cpu", "dtype": "float32", "max_text_tokens": spec["max_text_tokens"]}
-
-    def ours(path: str | None) -> np.ndarray:
-        rows = Embedder.load(model, path, **options).encode(sample, template, spec["pooling"])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
-
-    mine = ours(adapter)
-    lowest = float(cosines(mine, theirs).min())
-    if lowest < PARITY:
-        worst = sample[int(cosines(mine, theirs).argmin())]
+def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:
+    """A model that cannot read so long a text would fail on the first one, or truncate its prompt."""
+    most = getattr(transformer.model.config.get_text_config(), "max_position_embeddings", None)
+    if most and transformer.max_seq_length > most:
+        prompt = transformer.max_seq_length - max_text_tokens
         raise PromptpoolError(
-            f"{exported}: cosine {lowest:.6f} to the pipeline's vector of {worst[:60]!r}, at least {PARITY} wanted; "
-            "report it with the model's name"
+            f"exports.{name}.max_text_tokens: {max_text_tokens} and the prompt's {prompt} are more tokens than the "
+            f"model's {most}; give at most {most - prompt}"
         )
-    if adapter and float(np.abs(mine - ours(None)).max()) < 1e-6:
-        raise PromptpoolError(f"{exported}: adapter {spec['adapter']} changes nothing; train it longer")
-    facts = {"texts": len(sample), "lowest_cosine": lowest, "largest_difference": float(np.abs(mine - theirs).max())}
-    write_json(out, facts)
-    write_sidecar(out, inputs=[texts], spec=spec, started=started)
 
 
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cosine similarity row by row, float64 [n]."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+def probe(built: SentenceTransformer) -> np.ndarray:
+    """Vectors of a few fixed texts, each of length 1."""
+    with torch.inference_mode():
+        rows = built.encode(list(PROBES), show_progress_bar=False, convert_to_numpy=False)
+    rows = torch.stack([row.float() for row in rows]).numpy()
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def model_card(
-    name: str,
-    variant: Mapping,
-    base: str,
-    headline: pd.DataFrame,
-    pairs: Mapping[str, Mapping],
-    recipe: Mapping | None,
-    dim: int,
-    licence: str | None,
-) -> str:
-    """README.md of an exported model: what it is, how to load it, what it scored, how it was made."""
-    scores = "\n".join(
-        f"| {row.row} | {100 * row.score:.1f} | {100 * row.low:.1f} to {100 * row.high:.1f} |"
-        for row in headline[headline["task"] == "mean"].itertuples()
-    )
-    tuned = variant["adapter"] != "base"
-    made = "\n".join(
-        f"- pairs `{key}`: style {value['style']}, corpus {value['corpus']}" for key, value in pairs.items()
-    )
-    recipe_lines = "\n".join(f"- {key}: {value}" for key, value in sorted((recipe or {}).items()))
-    return f"""---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, feature-extraction, promptpool]
----
-# {name}
+def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping, name: str) -> None:
+    """The merged model must differ from its base, and by more than its weights' rounding, which is done in place."""
+    tuned = probe(built)
+    effect = np.abs(tuned - before).max()
+    if effect < NOTHING:
+        raise PromptpoolError(f"exports.{name}: adapter {spec['adapter']} changes nothing; train it longer")
+    if spec["dtype"] != "float32":
+        round_weights(built[0].model, spec["dtype"])
+        rounded = np.abs(probe(built) - tuned).max()
+        if rounded > effect:
+            raise PromptpoolError(
+                f"exports.{name}.dtype: rounding to {spec['dtype']} changes vectors by {rounded:.1e}, adapter "
+                f"{spec['adapter']} by {effect:.1e}; write float32, or merged: false"
+            )
 
-Text embeddings of {dim} dimensions from `{Path(base).name if Path(base).is_dir() else base}`, {
-        f"adapter `{variant['adapter']}` at step {variant['step']}" if tuned else "untuned"
-    }, {variant["pooling"]} pooling{", length 1" if variant["normalize"] else ""}.
 
-```python
-from sentence_transformers import SentenceTransformer
+def save_adapter(folder: Path, adapter: str, model: str, revision: str | None) -> None:
+    """The adapter's two files, the base named so that it is found: a hub id with its revision, or a whole path."""
+    local = Path(model).is_dir()
+    shutil.copyfile(Path(adapter) / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+    content = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
+    content |= {
+        "base_model_name_or_path": str(Path(model).resolve()) if local else model,
+        "revision": None if local else revision,
+        "inference_mode": True,
+    }
+    write_json(folder / "adapter_config.json", content)
 
-model = SentenceTransformer("{name}")
-vectors = model.encode(["a text"])
-```
 
-The prompt is part of the tokenizer and is added by itself: `{variant["template"]}`. Texts are cut at
-{variant["max_text_tokens"]} tokens; the prompt never is.
+def base_facts(model: str, revision: str | None) -> dict:
+    """The base as the card names it: a directory by its name and weights, never by this machine's path."""
+    licence = base_licence(model, revision)
+    if Path(model).is_dir():
+        files = [path for kind in ("config.json", "*.safetensors", "*.bin") for path in sorted(Path(model).glob(kind))]
+        weights = text_digest("\0".join(map(file_digest, files)))
+        return {"id": Path(model).resolve().name, "hub": False, "revision": weights, "licence": licence}
+    return {"id": model, "hub": True, "revision": revision, "licence": licence}
 
-Licence: that of the base model{f" ({licence})" if licence else ""}.
 
-## Scores
+def data_of(pairs: Mapping[str, Mapping], qc: Sequence[str]) -> list[dict]:
+    """A row for each style of each pair set: set, corpus, style, and how many pairs (None where nobody counted)."""
+    rows = []
+    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in qc] or [{}] * len(pairs)
+    for (name, spec), counted in zip(pairs.items(), counts, strict=True):
+        by_style = {style: found.get("accepted") for style, found in (counted.get("styles") or {}).items()}
+        if not by_style:
+            named = spec.get("styles") or [spec.get("style", "unknown")]
+            by_style = {", ".join(map(str, named)): counted.get("accepted")}
+        rows += [
+            {"set": name, "corpus": spec["corpus"], "style": style, "count": by_style[style]}
+            for style in sorted(by_style)
+        ]
+    return rows
 
-V-measure x 100 on the run's clustering tasks, mean over tasks, 95 % interval.
 
-| | score | interval |
-| --- | --- | --- |
-{scores}
+def scores_of(name: str, variant: Mapping, headline: pd.DataFrame, scores: str | None) -> pd.DataFrame:
+    """This variant's rows (task, score, low, high; `difference` marks gains), then the floors'. Empty if not scored."""
+    means = headline[headline["task"] == "mean"] if "task" in headline else headline
+    own = means[(means["row"] == f"export {name}") | means["row"].str.startswith(f"export {name} - ")]
+    rows = [_line(row.row, row) for row in own.itertuples()]
+    if scores and rows:
+        table = pd.read_parquet(scores)
+        keys = ("model", "adapter", "step", "prompt", "pooling", "layer")
+        fits = (table["metric"] == "v_measure") & np.logical_and.reduce([table[key] == variant[key] for key in keys])
+        for task, part in table[fits].groupby("task"):
+            if len(part) > 1:
+                found = interval({task: part["value"].tolist()})
+                rows.append({"what": f"on {task}", "difference": False, "score": found.estimate, "low": found.low,
+                             "high": found.high})  # fmt: skip
+    if rows:
+        rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
+    return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])
 
-## Made with
 
-{made or "- no training pairs"}
-{recipe_lines}
-"""
+def _line(what: str, row) -> dict:
+    return {"what": what, "difference": row.kind == "difference", "score": row.score, "low": row.low, "high": row.high}

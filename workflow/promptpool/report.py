@@ -19,6 +19,7 @@ import yaml
 from .artifacts import atomic_path, write_sidecar
 from .errors import PromptpoolError
 from .report_attention import viewer
+from .report_pairs import pair_section
 from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
 
 TEMPLATES = Path(__file__).parents[1] / "report"
@@ -30,11 +31,9 @@ ALT = {
     "training_curves": "Line chart of the training loss against the step, a line for each adapter.",
     "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
     "attention_spans": "Dot plot of the attention that each span of the input gets, by checkpoint, with intervals.",
-    "pairs_qc": "Bar charts of pairs accepted and rejected by reason, and histograms of their lengths.",
+    "pairs_qc": "By style: bars of pairs kept, histograms of length and similarity, distinct n-grams; reasons counted.",
 }
 MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
-SAMPLE = 20
-LONGEST = 600  # characters of a text that is shown
 
 
 def build_report(
@@ -73,7 +72,10 @@ def build_report(
         ablations=[ablation_section(name, path, questions.get(name, ""), pictures) for name, path in ablations.items()],
         attention=viewer(measured) if measured else None,
         training=[training_row(name, pd.read_parquet(found(path))) for name, path in sorted(training.items())],
-        pairs=[pair_section(name, *paths) for name, paths in pairs.items()],
+        pairs=[
+            pair_section(name, pd.read_parquet(found(path)), json.loads(found(qc).read_text(encoding="utf-8")))
+            for name, (path, qc) in pairs.items()
+        ],
         pictures=pictures,
         commands=commands(run, list(ablations), list(config.get("exports") or {})),
         config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
@@ -92,6 +94,7 @@ def environment() -> jinja2.Environment:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters["points"] = points
+    made.filters["percent"] = "{:.0%}".format
     made.tests["known"] = known
     return made
 
@@ -150,21 +153,6 @@ def training_row(name: str, log: pd.DataFrame) -> dict:
         "first": float(log["loss"].iloc[0]),
         "last": float(log["loss"].iloc[-1]),
     }
-
-
-def pair_section(name: str, path: str | Path, qc_path: str | Path) -> dict:
-    """A pair set's counts and a seeded sample, long texts cut."""
-    table = pd.read_parquet(found(path))
-    qc = json.loads(found(qc_path).read_text(encoding="utf-8"))
-    sample = table.sample(min(SAMPLE, len(table)), random_state=0).sort_index()
-    shown = [{key: cut(row[key]) for key in ("text", "positive", "style")} for row in sample.to_dict("records")]
-    rejected = sorted((qc.get("rejected") or {}).items(), key=lambda item: -item[1])
-    return {"name": name, "count": qc.get("accepted", len(table)), "rejected": rejected, "sample": shown}
-
-
-def cut(text: object) -> str:
-    text = str(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def picture(name: str, path: str | Path, ablations: Container[str] = ()) -> dict:

@@ -9,6 +9,8 @@ rule export_model:
     input:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         summary=f"{R}/summary.parquet",
+        scores=f"{R}/scores.parquet",
+        qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
     output:
         directory(f"{R}/models/{{name}}"),
     log:
@@ -28,7 +30,7 @@ rule export_model:
 
 
 rule check_parity:
-    """Fails unless the exported model gives the pipeline's vectors."""
+    """Fails unless the exported model gives the pipeline's vectors, in float32."""
     input:
         exported=f"{R}/models/{{name}}",
         texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
@@ -39,11 +41,13 @@ rule check_parity:
         f"{R}/logs/check_parity/{{name}}.log",
     conda:
         "../../envs/main.yaml"
+    resources:
+        gpu=1,
     params:
         spec=lambda w: study.export_spec(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
-        code=code_digest("export"),
+        code=code_digest("parity"),
     script:
         "../scripts/check_parity.py"

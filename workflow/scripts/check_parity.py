@@ -1,7 +1,7 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from promptpool.export import check_parity
+    from promptpool.parity import check_parity
 
     check_parity(
         snakemake.input.exported,
@@ -10,5 +10,6 @@ with job(snakemake.log[0], snakemake.threads):
         spec=snakemake.params.spec,
         adapter=snakemake.params.adapter,
         template=snakemake.params.template,
+        device=snakemake.config.get("device", "auto"),
         **snakemake.params.model,
     )

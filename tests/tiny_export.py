@@ -1,0 +1,69 @@
+"""Exports of tiny models, for the tests of the stage, of its parity check and of vLLM."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from promptpool.export import export_model
+from promptpool.parity import check_parity
+
+LIMIT = 12
+PROMPT = 'This sentence: "{text}" belongs to:'
+LINES = [
+    " ".join(f"the oven bread harbour mast deck knot number {i}".split()[: 2 + i % 7]) + f" {i}" for i in range(40)
+]
+VARIANT = {"model": "small", "adapter": "tuned", "step": 3, "prompt": "quotes", "pooling": "last", "layer": -1}
+
+
+def spec_of(**changes: object) -> dict:
+    """An entry of `exports:`, its defaults filled."""
+    spec = {"model": "small", "adapter": "tuned@3", "prompt": "quotes", "pooling": "last", "layer": -1,
+            "normalize": True, "max_text_tokens": LIMIT, "merged": True, "dtype": "float32"}  # fmt: skip
+    return {**spec, **changes}
+
+
+def tables(folder: Path) -> dict:
+    """The stage's other inputs, by hand: summary, scores, one pair set's qc.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {"row": "random", "kind": "score", "task": "mean", **VARIANT, "adapter": "baseline", "score": 0.101},
+        {"row": "best tuned", "kind": "score", "task": "mean", **VARIANT, "score": 0.987},
+        {"row": "export out", "kind": "score", "task": "mean", **VARIANT, "score": 0.432},
+        {"row": "export out - untuned", "kind": "difference", "task": "mean", **VARIANT, "score": 0.123},
+        {"row": "export other", "kind": "score", "task": "mean", **VARIANT, "score": 0.876},
+    ]
+    summary = pd.DataFrame([{**row, "low": row["score"] - 0.02, "high": row["score"] + 0.03} for row in rows])
+    summary.to_parquet(folder / "summary.parquet")
+    scores = [
+        {**VARIANT, "layer": layer, "task": "topics", "metric": "v_measure", "value": 0.5 + layer / 100 + i / 1000}
+        for layer in (-1, 1)
+        for i in range(5)
+    ]
+    pd.DataFrame(scores).to_parquet(folder / "scores.parquet")
+    styles = {"detail": {"asked": 500, "accepted": 1420}, "simple": {"asked": 500, "accepted": 77}}
+    (folder / "qc.json").write_text(json.dumps({"accepted": 1497, "styles": styles}))
+    return {"headline": str(folder / "summary.parquet"), "scores": str(folder / "scores.parquet"),
+            "qc": [str(folder / "qc.json")], "pairs": {"rewritten": {"corpus": "lines"}},
+            "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
+
+
+def export(out: Path, base: Path, adapter: Path | None, given: dict, *, template: str = PROMPT, **changes) -> Path:
+    """Exports one variant of `base`."""
+    spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
+    export_model(
+        str(out), name=out.name, spec=spec, model=str(base), revision=None, adapter=adapter and str(adapter),
+        template=template, **given,
+    )  # fmt: skip
+    return out
+
+
+def parity(exported: Path, base: Path, adapter: Path | None, *, template: str = PROMPT, **changes) -> dict:
+    """What the parity check finds of an export, its own texts being LINES."""
+    texts, out = exported.with_name("texts.parquet"), exported.with_name("parity.json")
+    pd.DataFrame({"text": LINES}).to_parquet(texts)
+    spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
+    check_parity(
+        str(exported), str(texts), str(out), spec=spec, model=str(base), revision=None,
+        adapter=adapter and str(adapter), template=template, device="cpu",
+    )  # fmt: skip
+    return json.loads(out.read_text())

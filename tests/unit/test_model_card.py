@@ -1,0 +1,157 @@
+"""The model card: its facts, its front matter, and names that try to break it."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from promptpool.base_card import front_matter as read_front_matter
+from promptpool.export import data_of, scores_of
+from promptpool.model_card import Card, cell, code, fenced, model_card, plain
+from tiny_export import PROMPT, VARIANT, tables
+
+NASTY = "a`b``c|d\n---\n# <script>alert(1)</script> {{ x }} [l](u) ' \" : é"
+SCORES = pd.DataFrame(
+    [("export out", False, 0.432, 0.41, 0.46), ("export out - untuned", True, 0.123, 0.1, 0.15),
+     ("on topics", False, 0.5, 0.4, 0.6)],
+    columns=["what", "difference", "score", "low", "high"],
+)  # fmt: skip
+
+
+def card(**changes) -> Card:
+    variant = {**VARIANT, "template": PROMPT, "max_text_tokens": 12, "normalize": True} | changes.pop("variant", {})
+    base = {"id": "owner/model", "hub": True, "revision": "abc123", "licence": {"license": "apache-2.0"}}
+    data = [{"set": "rewritten", "corpus": "lines", "style": "detail", "count": 1420}]
+    facts = {
+        "name": "out", "variant": variant, "base": base | changes.pop("base", {}), "merged": True, "dtype": "float32",
+        "dim": 32, "scores": SCORES, "data": data,
+        "recipe": {"batch_size": 8, "lora": {"rank": 4}},
+    }  # fmt: skip
+    return Card(**{**facts, **changes})
+
+
+def test_the_card_tells_base_licence_data_recipe_scores_and_loading():
+    text = model_card(card())
+    for told in ("`owner/model`", "abc123", "apache-2.0", "| `rewritten` | `lines` | detail | 1,420 |", "batch_size: 8",
+                 "| export out | 43.2 | 41.0 to 46.0 |", "| export out - untuned | +12.3 | +10.0 to +15.0 |", PROMPT,
+                 "| on topics | 50.0 |", 'SentenceTransformer("out")', "12 tokens", "`tuned` at step 3"):  # fmt: skip
+        assert told in text, told
+
+
+def test_front_matter_is_what_the_hub_reads():
+    head = read_front_matter(model_card(card()))
+    assert head["base_model"] == "owner/model" and head["base_model_relation"] == "finetune"
+    assert head["license"] == "apache-2.0" and head["library_name"] == "sentence-transformers"
+    assert head["pipeline_tag"] == "sentence-similarity" and "sentence-transformers" in head["tags"]
+    alone = read_front_matter(model_card(card(merged=False)))
+    assert alone["base_model_relation"] == "adapter"
+
+
+def test_the_hubs_own_reader_takes_the_card():
+    from huggingface_hub import ModelCard
+
+    found = ModelCard(model_card(card(base={"licence": {"license": "other", "license_name": "llama3.2"}})))
+    assert (found.data.license, found.data["license_name"], found.data.base_model) == (
+        "other",
+        "llama3.2",
+        "owner/model",
+    )
+
+
+def test_a_base_that_is_no_hub_model_is_not_linked_and_an_unknown_licence_is_said():
+    text = model_card(card(base={"id": "mine", "hub": False, "revision": "f" * 64, "licence": {}}))
+    head = read_front_matter(text)
+    assert "base_model" not in head and "license" not in head
+    assert "a local directory" in text and "SHA-256 " + "f" * 64 in text
+    assert "licence | unknown: the base model's card names none" in text
+
+
+def test_an_untuned_model_says_that_nothing_was_trained():
+    text = model_card(card(variant={"adapter": "base", "step": 0}, data=[], recipe=None))
+    assert text.count("None: the base model was not tuned.") == 2 and "lora" not in text
+
+
+def test_a_variant_that_was_not_scored_says_so():
+    assert "was not among those that its run scored" in model_card(card(scores=SCORES.iloc[:0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"merged": False}, "It also needs peft"),
+        ({"merged": False}, 'model_kwargs={"dtype": "float32"}'),
+        ({"dtype": "bfloat16"}, 'model_kwargs={"dtype": "float32"}'),
+        ({"merged": False, "base": {"hub": False}}, "by the path it had"),
+        ({"variant": {"pooling": "concat"}}, "sentence-transformers 6 or newer"),
+        ({"variant": {"layer": 2}}, "vLLM does not know"),
+        ({"variant": {"template": "{text}"}}, "without a prompt"),
+    ],
+)
+def test_what_a_kind_of_export_needs_is_told(changes, told):
+    assert told in model_card(card(**changes))
+    assert told not in model_card(card())
+
+
+def test_weird_names_break_neither_front_matter_nor_table_nor_code():
+    text = model_card(
+        card(
+            name=NASTY,
+            base={"id": NASTY, "revision": NASTY, "licence": {"license": NASTY}},
+            variant={"adapter": NASTY, "prompt": NASTY, "template": f"```\n---\n{NASTY}{{text}}\n````"},
+            data=[{"set": NASTY, "corpus": NASTY, "style": NASTY, "count": None}],
+            recipe={NASTY: NASTY},
+            scores=SCORES.assign(what=NASTY),
+        )
+    )
+    head = read_front_matter(text)
+    assert head["base_model"] == NASTY and head["license"] == NASTY
+    body = text.split("\n---\n\n", 1)[1]
+    assert [line for line in body.splitlines() if line.startswith("## ")] == [
+        "## How to load", "## Prompt and limits", "## Scores", "## Training data", "## Recipe",
+    ]  # fmt: skip
+    for line in body.splitlines():
+        if line.startswith("| ") and line.endswith(" |"):
+            cells = len(re.findall(r"(?<!\\)\|", line)) - 1
+            assert cells in (2, 3, 4), line
+    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", body)
+    assert "<script>" not in re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", outside)
+    python = re.search(r"```python\n(.*?)\n```", body, re.S)[1]
+    compile(python, "card", "exec")
+    recipe = re.search(r"(?ms)^## Recipe\n\n(`{3,})yaml\n(.*?)^\1$", body)[2]
+    assert yaml.safe_load(recipe) == {NASTY: NASTY}
+
+
+def test_code_and_fences_grow_with_their_content():
+    assert code("a`b") == "``a`b``" and code("`a`") == "`` `a` ``" and code("a\nb") == "`a b`"
+    assert fenced("```", "text").startswith("````text\n")
+    assert cell("a|b") == "a\\|b" and plain("<b>*x*") == "\\<b\\>\\*x\\*"
+
+
+def test_pairs_are_counted_by_style_from_qc(tmp_path):
+    given = tables(tmp_path)
+    assert data_of(given["pairs"], given["qc"]) == [
+        {"set": "rewritten", "corpus": "lines", "style": "detail", "count": 1420},
+        {"set": "rewritten", "corpus": "lines", "style": "simple", "count": 77},
+    ]
+
+
+def test_pairs_without_styles_in_qc_are_counted_as_one(tmp_path):
+    (tmp_path / "qc.json").write_text(json.dumps({"accepted": 5}))
+    pairs = {"halves": {"style": "halves", "corpus": "lines"}}
+    assert data_of(pairs, [str(tmp_path / "qc.json")])[0]["count"] == 5
+    assert data_of(pairs, [])[0] == {"set": "halves", "corpus": "lines", "style": "halves", "count": None}
+
+
+def test_scores_are_this_exports_own_then_its_tasks_then_the_floors(tmp_path):
+    given = tables(tmp_path)
+    table = scores_of("out", VARIANT, pd.read_parquet(given["headline"]), given["scores"])
+    assert table["what"].tolist() == ["export out", "export out - untuned", "on topics", "floor: random"]
+    assert table["difference"].tolist() == [False, True, False, False]
+    assert table["score"].round(3).tolist() == [0.432, 0.123, 0.492, 0.101]  # of layer -1 alone
+    assert (table["low"] < table["score"]).all() and (table["score"] < table["high"]).all()
+
+
+def test_an_unscored_variant_has_no_floors_either(tmp_path):
+    given = tables(tmp_path)
+    assert scores_of("elsewhere", VARIANT, pd.read_parquet(given["headline"]), given["scores"]).empty

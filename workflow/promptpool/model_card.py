@@ -1,0 +1,207 @@
+"""README.md of an exported model: what it is, how to load it, what it was made of, what it scored."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import yaml
+
+
+@dataclass(frozen=True)
+class Card:
+    """The facts of one exported model.
+
+    variant: promptpool.json; base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
+    (see base_card); scores: columns what, difference, score, low, high; data: rows of set, corpus, style, count;
+    recipe: the adapter's entry in the config, None for an untuned model.
+    """
+
+    name: str
+    variant: Mapping
+    base: Mapping
+    merged: bool
+    dtype: str
+    dim: int
+    scores: pd.DataFrame
+    data: Sequence[Mapping]
+    recipe: Mapping | None
+
+
+def model_card(card: Card) -> str:
+    """The card as Markdown with YAML front matter. Names and prompts may hold any character."""
+    head = yaml.safe_dump(front_matter(card), sort_keys=True, allow_unicode=True)
+    parts = [
+        f"# {plain(card.name)}",
+        summary(card),
+        facts(card),
+        "## How to load\n\n" + loading(card),
+        "## Prompt and limits\n\n" + limits(card),
+        "## Scores\n\n" + scored(card.scores),
+        "## Training data\n\n" + data(card),
+        "## Recipe\n\n" + recipe(card),
+    ]
+    return f"---\n{head}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def front_matter(card: Card) -> dict:
+    """What the hub reads. A base that is no hub model has no link, so it is not named here."""
+    tuned = card.variant["adapter"] != "base"
+    return {
+        **({"base_model": card.base["id"]} if card.base["hub"] else {}),
+        **({"base_model_relation": "finetune" if card.merged else "adapter"} if card.base["hub"] and tuned else {}),
+        **card.base["licence"],
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "feature-extraction", "promptpool", *(["lora"] if tuned else [])],
+    }
+
+
+def summary(card: Card) -> str:
+    tuned = card.variant["adapter"] != "base"
+    how = (
+        f"tuned by contrastive LoRA (adapter {code(card.variant['adapter'])}, step {card.variant['step']})"
+        if tuned
+        else "untuned"
+    )
+    return f"Text embeddings of {card.dim} dimensions from the decoder {code(card.base['id'])}, {how}."
+
+
+def facts(card: Card) -> str:
+    variant, base = card.variant, card.base
+    layer = "the last layer" if variant["layer"] == -1 else f"layer {variant['layer']} (0 is the embeddings)"
+    adapter = "none"
+    if variant["adapter"] != "base":
+        where = "merged into the weights" if card.merged else "beside its base model"
+        adapter = f"{code(variant['adapter'])} at step {variant['step']}, {where}"
+    rows = {
+        "base model": code(base["id"]) + ("" if base["hub"] else ", a local directory"),
+        "revision": (code(base["revision"]) if base["revision"] else "not pinned")
+        if base["hub"]
+        else f"SHA-256 {base['revision']}",
+        "licence": licence(base["licence"]),
+        "adapter": adapter,
+        "prompt": code(variant["prompt"]),
+        "pooling": f"{variant['pooling']}, of {layer}",
+        "length of a vector": "1" if variant["normalize"] else "as it comes",
+        "longest text": f"{variant['max_text_tokens']} tokens",
+        "weights": card.dtype if card.merged else "the base model's, and the adapter's",
+    }
+    return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
+
+
+def licence(found: Mapping) -> str:
+    """In words: the base's own, or that nobody knows."""
+    if not found:
+        return "unknown: the base model's card names none; ask its authors"
+    named = plain(found.get("license_name") or found.get("license") or "")
+    link = f", {plain(found['license_link'])}" if "license_link" in found else ""
+    return f"{named}{link} (the base model's; its terms bind this model too)"
+
+
+def loading(card: Card) -> str:
+    code_block = (
+        "from sentence_transformers import SentenceTransformer\n\n"
+        f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # or the path of this directory\n"
+        'vectors = model.encode(["a text", "another text"])'
+    )
+    newest = card.variant["pooling"] == "concat"
+    least = "6" if newest else "5.1 (which strips white space round a text; 6 does not)"
+    lines = [fenced(code_block, "python"), f"It needs sentence-transformers {least} or newer, and no code of its own."]
+    if not card.merged:
+        lines.append(
+            "It also needs peft, and the base model, which is not in here: `adapter_config.json` names it "
+            + ("by its hub id." if card.base["hub"] else "by the path it had; mend that where it moves.")
+        )
+        if card.base["hub"] and card.base["revision"]:
+            lines.append(
+                f"sentence-transformers takes the base's newest revision; the adapter was made on and checked with "
+                f"{code(card.base['revision'])}."
+            )
+    if not card.merged or card.dtype != "float32":
+        lines.append(
+            "Loaded like this it computes in the type that its weights are saved in, which may be bfloat16. For float32: "
+            '`SentenceTransformer(..., model_kwargs={"dtype": "float32"})`.'
+        )
+    if card.variant["layer"] != -1 or newest or card.variant["pooling"] in ("weighted", "max"):
+        lines.append("vLLM does not know this pooling, and would pool something else without a word.")
+    return "\n\n".join(lines)
+
+
+def limits(card: Card) -> str:
+    variant = card.variant
+    if variant["template"] == "{text}":
+        first = "A text is embedded as it is, without a prompt."
+    else:
+        first = (
+            "The tokenizer puts this prompt round every text by itself; give texts alone, and no `prompt=`:\n\n"
+            + fenced(variant["template"], "text")
+        )
+    return (
+        f"{first}\n\nA text is cut at {variant['max_text_tokens']} tokens; the prompt never is. The scores below are "
+        "all that was measured: nothing is said of other languages, of retrieval, or of longer texts."
+    )
+
+
+def scored(scores: pd.DataFrame) -> str:
+    if scores.empty:
+        return "This variant was not among those that its run scored."
+
+    def points(value: float, sign: bool) -> str:
+        return f"{100 * value:{'+' if sign else ''}.1f}"
+
+    rows = [
+        f"| {cell(plain(row.what))} | {points(row.score, row.difference)} | "
+        f"{points(row.low, row.difference)} to {points(row.high, row.difference)} |"
+        for row in scores.itertuples()
+    ]
+    return (
+        "V-measure x 100 of clustering, as MTEB computes it, with 95 % intervals; the mean over tasks where no task is "
+        "named.\n\n| | score | interval |\n| --- | --- | --- |\n" + "\n".join(rows)
+    )
+
+
+def data(card: Card) -> str:
+    if not card.data:
+        return "None: the base model was not tuned."
+    rows = [
+        f"| {cell(code(row['set']))} | {cell(code(row['corpus']))} | {cell(plain(row['style']))} | "
+        f"{'not counted' if row['count'] is None else format(row['count'], ',')} |"
+        for row in card.data
+    ]
+    return "Positive pairs.\n\n| set | corpus | style | pairs |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
+
+
+def recipe(card: Card) -> str:
+    if card.recipe is None:
+        return "None: the base model was not tuned."
+    return fenced(yaml.safe_dump(dict(card.recipe), sort_keys=True, allow_unicode=True).rstrip(), "yaml")
+
+
+def code(text: object) -> str:
+    """Text as inline code, whatever it holds."""
+    flat = " ".join(str(text).split())
+    ticks = "`" * (_longest_run(flat) + 1)
+    space = " " if flat.startswith("`") or flat.endswith("`") else ""
+    return f"{ticks}{space}{flat}{space}{ticks}"
+
+
+def fenced(text: str, language: str) -> str:
+    """Text as a block of code, whatever it holds."""
+    ticks = "`" * max(3, _longest_run(text) + 1)
+    return f"{ticks}{language}\n{text}\n{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+def plain(text: object) -> str:
+    """Text with Markdown's and HTML's own characters made plain, on one line."""
+    return re.sub(r"([\\`*\[\]<>#])", r"\\\1", " ".join(str(text).split()))
+
+
+def cell(text: str) -> str:
+    """Text fit for a table: a bar would end the cell, even inside code."""
+    return text.replace("|", "\\|")

@@ -1,0 +1,77 @@
+"""What the report shows of a pair set: its counts by style, how fast it was written, and pairs to read."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+SAMPLE = 20  # pairs of each style
+LONGEST = 600  # characters of a text that is shown
+
+
+def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
+    """One pair set for the template.
+
+    table: pairs.parquet (text, positive, style, source_id); qc: its qc.json, of which any key may be missing.
+    Returns name, count, asked, share (of asked, None without it), speed (tokens a second, None where no language model
+    wrote), written (tokens), seconds, rejected [(reason, count)], contamination (None, or exact, near and tasks),
+    styles: of each its name, asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, the
+    same every time.
+    """
+    parts = qc.get("styles") or {}
+    styles = [*parts, *(style for style in sorted(map(str, table["style"].unique())) if style not in parts)]
+    by_style = dict(list(table.groupby(table["style"].astype(str))))
+    count = qc.get("accepted", len(table))
+    return {
+        "name": name,
+        "count": count,
+        "asked": qc.get("asked"),
+        "share": share(count, qc.get("asked")),
+        "speed": qc.get("tokens_per_second"),
+        "written": (qc.get("tokens") or {}).get("written"),
+        "seconds": qc.get("seconds"),
+        "rejected": reasons(qc),
+        "contamination": contamination(qc),
+        "styles": [style_row(style, parts.get(style) or {}, by_style.get(style, table.iloc[:0])) for style in styles],
+    }
+
+
+def style_row(style: str, part: Mapping, table: pd.DataFrame) -> dict:
+    accepted = part.get("accepted", len(table))
+    return {
+        "name": style,
+        "asked": part.get("asked"),
+        "accepted": accepted,
+        "share": share(accepted, part.get("asked")),
+        "rejected": reasons(part),
+        "distinct": [part.get(f"distinct_{n}") for n in (1, 2, 3)],
+        "sample": sample(table),
+    }
+
+
+def sample(table: pd.DataFrame) -> list[dict]:
+    """Pairs drawn by a fixed seed, in the table's order, long texts cut."""
+    drawn = table.sample(min(SAMPLE, len(table)), random_state=0).sort_index()
+    return [{key: cut(row[key]) for key in ("text", "positive")} for row in drawn.to_dict("records")]
+
+
+def share(accepted: int, asked: int | None) -> float | None:
+    return accepted / asked if asked else None
+
+
+def reasons(part: Mapping) -> list[tuple[str, int]]:
+    """Reasons of rejection and their counts, the most frequent first."""
+    return sorted((part.get("rejected") or {}).items(), key=lambda item: (-item[1], item[0]))
+
+
+def contamination(qc: Mapping) -> dict | None:
+    """Anchors and positives that tasks hold too, which were taken out; None where nobody looked."""
+    found = qc.get("contamination")
+    if found is None:
+        return None
+    tasks = sorted((found.get("tasks") or {}).items())
+    return {"exact": found.get("exact", 0), "near": found.get("near", 0), "tasks": tasks}
+
+
+def cut(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

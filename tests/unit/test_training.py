@@ -27,6 +27,8 @@ SPEC = {
     "model": "small", "pairs": ["halves"], "prompt": "cluster", "pooling": "last", "steps": [1, 3], "max_steps": 3,
     "batch_size": 8, "micro_batch_size": None, "negatives": "batch", "learning_rate": 0.01, "warmup_steps": 0,
     "temperature": 0.05, "weight_decay": 0.0, "seed": 7, "tokenization": "composed", "max_text_tokens": 16,
+    "epochs": None, "margin": 0.0, "symmetric": False, "mask_duplicates": True, "group_by_length": False,
+    "validation": 0, "quantize": None, "dtype": "auto", "weights": None,
     "lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]},
 }  # fmt: skip
 CHILD = """

@@ -7,9 +7,9 @@ rule adapters:
 rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names."""
     input:
-        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"]),
+        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
         # A new task renews the check; it does not train again.
-        overlap=lambda w: ancient(expand(f"{R}/pairs/{{name}}/overlap.json", name=study["adapters"][w.name]["pairs"])),
+        overlap=lambda w: ancient(expand(f"{R}/pairs/{{name}}/overlap.json", name=study.adapter_pairs(w.name))),
     output:
         directory(f"{R}/adapters/{{name}}"),
     log:
@@ -21,11 +21,11 @@ rule train_adapter:
     # Several adapters side by side use the cores better than one after the other.
     threads: max(1, workflow.cores // max(1, min(4, len(study["adapters"]))))
     resources:
-        gpu=1,
+        gpu=lambda w: study["adapters"][w.name]["gpus"],
     params:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
-        code=code_digest("training"),
+        code=code_digest("ranks"),
     script:
         "../scripts/train_adapter.py"

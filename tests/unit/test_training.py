@@ -214,7 +214,8 @@ def test_the_base_is_frozen_and_what_learns_is_float32(model, dtype):
     assert {weight.dtype for name, weight in tuned.named_parameters() if name not in learns} == {dtype}
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         loss = InfoNCE(tuned, 0.1, live_tokens=10**6)(
-            [tuned.preprocess(["the bread", "a sail"]), tuned.preprocess(["bread", "sails"])], torch.arange(4).view(2, 2)
+            [tuned.preprocess(["the bread", "a sail"]), tuned.preprocess(["bread", "sails"])],
+            torch.arange(4).view(2, 2),
         )
     loss.backward()
     assert loss.dtype == torch.float32
@@ -258,7 +259,11 @@ def test_the_memory_of_a_token_grows_with_the_layers(tmp_path):
         ({"quantize": "4bit"}, {}, "quantize: 4bit needs a GPU, and this runs on cpu; write null"),
         ({}, {"attention": "flash_attention_2"}, "flash_attention_2 needs a GPU, and this runs on cpu; write sdpa"),
         ({}, {"tracking": {"tensorboard": False, "wandb": "mine"}}, "the package wandb is not installed; pip install"),
-        ({"lora": {**SPEC["lora"], "target_modules": ["nope"]}}, {}, "no layer is called nope; set lora.target_modules"),
+        (
+            {"lora": {**SPEC["lora"], "target_modules": ["nope"]}},
+            {},
+            "no layer is called nope; set lora.target_modules",
+        ),
     ],
 )
 def test_what_this_machine_or_model_has_not_is_one_line(model, pairs, tmp_path, changes, execution, told):

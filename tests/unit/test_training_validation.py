@@ -87,7 +87,9 @@ def test_measuring_leaves_the_model_in_training(model):
     assert model.training
 
 
-@pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (45, 100, 0.3561, 0.5476)])
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (45, 100, 0.3561, 0.5476)]
+)
 def test_the_interval_is_wilsons(hits, n, low, high):
     assert wilson(hits, n) == pytest.approx((low, high), abs=2e-4)
 

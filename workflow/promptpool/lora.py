@@ -16,8 +16,8 @@ from .sentence_model import sentence_model
 from .templates import Template
 
 PROBE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
-MEMORY_SHARE = {"cpu": 0.2, "cuda": 0.6}  # of the memory, for activations; several jobs may share a CPU's
-CHUNK_TOKENS = {"cpu": 2048, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
+MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
+CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
 
 
 class Upcast(nn.Module):
@@ -119,7 +119,7 @@ def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing:
 
 
 def memory(device: torch.device) -> int:
-    """The bytes of a GPU, or of the machine where this process may use it all."""
+    """The bytes of a GPU; of a machine or a control group, the part that its threads are of all cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -128,7 +128,7 @@ def memory(device: torch.device) -> int:
             whole = min(whole, int(Path(limit).read_text()))
         except (OSError, ValueError):  # no such control group, or no limit ("max")
             continue
-    return whole
+    return int(whole * min(1.0, torch.get_num_threads() / (os.cpu_count() or 1)))
 
 
 def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> float:

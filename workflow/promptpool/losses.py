@@ -1,17 +1,19 @@
 """The contrastive loss: InfoNCE over all negatives of a step, whatever the memory.
 
 sentence-transformers supplies the gradient cache (Gao et al., 2021, arXiv 2101.06983); this adds what its losses
-lack: an additive margin, false negatives masked by identity, one pass where the step fits in memory, and forwards
-over texts of like length.
+lack: an additive margin, false negatives masked by identity, forwards over texts of like length, and a cache that
+computes again only what the memory could not hold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
@@ -54,9 +56,9 @@ class InfoNCE(CachedLossMixin, nn.Module):
     `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
 
     symmetric: half the loss tells each positive's own anchor from the other anchors. gather: the negatives of all
-    ranks count. live_tokens: where the step has at most so many tokens, one forward keeps what the backward needs;
-    else two forwards do, a chunk of texts at a time. chunk_tokens (padding not counted) or chunk_rows (texts) bound a
-    chunk. Neither changes the loss.
+    ranks count. The texts go through the model in chunks of at most chunk_tokens (padding not counted; None: of
+    chunk_rows texts). Chunks of up to live_tokens, padding counted, keep what their backward needs; the others are
+    computed again in the backward. None of the three changes the loss.
     """
 
     def __init__(
@@ -78,37 +80,47 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.mask_duplicates, self.gather = mask_duplicates, gather
         self.live_tokens, self.mini_batch_num_tokens, self.mini_batch_size = live_tokens, chunk_tokens, chunk_rows
         self.facts = torch.zeros(len(FACTS), dtype=torch.float64)
-        self._places: Tensor | None = None
+        self._places: Tensor | None = None  # of the step under way: where by_length put each text,
+        self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,
+        self._left = 0  # and the tokens that there is still room for
 
     def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor) -> Tensor:
         features = list(sentence_features)
-        self._places = None
+        self._places, self._alive, self._left = None, {}, self.live_tokens
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places = by_length(features)
             features = [together]
-        if torch.is_grad_enabled() and self._fits(features):
-            reps = [
-                [vectors for vectors, _ in self.embed_minibatch_iter(side, with_grad=True, copy_random_state=False)]
-                for side in features
-            ]
-            return self.calculate_loss(reps, labels)
+        self._keys = {id(side): number for number, side in enumerate(features)}
+        self._last = (len(features) - 1, len(labels) * 2 // len(features))
         return self.forward_cached(features, labels)
 
-    def _fits(self, features: Sequence[Mapping[str, Tensor]]) -> bool:
-        tokens = sum(int(side["attention_mask"].sum()) if "attention_mask" in side else side["input_ids"].numel()
-                     for side in features)  # fmt: skip
-        return tokens <= self.live_tokens
-
     def embed_minibatch(self, sentence_feature, begin, end, with_grad, copy_random_state, random_state=None):
-        if random_state is None:  # the second pass over a chunk is no new one
-            mask = sentence_feature.get("attention_mask")
-            if mask is not None:
-                lengths = mask[begin:end].sum(1)
-                self._count(tokens=lengths.sum(), padded=lengths.max() * len(lengths))
-            else:
-                tokens = sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin]
-                self._count(tokens=tokens, padded=tokens)
-        return super().embed_minibatch(sentence_feature, begin, end, with_grad, copy_random_state, random_state)
+        """One chunk's vectors. The cache asks for each twice: without a graph, then with one to run back through."""
+        key = (self._keys[id(sentence_feature)], begin)
+        if with_grad:
+            alive = self._alive.pop(key, None)
+            if alive is not None:
+                return alive, None
+            return super().embed_minibatch(sentence_feature, begin, end, with_grad, copy_random_state, random_state)
+        size = self._size(sentence_feature, begin, end)
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        # Ranks share their gradients in the last chunk's backward, which needs its forward just before it.
+        keeps = copy_random_state and size <= self._left and not (wrapped and (key[0], end) == self._last)
+        with self.model.no_sync() if keeps and wrapped else nullcontext():
+            vectors, state = super().embed_minibatch(sentence_feature, begin, end, keeps, copy_random_state)
+        if keeps:
+            self._alive[key], self._left = vectors, self._left - size
+        return vectors, state
+
+    def _size(self, sentence_feature: Mapping[str, Tensor], begin: int, end: int) -> int:
+        """A chunk's tokens, padding counted; both counts go to the facts."""
+        if "cu_seq_lens_q" in sentence_feature:
+            tokens = padded = int(sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin])
+        else:
+            lengths = sentence_feature["attention_mask"][begin:end].sum(1)
+            tokens, padded = int(lengths.sum()), int(lengths.max()) * len(lengths)
+        self._count(tokens=tokens, padded=padded)
+        return padded
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False

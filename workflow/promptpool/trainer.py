@@ -1,8 +1,10 @@
 """sentence-transformers' trainer, with checkpoints that are whole or not there, and faults told at their step."""
 
 import contextlib
+import io
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformerTrainer
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
 from .artifacts import atomic_path, remove
 from .batching import Batches
@@ -105,7 +107,8 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
             self._save_rng_state(str(half))
             if self.args.should_save:
                 save_file({name: weight.detach() for name, weight in learning(self.model).items()}, half / WEIGHTS)
-                self._save_optimizer_and_scheduler(str(half))
+                write(self.optimizer.state_dict(), half / OPTIMIZER_NAME)
+                write(self.lr_scheduler.state_dict(), half / SCHEDULER_NAME)
                 self.state.save_to_json(str(half / TRAINER_STATE_NAME))
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -179,6 +182,13 @@ def last_whole(folder: Path) -> str | None:
     return str(whole[-1]) if whole else None
 
 
+def write(state: object, path: Path) -> None:
+    """`torch.save`, whose own writer would not say why it fails."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
 def number(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
@@ -206,7 +216,9 @@ def cause(error: Exception, path: Path) -> str:
     """Why a write failed. Some writers hide the system's reason, so a full disk is looked for."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if told := re.search(r"os error (\d+)", str(error)):
+        return os.strerror(int(told[1]))
     there = next(parent for parent in (path, *path.parents) if parent.exists())
-    if "os error 28" in str(error) or shutil.disk_usage(there).free < 1 << 20:
+    if shutil.disk_usage(there).free < 1 << 20:
         return "No space left on device"
     return (str(error).splitlines() or [type(error).__name__])[0]

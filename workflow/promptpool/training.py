@@ -81,6 +81,7 @@ def train_adapter(
             f"{out}: step {spec['steps'][-1]} is beyond the {args.max_steps} steps that {spec['epochs']} epochs of "
             f"{per_epoch} steps make; take it out of steps or raise epochs"
         )
+    args.save_steps = max(1, min(500, args.max_steps // 4))
     set_seed(spec["seed"])
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
     checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
@@ -160,19 +161,15 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
         both = (texts["text"] + " " + texts["positive"]).tolist()
         lengths = np.concatenate([
             np.minimum(tuned.tokenizer(both[start : start + 4096], add_special_tokens=False, return_length=True,
-                                       return_attention_mask=False)["length"], 2 * limit)
+                                       return_attention_mask=False, verbose=False)["length"], 2 * limit)
             for start in range(0, len(both), 4096)
         ])  # fmt: skip
     sizes = table["set"].value_counts().sort_index()
     sizes = [int(sizes.get(i, 0)) for i in range(max(len(spec["weights"] or []), int(table["set"].max()) + 1))]
-    return Batches(
-        sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths
-    )
+    return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
 
 
-def loss_of(
-    model, spec: Mapping, how: Mapping, device: torch.device, live: int = 0, gather: bool = False
-) -> InfoNCE:
+def loss_of(model, spec: Mapping, how: Mapping, device: torch.device, live: int = 0, gather: bool = False) -> InfoNCE:
     """The recipe's loss. With `negatives: micro_batch` it sees a micro-batch at a time, and a rank's own alone."""
     micro = how["micro_batch_size"]
     whole = spec["negatives"] == "batch"

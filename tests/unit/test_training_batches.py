@@ -34,7 +34,8 @@ def test_a_sampler_set_to_an_epoch_gives_that_epoch():
 def test_micro_batches_and_ranks_get_parts_of_the_same_batch():
     whole, parts = Batches([40], 12, seed=1), Batches([40], 12, seed=1, rows=4)
     assert len(parts) == 3 * len(whole) == 9 and parts.batch_size == 4
-    joined = [sum(list(parts)[i : i + 3], []) for i in range(0, 9, 3)]
+    lists = list(parts)
+    joined = [[*lists[i], *lists[i + 1], *lists[i + 2]] for i in range(0, 9, 3)]
     assert joined == list(whole)
 
 

@@ -64,7 +64,7 @@ def test_no_share_holds_out_none():
 
 
 def test_too_few_to_judge_by_is_one_line():
-    with pytest.raises(PromptpoolError, match="0.001 of 50 pairs holds out 0; give a larger share, or 0 for none"):
+    with pytest.raises(PromptpoolError, match=r"0\.001 of 50 pairs holds out 0; give a larger share, or 0 for none"):
         hold_out(table(50), 0.001, seed=1)
 
 

@@ -147,9 +147,12 @@ def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointin
     half = next(model.parameters()).dtype == torch.bfloat16
     devices = [device] if device.type == "cuda" else []
     training = model.training
-    with torch.random.fork_rng(devices), torch.autocast(device.type, torch.bfloat16, enabled=half):
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            vectors = model.train()(features)["sentence_embedding"]  # held: a freed storage's address comes again
+    with (
+        torch.random.fork_rng(devices),
+        torch.autocast(device.type, torch.bfloat16, enabled=half),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
+        vectors = model.train()(features)["sentence_embedding"]  # held: a freed storage's address comes again
     model.train(training)
     tokens = ids.numel()
     config = model.transformers_model.config

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from promptpool.config import adapter_ids, adapter_of, needs_hub, resolve
+from promptpool.config_adapters import EXECUTION, execution, recipe
 from promptpool.config_schema import schema
 from promptpool.errors import PromptpoolError
+from promptpool.study import Study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ("config.yaml", "workflow/profiles/demo/study.yaml")
@@ -141,9 +143,9 @@ SCHEMA_FAULTS = {
         "an export has model, adapter, prompt, pooling, layer, normalize, max_text_tokens, merged, dtype",
     ),
     "missing key": (
-        {"adapters.halves.max_steps": REMOVED},
-        "adapters.halves.max_steps: missing; add it: "
-        "Length of the training in steps; the learning rate's schedule ends here.",
+        {"adapters.halves.steps": REMOVED},
+        "adapters.halves.steps: missing; add it: "
+        "Training steps at which a checkpoint is kept, rising; each is an adapter of its own, name@step.",
     ),
     "unknown pooling": (
         {"grid.poolings": ["men"]},
@@ -176,7 +178,7 @@ SCHEMA_FAULTS = {
     ),
     "single name for a list": (
         {"adapters.halves.pairs": "halves"},
-        "adapters.halves.pairs: expected a list, not 'halves'; put it in square brackets",
+        "adapters.halves.pairs: expected a list or keys of its own, not 'halves'; put it in square brackets",
     ),
     "section without its keys": (
         {"adapters.halves.lora": None},
@@ -263,6 +265,35 @@ CROSS_FAULTS = {
     "micro-batch larger than the batch": (
         {"adapters.halves.micro_batch_size": 65},
         "adapters.halves.micro_batch_size: 65 is larger than batch_size, 64; give at most that",
+    ),
+    "a training of no length": (
+        {"adapters.halves.max_steps": REMOVED},
+        "adapters.halves: a training is as long as max_steps or as epochs say, and neither is given; give one of them",
+    ),
+    "a training of two lengths": (
+        {"adapters.halves.epochs": 3},
+        "adapters.halves: a training is as long as max_steps or as epochs say, and both are given; give one of them",
+    ),
+    "GPUs that leave a rest": (
+        {"adapters.halves.gpus": 3},
+        "adapters.halves.gpus: 3 can't share a batch of 64 evenly; change one",
+    ),
+    "GPUs whose micro-batches leave a rest": (
+        {"adapters.halves.negatives": "micro_batch", "adapters.halves.micro_batch_size": 32, "adapters.halves.gpus": 4},
+        "adapters.halves.gpus: 4 can't share a batch of 64 evenly; change one",
+    ),
+    "a weight of nothing": (
+        {"adapters.halves.pairs": {"halves": 0}},
+        "adapters.halves.pairs.halves: 0 is too small; give more than 0",
+    ),
+    "a weight of absent pairs": (
+        {"adapters.halves.pairs": {"halves": 1, "continu": 2}},
+        "adapters.halves.pairs: no pairs named 'continu' in pairs; "
+        "use one of continue, halves (did you mean 'continue'?), or add it there",
+    ),
+    "an unknown quantization": (
+        {"adapters.halves.quantize": "8bit"},
+        "adapters.halves.quantize: unknown quantize '8bit'; use one of 4bit, None (did you mean '4bit'?)",
     ),
     "pairs of an absent corpus": (
         {"pairs.halves.corpus": "wiki"},
@@ -702,3 +733,47 @@ def test_each_stdlib_module_stands_under_one_topic():
 def test_stdlib_topics_name_modules_that_exist():
     topics = yaml.safe_load((ROOT / "workflow/resources/stdlib_topics.yaml").read_text(encoding="utf-8"))
     assert {module for group in topics.values() for module in group} <= sys.stdlib_module_names
+
+
+def test_a_recipe_has_what_changes_an_adapter_and_nothing_else():
+    config = demo()
+    config["adapters"]["halves"] |= {"pairs": {"halves": 1, "continue": 3}, "gpus": 2, "micro_batch_size": 8}
+    full = resolve(config)
+    spec = recipe(full, "halves")
+    assert not set(spec) & {"model", "pairs", *EXECUTION} and spec["dtype"] == full["dtype"]
+    assert spec["weights"] == [1, 3] and Study(full).adapter_pairs("halves") == ["continue", "halves"]
+    assert set(spec) | {"model", "pairs", *EXECUTION} == set(full["adapters"]["halves"]) | {"weights", "dtype"}
+
+
+def test_weights_keep_their_sets_in_any_order_of_keys():
+    for names in (["halves", "continue"], ["continue", "halves"]):
+        config = demo()
+        config["adapters"]["halves"]["pairs"] = {name: {"halves": 1, "continue": 3}[name] for name in names}
+        study = Study(resolve(config))
+        weighed = dict(zip(study.adapter_pairs("halves"), study.adapter_spec("halves")["weights"], strict=True))
+        assert weighed == {"halves": 1, "continue": 3}
+
+
+def test_a_micro_batch_is_recipe_only_where_it_sets_the_negatives():
+    config = demo()
+    config["adapters"]["halves"] |= {"negatives": "micro_batch", "micro_batch_size": 8}
+    full = resolve(config)
+    assert recipe(full, "halves")["micro_batch_size"] == 8
+    assert "micro_batch_size" not in recipe(full, "synthetic")
+
+
+def test_execution_is_read_from_the_config_as_written():
+    config = demo()
+    config["adapters"]["halves"] |= {"gpus": 2, "tracking": {"wandb": "mine"}}
+    how = execution(config, "halves")
+    assert how == {
+        "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
+        "tracking": {"tensorboard": True, "wandb": "mine"},
+    }  # fmt: skip
+    assert "attention" not in config["adapters"]["halves"]  # its argument stays as it is
+
+
+def test_the_stage_has_the_schemas_defaults():
+    from promptpool import training
+
+    assert {**training.EXECUTION, "gpus": 1} == execution(demo(), "synthetic")

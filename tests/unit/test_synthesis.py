@@ -92,9 +92,7 @@ def test_only_training_rows_are_anchors_each_text_once():
 def test_a_corpus_with_nothing_to_train_on_and_a_missing_column_are_told():
     with pytest.raises(PromptpoolError, match=r"pairs\.mine: corpus 'lines' has no text to train on; mend the corpus"):
         anchors(table=corpus().assign(split="task"))
-    with pytest.raises(
-        PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text"
-    ):
+    with pytest.raises(PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text"):
         anchors({**SPEC, "column": "summary"})
     with pytest.raises(PromptpoolError, match=r"name their column in corpora\.lines\.positive"):
         anchors({**SPEC, "styles": ["dataset"]})

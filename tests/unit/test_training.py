@@ -1,12 +1,7 @@
-"""Adapters: every named step, the same from the same seed, and the same after a kill."""
+"""Adapters: every named step, the same from the same seed, what they cost and what they tell."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +10,13 @@ import pytest
 import torch
 from promptpool.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.sentence_model import sentence_model
+from promptpool.lora import bytes_a_token, learning, live_tokens, tunable_model
+from promptpool.losses import InfoNCE
 from promptpool.templates import Template
-from promptpool.training import finite_losses, loss_of, train_adapter
-from safetensors.torch import load_file
-from tiny import tiny_model
-from tiny_study import sentences
-
-TEMPLATE = 'This sentence: "{text}" belongs to:'
-SPEC = {
-    "model": "small", "pairs": ["halves"], "prompt": "cluster", "pooling": "last", "steps": [1, 3], "max_steps": 3,
-    "batch_size": 8, "micro_batch_size": None, "negatives": "batch", "learning_rate": 0.01, "warmup_steps": 0,
-    "temperature": 0.05, "weight_decay": 0.0, "seed": 7, "tokenization": "composed", "max_text_tokens": 16,
-    "lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]},
-}  # fmt: skip
-CHILD = """
-import json, sys
-import torch
-from promptpool.training import train_adapter
-torch.set_num_threads(1)
-train_adapter(**json.loads(sys.argv[1]))
-"""
+from promptpool.tracking import COLUMNS, VALIDATION
+from promptpool.trainer import ContrastiveTrainer
+from promptpool.training import ids, train_adapter
+from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,31 +30,12 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model")
+    return base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
-    table = sentences(9, 16)["text"].to_frame()
-    table["positive"] = table["text"].str.replace("the", "some other")
-    table.assign(style="halves", source_id=table.index.astype(str)).to_parquet(path)
-    return path
-
-
-def call(model: Path, pairs: Path, out: Path, **changes: object) -> dict:
-    return {
-        "pairs": [str(pairs)], "out": str(out), "model": str(model), "revision": None, "spec": {**SPEC, **changes},
-        "template": TEMPLATE, "scratch": str(out.with_name(out.name + ".scratch")), "device": "cpu",
-    }  # fmt: skip
-
-
-def weights(out: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(out / f"step-{step}" / "adapter_model.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +45,12 @@ def trained(model, pairs, tmp_path_factory) -> Path:
     return out
 
 
+def log(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "training.parquet")
+
+
 def test_every_named_step_is_kept(trained):
-    assert sorted(path.name for path in trained.iterdir()) == ["step-1", "step-3", "training.parquet"]
+    assert sorted(path.name for path in trained.iterdir()) == ["step-1", "step-3", "tensorboard", "training.parquet"]
     for step in (1, 3):
         assert (trained / f"step-{step}" / "adapter_config.json").exists()
         assert all(tensor.dtype == torch.float32 for tensor in weights(trained, step).values())
@@ -94,17 +60,20 @@ def test_the_steps_are_unlike_each_other(trained):
     assert not same(weights(trained, 1), weights(trained, 3))
 
 
-def test_the_log_has_a_row_a_step_and_a_finite_loss(trained):
-    table = pd.read_parquet(trained / "training.parquet")
-    assert list(table.columns) == ["step", "loss", "learning_rate", "grad_norm"]
+def test_the_log_has_a_row_a_step_and_finite_figures(trained):
+    table = log(trained)
+    assert list(table.columns) == COLUMNS
     assert table["step"].tolist() == [1, 2, 3]
-    assert np.isfinite(table["loss"]).all() and (table["grad_norm"] > 0).all()
+    assert np.isfinite(table.to_numpy(dtype=float)).all() and (table["grad_norm"] > 0).all()
+    assert (table["negatives"] == 7).all() and table["accuracy"].between(0, 1).all()
+    assert (table["tokens_per_second"] > 0).all() and (table["seconds"] > 0).all()
 
 
 def test_the_scratch_is_gone_and_the_provenance_is_there(trained):
     assert sorted(path.name for path in trained.parent.iterdir()) == ["tuned", "tuned.meta.json"]
     told = json.loads((trained.parent / "tuned.meta.json").read_text())
     assert (told["seed"], told["pairs"], told["spec"]["template"]) == (7, 48, TEMPLATE)
+    assert (told["dtype"], told["ranks"], told["max_steps"], told["best_step"]) == ("float32", 1, 3, None)
 
 
 @pytest.mark.parametrize("step", [1, 3])
@@ -129,100 +98,20 @@ def test_another_seed_gives_another_adapter(model, pairs, trained, tmp_path):
 def test_training_lowers_the_loss(model, pairs, tmp_path):
     changes = {"max_steps": 12, "steps": [12], "batch_size": 24, "learning_rate": 0.02}
     train_adapter(**call(model, pairs, tmp_path / "long", **changes))
-    loss = pd.read_parquet(tmp_path / "long" / "training.parquet")["loss"]
-    assert loss.tail(4).mean() < loss.head(2).mean()
+    table = log(tmp_path / "long")
+    assert table["loss"].tail(4).mean() < table["loss"].head(2).mean()
+    assert table["accuracy"].tail(4).mean() > table["accuracy"].head(2).mean()
 
 
-def interrupt(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
+def test_epochs_count_steps(model, pairs, tmp_path):
+    train_adapter(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[2, 9]))
+    assert log(tmp_path / "x")["step"].tolist() == list(range(1, 10))  # 48 pairs, 8 a step: 6 an epoch
 
 
-LONG = {"max_steps": 40, "steps": [5, 40]}
-
-
-@pytest.fixture(scope="module")
-def whole(model, pairs, tmp_path_factory) -> Path:
-    """An uninterrupted run of 40 steps."""
-    out = tmp_path_factory.mktemp("whole") / "tuned"
-    train_adapter(**call(model, pairs, out, **LONG))
-    return out
-
-
-@pytest.fixture(scope="module")
-def killed(model, pairs, tmp_path_factory) -> Path:
-    """The folder of the same run, killed after its first checkpoint: `tuned.scratch` alone."""
-    folder = tmp_path_factory.mktemp("killed")
-    arguments = call(model, pairs, folder / "tuned", **LONG)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow"), "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(arguments)], env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        give_up = time.monotonic() + 240
-        while not list(folder.glob("*.scratch/*/trainer/checkpoint-*/trainer_state.json")):
-            assert child.poll() is None and time.monotonic() < give_up, "no checkpoint was seen before the end"
-            time.sleep(0.005)
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    assert not (folder / "tuned").exists()
-    return folder
-
-
-@pytest.fixture
-def left(killed, tmp_path) -> Path:
-    """A copy of what the kill left behind."""
-    return Path(shutil.copytree(killed, tmp_path / "left"))
-
-
-def test_a_killed_training_goes_on_and_ends_with_the_same_adapter(model, pairs, whole, left):
-    train_adapter(**call(model, pairs, left / "tuned", **LONG))
-    for step in (5, 40):
-        assert same(weights(left / "tuned", step), weights(whole, step))
-    pd.testing.assert_frame_equal(*(pd.read_parquet(p / "training.parquet") for p in (left / "tuned", whole)))
-
-
-def test_a_killed_training_does_not_start_over(model, pairs, left):
-    # The adapter of step 5 came before the checkpoint, so going on does not write it again.
-    (saved,) = left.glob("*.scratch/*/step-5/adapter_model.safetensors")
-    before = saved.stat().st_mtime_ns
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pd.DataFrame, "to_parquet", interrupt)  # before the scratch is removed
-        with pytest.raises(KeyboardInterrupt):
-            train_adapter(**call(model, pairs, left / "tuned", **LONG))
-    assert saved.stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("half", ["", '{"global_ste'], ids=["no state", "half a state"])
-def test_a_kill_in_the_middle_of_a_checkpoint_costs_that_checkpoint_alone(model, pairs, whole, left, half):
-    (trainer,) = left.glob("*.scratch/*/trainer")
-    broken = trainer / "checkpoint-39"
-    broken.mkdir()
-    if half:
-        (broken / "trainer_state.json").write_text(half)
-    train_adapter(**call(model, pairs, left / "tuned", **LONG))
-    assert same(weights(left / "tuned", 40), weights(whole, 40))
-
-
-def test_a_kill_while_the_results_are_written_loses_nothing(model, pairs, trained, tmp_path):
-    arguments = call(model, pairs, tmp_path / "tuned")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(pd.DataFrame, "to_parquet", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            train_adapter(**arguments)
-    assert not (tmp_path / "tuned").exists()
-    train_adapter(**arguments)
-    assert all(same(weights(tmp_path / "tuned", step), weights(trained, step)) for step in (1, 3))
-
-
-@pytest.mark.parametrize("change", ["template", "model"])
-def test_a_killed_training_is_not_gone_on_with_under_another_prompt_or_model(model, pairs, left, tmp_path, change):
-    other = {"template": "{text} is about", "model": str(tiny_model(tmp_path / "other", seed=5))}
-    changed = {change: other[change]}
-    train_adapter(**{**call(model, pairs, left / "tuned", **LONG), **changed})
-    train_adapter(**{**call(model, pairs, tmp_path / "fresh", **LONG), **changed})
-    assert same(weights(left / "tuned", 40), weights(tmp_path / "fresh", 40))
+def test_a_step_that_the_epochs_do_not_reach_is_one_line(model, pairs, tmp_path):
+    wanted = "step 10 is beyond the 9 steps that 1.5 epochs of 6 steps make; take it out of steps or raise epochs"
+    with pytest.raises(PromptpoolError, match=wanted):
+        train_adapter(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[10]))
 
 
 def test_fewer_pairs_than_a_batch_is_one_line(model, pairs, tmp_path):
@@ -232,39 +121,64 @@ def test_fewer_pairs_than_a_batch_is_one_line(model, pairs, tmp_path):
     assert "48 pairs are fewer than one batch of 100; lower batch_size or make more pairs" in told and "\n" not in told
 
 
-def test_a_loss_that_is_not_finite_names_its_step():
-    history = [{"step": n, "loss": loss, "learning_rate": 0.1, "grad_norm": 1.0} for n, loss in ((1, 2.0), (2, np.nan))]
-    with pytest.raises(PromptpoolError, match="the loss is not finite at step 2; lower learning_rate"):
-        finite_losses(history, "adapters/tuned")
-
-
-def gradients(model: Path, texts: list[list[str]], **changes: object) -> tuple[float, dict[str, torch.Tensor]]:
-    """Loss and gradients of one batch, without dropout."""
-    tuned = sentence_model(str(model), Template.parse("cluster", TEMPLATE), "last", 16, device="cpu")
-    loss = loss_of(tuned, {**SPEC, **changes})
-    value = loss([tuned.preprocess(side) for side in texts], None)
-    value.backward()
-    return value.item(), {name: p.grad for name, p in tuned.named_parameters() if p.grad is not None}
-
-
-@pytest.mark.parametrize("rows", [1, 3, 32])
-def test_the_cached_loss_has_the_uncached_losses_gradients(model, pairs, rows):
-    table = pd.read_parquet(pairs).head(8)
-    texts = [table["text"].tolist(), table["positive"].tolist()]
-    plain, wanted = gradients(model, texts, negatives="micro_batch", micro_batch_size=8)
-    cached, found = gradients(model, texts, negatives="batch", micro_batch_size=rows)
-    assert cached == pytest.approx(plain, rel=1e-5)
-    assert set(found) == set(wanted)
-    for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()) + 1e-7)
+def test_memory_settings_change_nothing_but_rounding(model, pairs, tmp_path):
+    """One pass, the cache with two chunk sizes, and activations computed again: the same loss at every step."""
+    changes = {"lora": {**SPEC["lora"], "dropout": 0.0}}
+    ways = [{}, {"micro_batch_size": 3}, {"micro_batch_size": 8}, {"gradient_checkpointing": True}]
+    tables = []
+    for number, execution in enumerate(ways):
+        out = tmp_path / str(number)
+        train_adapter(**call(model, pairs, out, execution, **changes))
+        tables.append(log(out))
+    for table in tables[1:]:
+        columns = ["loss", "accuracy", "negatives", "grad_norm"]
+        pd.testing.assert_frame_equal(table[columns], tables[0][columns], rtol=1e-4)
 
 
 def test_micro_batches_see_fewer_negatives_than_the_batch(model, pairs, tmp_path):
     for negatives in ("batch", "micro_batch"):
         changes = {"negatives": negatives, "micro_batch_size": 2, "max_steps": 1, "steps": [1], "learning_rate": 1e-6}
         train_adapter(**call(model, pairs, tmp_path / negatives, **changes))
-    batch, micro = (pd.read_parquet(tmp_path / n / "training.parquet")["loss"][0] for n in ("batch", "micro_batch"))
-    assert micro < batch
+    batch, micro = (log(tmp_path / name).iloc[0] for name in ("batch", "micro_batch"))
+    assert (batch["negatives"], micro["negatives"]) == (7, 1)
+    assert micro["loss"] < batch["loss"]
+
+
+def test_equal_texts_are_no_negatives(model, pairs, tmp_path):
+    table = pd.read_parquet(pairs)
+    twice = pd.concat([table, table], ignore_index=True)
+    twice.to_parquet(tmp_path / "twice.parquet")
+    counts = {}
+    for masked in (True, False):
+        out = tmp_path / str(masked)
+        changes = {"mask_duplicates": masked, "batch_size": 96, "steps": [1], "max_steps": 1}
+        train_adapter(**call(model, tmp_path / "twice.parquet", out, **changes))
+        counts[masked] = log(out)["negatives"][0]
+    assert counts == {True: 94, False: 95}
+
+
+def test_identities_are_equal_where_texts_are():
+    table = pd.DataFrame({"text": ["a", "b", "a"], "positive": ["b", "c", "c"]})
+    numbers = ids(table)
+    assert numbers.shape == (3, 2)
+    assert numbers[0, 0] == numbers[2, 0] != numbers[1, 0] == numbers[0, 1]
+    assert numbers[1, 1] == numbers[2, 1]
+
+
+def test_pair_sets_are_mixed_by_weight(model, pairs, tmp_path):
+    table = pd.read_parquet(pairs)
+    table["text"] = table["text"] + " and so on"
+    table.to_parquet(tmp_path / "more.parquet")
+    seen = []
+    with pytest.MonkeyPatch.context() as patched:
+        kept = ContrastiveTrainer.training_step
+        patched.setattr(ContrastiveTrainer, "training_step",
+                        lambda self, model, inputs, *rest: seen.append(inputs["label"].clone())
+                        or kept(self, model, inputs, *rest))  # fmt: skip
+        job = call(model, pairs, tmp_path / "x", weights=[1, 3], max_steps=12, steps=[12])
+        train_adapter(**{**job, "pairs": [str(pairs), str(tmp_path / "more.parquet")]})
+    anchors = torch.cat(seen)[:, 0]
+    assert len(anchors) == 96 and (anchors < 48).sum() == 24
 
 
 @pytest.mark.parametrize("pooling", ["mean", "eos", "weighted", "concat"])
@@ -283,3 +197,148 @@ def test_joint_tokenization_merges_across_the_seam_where_composed_does_not(model
         train_adapter(**{**job, "template": "th{text}"})
         adapters.append(weights(tmp_path / way, 1))
     assert not same(*adapters)
+
+
+def tunable(model: Path, dtype: torch.dtype = torch.float32, **changes):
+    return tunable_model(
+        str(model), Template.parse("cluster", TEMPLATE), {**SPEC, **changes}, 16, revision=None,
+        device=torch.device("cpu"), dtype=dtype,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_base_is_frozen_and_what_learns_is_float32(model, dtype):
+    tuned = tunable(model, dtype)
+    learns = learning(tuned)
+    assert learns and all("lora_" in name and weight.dtype == torch.float32 for name, weight in learns.items())
+    assert {weight.dtype for name, weight in tuned.named_parameters() if name not in learns} == {dtype}
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = InfoNCE(tuned, 0.1, live_tokens=10**6)(
+            [tuned.preprocess(["the bread", "a sail"]), tuned.preprocess(["bread", "sails"])],
+            torch.arange(4).view(2, 2),
+        )
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert {weight.grad.dtype for weight in learns.values()} == {torch.float32}
+
+
+def test_bfloat16_trains(model, pairs, tmp_path):
+    train_adapter(**call(model, pairs, tmp_path / "half", dtype="bfloat16"))
+    train_adapter(**call(model, pairs, tmp_path / "full"))
+    half, full = (log(tmp_path / name)["loss"] for name in ("half", "full"))
+    assert np.allclose(half, full, rtol=0.1) and (half != full).any()
+    assert json.loads((tmp_path / "half.meta.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_no_lm_head_is_computed(model):
+    """No module is one, and no matrix product of the forward is as wide as the vocabulary."""
+    tuned = tunable(model)
+    assert not [name for name, _ in tuned.named_modules() if "lm_head" in name or "embed_out" in name]
+    widths = set()
+    for module in tuned.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda _, __, output: widths.add(output.shape[-1]))
+    tuned(tuned.preprocess(["the bread"]))
+    assert widths and tuned.transformers_model.config.vocab_size not in widths
+
+
+def test_the_memory_of_a_token_grows_with_the_layers(tmp_path):
+    device = torch.device("cpu")
+    small, large = (tunable(base_model(tmp_path / str(layers), layers=layers)) for layers in (2, 8))
+    one, other = (bytes_a_token(tuned, device) for tuned in (small, large))
+    assert 3 < other / one < 4.5
+    assert live_tokens(large, device) < live_tokens(small, device)
+    state = torch.get_rng_state()
+    bytes_a_token(small, device)
+    assert torch.equal(state, torch.get_rng_state())  # measuring draws nothing
+
+
+@pytest.mark.parametrize(
+    ("changes", "execution", "told"),
+    [
+        ({"quantize": "4bit"}, {}, "quantize: 4bit needs a GPU, and this runs on cpu; write null"),
+        ({}, {"attention": "flash_attention_2"}, "flash_attention_2 needs a GPU, and this runs on cpu; write sdpa"),
+        ({}, {"tracking": {"tensorboard": False, "wandb": "mine"}}, "the package wandb is not installed; pip install"),
+        (
+            {"lora": {**SPEC["lora"], "target_modules": ["nope"]}},
+            {},
+            "no layer is called nope; set lora.target_modules",
+        ),
+    ],
+)
+def test_what_this_machine_or_model_has_not_is_one_line(model, pairs, tmp_path, changes, execution, told):
+    with pytest.raises(PromptpoolError, match=told) as caught:
+        train_adapter(**call(model, pairs, tmp_path / "x", execution, **changes))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x").exists()
+
+
+def events(folder: Path) -> list[tuple[int, str, float]]:
+    """(step, tag, value) of a folder's one event file, read by the format: length, its CRC, an Event, its CRC."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    (path,) = folder.iterdir()
+    content, found = path.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        event = Event.FromString(content[12 : 12 + length])
+        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        content = content[16 + length :]
+    return found
+
+
+def test_tensorboard_has_every_figure_of_every_step(trained):
+    table = log(trained)
+    found = {(step, tag): value for step, tag, value in events(trained / "tensorboard")}
+    assert len(found) == 3 * (len(COLUMNS) - 1)
+    for row in table.to_dict("records"):
+        for name in COLUMNS[1:]:
+            assert found[row["step"], f"train/{name}"] == pytest.approx(row[name], rel=1e-6)
+
+
+def test_tensorboard_can_be_switched_off(model, pairs, tmp_path):
+    tracking = {"tracking": {"tensorboard": False, "wandb": None}}
+    train_adapter(**call(model, pairs, tmp_path / "x", tracking, steps=[1], max_steps=1))
+    assert not (tmp_path / "x" / "tensorboard").exists()
+
+
+def test_the_bar_shows_loss_and_speed(model, pairs, tmp_path, capsys):
+    train_adapter(**call(model, pairs, tmp_path / "x"))
+    told = capsys.readouterr().err
+    assert "x: 100%" in told and "loss=" in told and "tokens/s=" in told and "3/3" in told
+
+
+VALIDATED = {"validation": 0.3, "steps": [2, 4], "max_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def validated(model, pairs, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("validated") / "tuned"
+    train_adapter(**call(model, pairs, out, **VALIDATED))
+    return out
+
+
+def test_accuracy_is_measured_at_the_start_and_at_each_checkpoint(validated):
+    table = pd.read_parquet(validated / "validation.parquet")
+    assert list(table.columns) == VALIDATION and table["step"].tolist() == [0, 2, 4]
+    assert ((table["low"] <= table["accuracy"]) & (table["accuracy"] <= table["high"])).all()
+    assert table["n"].nunique() == 1 and table["n"][0] > 5
+    assert log(validated)["step"].tolist() == [1, 2, 3, 4]
+
+
+def test_the_best_step_is_recorded(validated):
+    table = pd.read_parquet(validated / "validation.parquet").set_index("step")
+    told = json.loads((validated / "best_step.json").read_text())
+    assert told["best_step"] == table["accuracy"][[2, 4]].idxmax()
+    assert told["accuracy"] == table["accuracy"][told["best_step"]]
+    sidecar = json.loads((validated.parent / "tuned.meta.json").read_text())
+    assert sidecar["best_step"] == told["best_step"] and sidecar["held_out"] == table["n"][0]
+    assert sidecar["held_out"] + sidecar["pairs"] <= 48
+
+
+def test_validating_changes_no_step(model, pairs, validated, tmp_path):
+    """The same training pairs without being judged give the same adapter: judging draws nothing."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("promptpool.training.judge", lambda *_: None)
+        train_adapter(**call(model, pairs, tmp_path / "x", **VALIDATED))
+    assert same(weights(tmp_path / "x", 4), weights(validated, 4))

@@ -1,10 +1,13 @@
-"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names."""
+"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. What of an adapter is recipe."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 
+from .config_schema import fill_defaults
 from .errors import PromptpoolError
 
 BASE = "base"
+EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
 def adapter_ids(config: Mapping, model: str | None = None) -> list[str]:
@@ -46,3 +49,21 @@ def split_adapter_id(adapter: str) -> tuple[str, int]:
 def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
     """Every `name@step` of the named adapters, in the config's order."""
     return [f"{name}@{step}" for name in names for step in config["adapters"][name]["steps"]]
+
+
+def recipe(config: Mapping, name: str) -> dict:
+    """What changes an adapter's weights: its keys but for model, pairs and EXECUTION, the weights of its pair sets in
+    their order (null for none), and the study's dtype."""
+    spec = config["adapters"][name]
+    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
+    if spec["negatives"] == "micro_batch":
+        kept["micro_batch_size"] = spec["micro_batch_size"]
+    weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None
+    return {**kept, "weights": weights, "dtype": config["dtype"]}
+
+
+def execution(config: Mapping, name: str) -> dict:
+    """How an adapter is trained, which changes its result by rounding at most. Takes a config as the user wrote it."""
+    full = deepcopy(dict(config))
+    fill_defaults(full)
+    return {key: full["adapters"][name][key] for key in EXECUTION}

@@ -150,7 +150,10 @@ def _adapters(config: Mapping) -> Iterator[str]:
         for before, after in pairwise(steps):
             if after < before:
                 yield f"{key}.steps: {after} comes after {before}; list the steps in rising order"
-        if steps[-1] > spec["max_steps"]:
+        if (spec["max_steps"] is None) == (spec["epochs"] is None):
+            given = "neither is given" if spec["epochs"] is None else "both are given"
+            yield f"{key}: a training is as long as max_steps or as epochs say, and {given}; give one of them"
+        if spec["max_steps"] is not None and steps[-1] > spec["max_steps"]:
             yield (
                 f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
                 f"take it out or raise max_steps"
@@ -165,6 +168,9 @@ def _adapters(config: Mapping) -> Iterator[str]:
                 yield f"{key}.micro_batch_size: {micro} does not divide batch_size, {spec['batch_size']}; change one"
             elif micro < 2:
                 yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negative; give at least 2"
+        per_gpu = micro if spec["negatives"] == "micro_batch" else 1
+        if spec["batch_size"] % (spec["gpus"] * per_gpu):
+            yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
 
 
 def _checkpoint(key: str, reference: str, config: Mapping, model: str | None = None) -> Iterator[str]:

@@ -11,6 +11,7 @@ from .artifacts import write_sidecar
 from .attention import span_shares
 from .figure_attention import attention_bars, attention_spans
 from .figure_pairs import pairs_qc
+from .figure_training import training_curves
 
 
 def draw(kind: str, inputs: Sequence[str], svg: str) -> None:
@@ -23,8 +24,7 @@ def draw(kind: str, inputs: Sequence[str], svg: str) -> None:
     elif kind == "score_by_step":
         figures.score_by_step(pd.read_parquet(inputs[0]), pd.read_parquet(inputs[1]), out)
     elif kind == "training_curves":
-        logs = {Path(path).name: pd.read_parquet(Path(path) / "training.parquet") for path in inputs}
-        figures.training_curves(logs, out)
+        training_curves(adapter_tables(inputs, "training"), out, adapter_tables(inputs, "validation"))
     elif kind == "pairs_qc":
         pairs_qc({Path(path).parent.name: json.loads(Path(path).read_text()) for path in inputs}, out)
     elif kind == "attention_bars":
@@ -34,3 +34,9 @@ def draw(kind: str, inputs: Sequence[str], svg: str) -> None:
     else:
         raise ValueError(f"no figure is called {kind!r}")
     write_sidecar(svg, inputs=inputs, spec={"kind": kind})
+
+
+def adapter_tables(folders: Sequence[str], name: str) -> dict[str, pd.DataFrame]:
+    """Adapter -> its table of that name, for those that have one."""
+    paths = {Path(folder).name: Path(folder) / f"{name}.parquet" for folder in folders}
+    return {adapter: pd.read_parquet(path) for adapter, path in paths.items() if path.exists()}

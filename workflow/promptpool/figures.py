@@ -1,10 +1,9 @@
-"""Figures of scores and of training: what each choice bought, with its interval.
+"""Figures of scores: what each choice bought, with its interval.
 
 Every function takes tables and a path without suffix, and writes .svg and .png beside each other. V-measures are
 drawn times 100, as the field prints them.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from matplotlib.patches import Rectangle
 from .errors import PromptpoolError
 from .figure_attention import attention_bars, attention_spans
 from .figure_pairs import pairs_qc
-from .figure_style import GREY, INK, WIDTH, drawing, empty, grid, series
+from .figure_style import GREY, INK, WIDTH, drawing, grid, series
+from .figure_training import training_curves
 from .score_table import BASELINE, by_task, checkpoint, checkpoint_order, tasks_of
 
 __all__ = [
@@ -191,21 +191,3 @@ def score_by_step(scores: pd.DataFrame, steps_table: pd.DataFrame, out: str | Pa
         tasks = steps_table.loc[steps_table["task"] != "mean", "task"].nunique()
         axis.set_title(f"Mean over {tasks} tasks; bars: 95 % interval of the difference to {lines['baseline'].iloc[0]}")
         axis.legend(loc="best")
-
-
-def training_curves(logs: Mapping[str, pd.DataFrame], out: str | Path) -> None:
-    """Training loss against step, a line an adapter. logs: name -> columns step, loss (other columns are ignored)."""
-    with drawing(out, figsize=(WIDTH * 0.6, 2.5)) as (_, axis):
-        if not logs:
-            return empty(axis, "no adapter was trained")
-        for name, (colour, marker) in series(sorted(logs)).items():
-            log = logs[name].dropna(subset=["loss"]).sort_values("step")
-            few = dict(marker=marker, markersize=3.5) if len(log) <= 30 else {}
-            axis.plot(log["step"], log["loss"], color=colour, label=name, **few)
-        axis.set_xlabel("training step")
-        axis.set_ylabel("loss")
-        axis.set_ylim(bottom=0)
-        grid(axis, "y")
-        axis.set_title("Training loss")
-        axis.legend(loc="best")
-    return None

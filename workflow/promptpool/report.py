@@ -28,7 +28,7 @@ ALT = {
     "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean V-measure in each cell.",
     "score_by_step": "Line chart of the mean V-measure against the training step, with the random and TF-IDF scores.",
     "ablation": "Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
-    "training_curves": "Line chart of the training loss against the step, a line for each adapter.",
+    "training_curves": "Line charts by training step, a line for each adapter: loss, in-batch and held-out accuracy.",
     "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
     "attention_spans": "Dot plot of the attention that each span of the input gets, by checkpoint, with intervals.",
     "pairs_qc": "By style: bars of pairs kept, histograms of length and similarity, distinct n-grams; reasons counted.",
@@ -71,7 +71,7 @@ def build_report(
         left_out=max(0, len(table) - MOST_ROWS),
         ablations=[ablation_section(name, path, questions.get(name, ""), pictures) for name, path in ablations.items()],
         attention=viewer(measured) if measured else None,
-        training=[training_row(name, pd.read_parquet(found(path))) for name, path in sorted(training.items())],
+        training=[training_row(name, found(path)) for name, path in sorted(training.items())],
         pairs=[
             pair_section(name, pd.read_parquet(found(path)), json.loads(found(qc).read_text(encoding="utf-8")))
             for name, (path, qc) in pairs.items()
@@ -143,15 +143,19 @@ def ablation_section(name: str, path: str | Path, question: str, pictures: list[
     return {"name": name, "question": question, "rows": rows, "picture": own[0] if own else None}
 
 
-def training_row(name: str, log: pd.DataFrame) -> dict:
-    log = log.dropna(subset=["loss"]).sort_values("step")
+def training_row(name: str, path: Path) -> dict:
+    """An adapter's steps, its first and last loss, and its best step where pairs were held out (else None)."""
+    log = pd.read_parquet(path).dropna(subset=["loss"]).sort_values("step")
+    told = path.with_name("best_step.json")
+    best = json.loads(told.read_text(encoding="utf-8")) if told.exists() else None
     if log.empty:
-        return {"name": name, "steps": 0, "first": None, "last": None}
+        return {"name": name, "steps": 0, "first": None, "last": None, "best": best}
     return {
         "name": name,
         "steps": int(log["step"].iloc[-1]),
         "first": float(log["loss"].iloc[0]),
         "last": float(log["loss"].iloc[-1]),
+        "best": best,
     }
 
 

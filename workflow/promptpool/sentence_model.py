@@ -4,6 +4,8 @@ Training tunes it and export saves it. The prompt's prefix and suffix live in th
 post-processor, so stock sentence-transformers needs no code of ours.
 """
 
+from collections.abc import Mapping
+
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -33,15 +35,19 @@ def sentence_model(
     normalize: bool = False,
     dtype: torch.dtype = torch.float32,
     device: str | None = None,
+    loading: Mapping[str, object] | None = None,
 ) -> SentenceTransformer:
-    """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling it has not."""
+    """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling it has not.
+
+    loading: further arguments of the model's `from_pretrained`, such as its attention or quantization.
+    """
     if pooling not in POOLING_MODES:
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
     transformer = Transformer(
         path,
-        model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {})},
+        model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
         processor_kwargs={"revision": revision} if revision else {},
         config_kwargs={"revision": revision} if revision else {},
         module_output_name="token_embeddings",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from .config import adapter_ids, adapter_of, needs_hub
+from .config_adapters import recipe
 from .styles import worded
 from .templates import families
 
@@ -71,7 +72,11 @@ class Study:
 
     def adapter_spec(self, name: str) -> dict:
         """What changes an adapter's weights, and nothing else."""
-        return {key: value for key, value in self.config["adapters"][name].items() if key not in ("model", "pairs")}
+        return recipe(self.config, name)
+
+    def adapter_pairs(self, name: str) -> list[str]:
+        """The pair sets an adapter learns from, in the order of their weights."""
+        return list(self.config["adapters"][name]["pairs"])
 
     # --- pairs and tasks -----------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The adapters stage: contrastive LoRA fine-tuning through sentence-transformers' trainer."""
 
-import json
+import math
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -10,21 +11,28 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig
-from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-from sentence_transformers.sentence_transformer.losses import (
-    CachedMultipleNegativesRankingLoss,
-    MultipleNegativesRankingLoss,
-)
-from transformers import AutoTokenizer, TrainerCallback, set_seed
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers.utils import logging
 
-from .artifacts import atomic_path, file_digest, remove, text_digest, write_sidecar
-from .backbone import pick_device
+from .artifacts import file_digest, remove, text_digest, write_json, write_sidecar
+from .backbone import pick_device, pick_dtype
+from .batching import Batches
 from .errors import PromptpoolError
-from .sentence_model import sentence_model
+from .lora import CHUNK_TOKENS, live_tokens, tunable_model
+from .losses import InfoNCE
 from .templates import SLOT, Composer, Template, format_joint
+from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
+from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
+from .validation import best_step, hold_out, retrieval, wilson
 
-MICRO_BATCH = 32  # rows a cached forward holds at once; changes memory, not gradients
+# How a training runs, which changes its result by rounding at most; `execution` of train_adapter overrides it.
+EXECUTION = {
+    "micro_batch_size": None,
+    "gradient_checkpointing": False,
+    "attention": "sdpa",
+    "tracking": {"tensorboard": True, "wandb": None},
+}
 
 
 def train_adapter(
@@ -37,58 +45,62 @@ def train_adapter(
     template: str,
     scratch: str,
     device: str = "auto",
+    execution: Mapping | None = None,
 ) -> None:
     """Trains one adapter and writes its weights at every named step, all at the end.
 
-    pairs: parquet files; out: a directory that gets step-{step}/ (adapter_model.safetensors and its config) and
-    training.parquet (step, loss, learning_rate, grad_norm). A killed job goes on from `scratch`, which is
-    outside the declared outputs.
+    pairs: parquet files (text, positive, style, source_id); out: a directory that gets step-{step}/
+    (adapter_model.safetensors and its config), training.parquet (a row a step: `tracking.COLUMNS`), with a validation
+    share also validation.parquet (step, accuracy, n, low, high) and best_step.json, and tensorboard/.
+    A killed job goes on from `scratch`, which is outside the declared outputs. execution: see EXECUTION.
+    Started as one of several ranks, each takes its share of every step and the first writes.
+    Raises PromptpoolError, one line, for pairs too few, a loss that is not finite, and what can't be written.
     """
     started = time.time()
-    set_seed(spec["seed"])
-    table = pd.concat([pd.read_parquet(path) for path in pairs], ignore_index=True)
-    if len(table) < spec["batch_size"]:
+    logging.disable_progress_bar()  # transformers draws one for every file it writes
+    how = {**EXECUTION, **(execution or {})}
+    if spec["negatives"] == "micro_batch":  # there it is part of the recipe
+        how["micro_batch_size"] = spec["micro_batch_size"]
+    place = pick_device(device)
+    table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
+    table, held = hold_out(table, spec["validation"], spec["seed"])
+    # The weights' own digest, not their path: a scratch is gone on with only where all is the same.
+    made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
+    work = Path(scratch) / text_digest("\0".join(made_of))[:16]
+    remove(Path(scratch).with_name(f".gone-{Path(scratch).name}"))  # what a kill left of an earlier one
+    args = arguments(spec, work / "trainer", place, how, out)
+    per_epoch = len(table) // spec["batch_size"]
+    if not per_epoch:
         raise PromptpoolError(
             f"{', '.join(pairs)}: {len(table)} pairs are fewer than one batch of {spec['batch_size']}; "
             "lower batch_size or make more pairs"
         )
-    place = pick_device(device)
-    prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
-    texts = table[["text", "positive"]]
-    if spec["tokenization"] == "joint":
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-        texts = texts.apply(lambda column: format_joint(tokenizer, prompt, column.tolist(), longest))
-        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
-        prompt = Template.parse(spec["prompt"], SLOT)
-    tuned = sentence_model(model, prompt, spec["pooling"], longest, revision=revision, device=str(place))
-    tuned.model_card_data.generate_widget_examples = False  # the trainer's own card is not kept
-    lora = spec["lora"]
-    tuned.add_adapter(
-        LoraConfig(
-            task_type="FEATURE_EXTRACTION",
-            r=lora["rank"],
-            lora_alpha=lora["alpha"],
-            lora_dropout=lora["dropout"],
-            target_modules=list(lora["target_modules"]),
+    args.max_steps = spec["max_steps"] or math.ceil(spec["epochs"] * per_epoch)
+    if spec["steps"][-1] > args.max_steps:
+        raise PromptpoolError(
+            f"{out}: step {spec['steps'][-1]} is beyond the {args.max_steps} steps that {spec['epochs']} epochs of "
+            f"{per_epoch} steps make; take it out of steps or raise epochs"
         )
-    )
-    made_of = [repr(sorted(spec.items())), template, model, str(revision), *map(file_digest, pairs)]
-    work = Path(scratch) / text_digest("\0".join(made_of))[:16]
-    saver = SaveSteps(work, spec["steps"])
-    trainer = SentenceTransformerTrainer(
+    args.save_steps = max(1, min(500, args.max_steps // 4))
+    set_seed(spec["seed"])
+    tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
+    checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
+    live = 0 if how["micro_batch_size"] else live_tokens(tuned, place, how["gradient_checkpointing"])
+    trainer = ContrastiveTrainer(
         model=tuned,
-        args=arguments(spec, work / "trainer", place),
-        train_dataset=Dataset.from_pandas(texts, preserve_index=False),
-        loss=loss_of(tuned, spec),
-        callbacks=[saver],
+        args=args,
+        train_dataset=Dataset.from_dict({"text": texts["text"], "positive": texts["positive"], "label": ids(texts)}),
+        loss=loss_of(tuned, spec, how, place, live, gather=args.world_size > 1),
+        callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
+        batches=batches_of(table, tuned, texts, spec, args.per_device_train_batch_size),
+        where=out,
     )
+    checkpoints.trainer = trainer
     trainer.train(resume_from_checkpoint=last_whole(work / "trainer"))
-    losses = finite_losses(trainer.state.log_history, out)
-    with atomic_path(out) as temporary:
-        temporary.mkdir()
-        for step in spec["steps"]:
-            shutil.copytree(work / f"step-{step}", temporary / f"step-{step}")  # a move could lose it
-        losses.to_parquet(temporary / "training.parquet", index=False)
+    if not trainer.is_world_process_zero():
+        return
+    with trainer.writing(Path(out)):
+        facts = finish(trainer.state.log_history, work, out, spec["steps"])
     write_sidecar(
         out,
         inputs=pairs,
@@ -97,74 +109,152 @@ def train_adapter(
         base_model=model,
         seed=spec["seed"],
         device=str(place),
-        dtype="float32",
+        dtype=str(pick_dtype(spec["dtype"], place)).removeprefix("torch."),
         pairs=len(table),
+        held_out=len(held),
+        max_steps=args.max_steps,
+        ranks=args.world_size,
+        **facts,
     )
-    remove(scratch)
+    discard(Path(scratch))
 
 
-def last_whole(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; what a kill left half written is removed."""
-    whole = {}
-    for path in folder.glob("checkpoint-*"):
-        try:
-            whole[json.loads((path / "trainer_state.json").read_text())["global_step"]] = path  # written last
-        except (OSError, ValueError):
-            remove(path)
-    return str(whole[max(whole)]) if whole else None
+def weights_identity(model: str, revision: str | None) -> str:
+    """A digest of a model's directory, or the commit of a hub model."""
+    if Path(model).is_dir():
+        return file_digest(model)
+    commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
+    return f"{model}@{commit or revision}"
 
 
-def finite_losses(history: Sequence[Mapping], where: str) -> pd.DataFrame:
-    """The trainer's log as a table of step, loss, learning_rate, grad_norm. PromptpoolError for a loss not finite."""
-    losses = pd.DataFrame([entry for entry in history if "loss" in entry])
-    losses = losses[["step", "loss", "learning_rate", "grad_norm"]]
-    bad = losses.loc[~np.isfinite(losses["loss"]), "step"]
-    if len(bad):
-        raise PromptpoolError(f"{where}: the loss is not finite at step {bad.iloc[0]}; lower learning_rate")
-    return losses
+def prepared(
+    table: pd.DataFrame, held: pd.DataFrame, model: str, revision: str | None, spec: Mapping, template: str, device, how
+) -> tuple[SentenceTransformer, pd.DataFrame, pd.DataFrame]:
+    """The model to tune, and the pairs as it gets them: as they are, or put into the prompt where that is `joint`."""
+    prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
+    texts, held = table[["text", "positive"]], held[["text", "positive"]]
+    if spec["tokenization"] == "joint":
+        tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision), prompt
+        texts, held = (
+            part.apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
+            for part in (texts, held)
+        )
+        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
+        prompt = Template.parse(spec["prompt"], SLOT)
+    tuned = tunable_model(
+        model, prompt, spec, longest, revision=revision, device=device, dtype=pick_dtype(spec["dtype"], device),
+        attention=how["attention"], checkpointing=how["gradient_checkpointing"],
+    )  # fmt: skip
+    return tuned, texts, held
 
 
-def loss_of(model, spec: Mapping) -> torch.nn.Module:
-    """InfoNCE over cosine similarity / temperature, with the whole batch's negatives unless told otherwise."""
-    if spec["negatives"] == "micro_batch":
-        return MultipleNegativesRankingLoss(model, scale=1 / spec["temperature"])
-    return CachedMultipleNegativesRankingLoss(
-        model, scale=1 / spec["temperature"], mini_batch_size=spec["micro_batch_size"] or MICRO_BATCH
+def ids(texts: pd.DataFrame) -> np.ndarray:
+    """Identities of the two texts of each pair, int [n, 2]: equal numbers are equal texts, on either side."""
+    numbers, _ = pd.factorize(pd.concat([texts["text"], texts["positive"]], ignore_index=True))
+    return numbers.reshape(2, -1).T
+
+
+def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFrame, spec: Mapping, rows: int):
+    lengths = None
+    if spec["group_by_length"]:
+        limit = tuned.max_seq_length
+        both = (texts["text"] + " " + texts["positive"]).tolist()
+        lengths = np.concatenate([
+            np.minimum(tuned.tokenizer(both[start : start + 4096], add_special_tokens=False, return_length=True,
+                                       return_attention_mask=False, verbose=False)["length"], 2 * limit)
+            for start in range(0, len(both), 4096)
+        ])  # fmt: skip
+    sizes = table["set"].value_counts().sort_index()
+    sizes = [int(sizes.get(i, 0)) for i in range(max(len(spec["weights"] or []), int(table["set"].max()) + 1))]
+    return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
+
+
+def loss_of(model, spec: Mapping, how: Mapping, device: torch.device, live: int = 0, gather: bool = False) -> InfoNCE:
+    """The recipe's loss. With `negatives: micro_batch` it sees a micro-batch at a time, and a rank's own alone."""
+    micro = how["micro_batch_size"]
+    whole = spec["negatives"] == "batch"
+    return InfoNCE(
+        model,
+        spec["temperature"],
+        margin=spec["margin"],
+        symmetric=spec["symmetric"],
+        mask_duplicates=spec["mask_duplicates"],
+        gather=gather and whole,
+        live_tokens=live,
+        chunk_tokens=None if micro else max(1, min(CHUNK_TOKENS[device.type], live or CHUNK_TOKENS[device.type])),
+        chunk_rows=2 * (micro or 32),
     )
 
 
-def arguments(spec: Mapping, folder: Path, device: torch.device) -> SentenceTransformerTrainingArguments:
-    micro = spec["negatives"] == "micro_batch"
-    rows = (spec["micro_batch_size"] or MICRO_BATCH) if micro else spec["batch_size"]
-    return SentenceTransformerTrainingArguments(
+def judge(tuned: SentenceTransformer, held: pd.DataFrame):
+    """A function that scores the model on the held-out pairs and returns a row to log."""
+
+    def validate(model: SentenceTransformer) -> dict[str, float]:
+        hits, n = retrieval(model, held["text"], held["positive"]), len(held)
+        low, high = wilson(hits, n)
+        return {f"{PREFIX}{name}": value for name, value in zip(("accuracy", "n", "low", "high"),
+                                                               (hits / n, n, low, high), strict=True)}  # fmt: skip
+
+    return validate
+
+
+def board(how: Mapping, work: Path) -> list[TensorBoard]:
+    return [TensorBoard(work / "tensorboard")] if how["tracking"]["tensorboard"] else []
+
+
+def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int]) -> dict:
+    """Puts the results together in the scratch and renames them into place; returns what the sidecar adds."""
+    result = work / "result"
+    remove(result)
+    result.mkdir(parents=True)
+    for step in steps:
+        shutil.copytree(work / f"step-{step}", result / f"step-{step}")  # a move could lose it
+    training_table(history).to_parquet(result / "training.parquet", index=False)
+    facts = {}
+    validation = validation_table(history)
+    if len(validation):
+        validation.to_parquet(result / "validation.parquet", index=False)
+        facts = best_step(validation)
+        write_json(result / "best_step.json", facts)
+    if (work / "tensorboard").is_dir():
+        shutil.copytree(work / "tensorboard", result / "tensorboard")
+    remove(out)
+    os.replace(result, out)
+    return {"best_step": facts.get("best_step")}
+
+
+def arguments(
+    spec: Mapping, folder: Path, device: torch.device, how: Mapping, where: str
+) -> SentenceTransformerTrainingArguments:
+    """The trainer's arguments. Raises PromptpoolError where the ranks can't share a batch evenly."""
+    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    micro = how["micro_batch_size"] if spec["negatives"] == "micro_batch" else spec["batch_size"] // ranks
+    if spec["batch_size"] % (micro * ranks):
+        raise PromptpoolError(
+            f"{where}: a batch of {spec['batch_size']} can't be shared by {ranks} GPUs"
+            + (f" in micro-batches of {micro}" if spec["negatives"] == "micro_batch" else "")
+            + "; change batch_size or gpus"
+        )
+    args = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        max_steps=spec["max_steps"],
-        per_device_train_batch_size=rows,
-        gradient_accumulation_steps=max(1, spec["batch_size"] // rows) if micro else 1,
+        max_steps=1,  # set when the pairs are counted
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=spec["batch_size"] // (micro * ranks),
         learning_rate=spec["learning_rate"],
         warmup_steps=spec["warmup_steps"],
         weight_decay=spec["weight_decay"],
-        batch_sampler="no_duplicates",
         seed=spec["seed"],
         data_seed=spec["seed"],
         use_cpu=device.type == "cpu",
-        bf16=False,
+        bf16=pick_dtype(spec["dtype"], device) == torch.bfloat16,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=max(1, min(500, spec["max_steps"] // 4)),
-        save_total_limit=2,
-        report_to=[],
+        disable_tqdm=True,  # there is a bar of our own
+        report_to=weights_and_biases(how["tracking"]["wandb"], where),
+        run_name=Path(where).name,
         dataloader_drop_last=True,
+        ddp_find_unused_parameters=False,
     )
-
-
-class SaveSteps(TrainerCallback):
-    """Saves the adapter alone at the named steps, whole or not at all."""
-
-    def __init__(self, folder: Path, steps: Sequence[int]):
-        self.folder, self.steps = folder, frozenset(steps)
-
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        if state.global_step in self.steps:
-            with atomic_path(self.folder / f"step-{state.global_step}") as temporary:
-                model.transformers_model.save_pretrained(temporary)
+    args._n_gpu = min(1, args.n_gpu)  # one process is one GPU: never the trainer's own DataParallel
+    return args

@@ -8,8 +8,8 @@ rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names."""
     input:
         # Newly written pairs train again. A new task only has the pairs selected anew; check_training_data says if that matters.
-        written=lambda w: expand(f"{R}/pairs/{{name}}/written.parquet", name=study["adapters"][w.name]["pairs"]),
-        pairs=lambda w: ancient(expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"])),
+        written=lambda w: expand(f"{R}/pairs/{{name}}/written.parquet", name=study.adapter_pairs(w.name)),
+        pairs=lambda w: ancient(expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name))),
     output:
         directory(f"{R}/adapters/{{name}}"),
     log:
@@ -21,13 +21,13 @@ rule train_adapter:
     # Several adapters side by side use the cores better than one after the other.
     threads: max(1, workflow.cores // max(1, min(4, len(study["adapters"]))))
     resources:
-        gpu=1,
+        gpu=lambda w: study["adapters"][w.name]["gpus"],
     params:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
         pairs=lambda w: study.training_pairs(w.name),
-        code=[code_digest("training"), code_digest("selection")],
+        code=[code_digest("ranks"), code_digest("selection")],
     script:
         "../scripts/train_adapter.py"
 
@@ -36,7 +36,7 @@ rule check_training_data:
     """Fails the run if an adapter learned from pairs that are no longer chosen, such as a new task's texts."""
     input:
         adapter=f"{R}/adapters/{{name}}",
-        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"]),
+        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
     output:
         f"{R}/checks/training_data/{{name}}.json",
     log:

@@ -1,11 +1,15 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from promptpool.training import train_adapter
+    from promptpool.config_adapters import execution
+    from promptpool.ranks import train
 
-    train_adapter(
+    how = execution(snakemake.config, snakemake.wildcards.name)
+    train(
         snakemake.input.pairs,
         snakemake.output[0],
+        gpus=how.pop("gpus"),
+        execution=how,
         spec=snakemake.params.spec,
         template=snakemake.params.template,
         scratch=f"{snakemake.output[0]}.scratch",

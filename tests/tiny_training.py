@@ -1,0 +1,58 @@
+"""A training small enough for a test: 48 pairs, a model of two layers, and the call that trains it."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_model
+from tiny_study import sentences
+
+TEMPLATE = 'This sentence: "{text}" belongs to:'
+SPEC = {
+    "prompt": "cluster", "pooling": "last", "steps": [1, 3], "max_steps": 3, "epochs": None, "batch_size": 8,
+    "negatives": "batch", "learning_rate": 0.01, "warmup_steps": 0, "temperature": 0.05, "margin": 0.0,
+    "symmetric": False, "mask_duplicates": True, "group_by_length": False, "validation": 0, "quantize": None,
+    "weight_decay": 0.0, "seed": 7, "tokenization": "composed", "max_text_tokens": 16, "dtype": "auto", "weights": None,
+    "lora": {"rank": 4, "alpha": 8, "dropout": 0.05, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+}  # fmt: skip
+# A process of its own that trains: python -c CHILD '{"pairs": ...}'
+CHILD = """
+import json, sys
+import torch
+from promptpool.training import train_adapter
+torch.set_num_threads(1)
+train_adapter(**json.loads(sys.argv[1]))
+"""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow"), "OMP_NUM_THREADS": "1"}
+PYTHON = sys.executable
+
+
+def base_model(folder: Path, **changes: object) -> Path:
+    return tiny_model(folder / "model", **changes)
+
+
+def write_pairs(path: Path, a_topic: int = 16) -> Path:
+    """48 pairs of a sentence and a like one, each of a source of its own."""
+    table = sentences(9, a_topic)["text"].to_frame()
+    table["positive"] = table["text"].str.replace("the", "some other")
+    table.assign(style="halves", source_id=table.index.astype(str)).to_parquet(path)
+    return path
+
+
+def call(model: Path, pairs: Path, out: Path, execution: dict | None = None, **changes: object) -> dict:
+    """Arguments of `train_adapter`, all of them JSON; changes: keys of the spec."""
+    return {
+        "pairs": [str(pairs)], "out": str(out), "model": str(model), "revision": None, "spec": {**SPEC, **changes},
+        "template": TEMPLATE, "scratch": str(out.with_name(out.name + ".scratch")), "device": "cpu",
+        "execution": execution or {},
+    }  # fmt: skip
+
+
+def weights(out: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(out / f"step-{step}" / "adapter_model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)

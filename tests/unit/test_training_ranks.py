@@ -1,0 +1,84 @@
+"""Two processes that share every batch (gloo, on the CPU) train what one process trains."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from promptpool import backbone, ranks
+from promptpool.errors import PromptpoolError
+from promptpool.training import train_adapter
+from tiny_training import SPEC, base_model, call, weights, write_pairs
+
+# Masks that reach across ranks, both directions, more than one chunk a rank, and no dropout, whose draws differ.
+RECIPE = {"lora": {**SPEC["lora"], "dropout": 0.0}, "symmetric": True, "margin": 0.1, "batch_size": 40}
+COLUMNS = ["step", "loss", "accuracy", "negatives", "grad_norm"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return base_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    path = write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet")
+    table = pd.read_parquet(path)
+    pd.concat([table.head(24), table.head(24)], ignore_index=True).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("execution", [{}, {"micro_batch_size": 5}], ids=["one pass", "cached"])
+def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution):
+    """Loss, gradient norm and counts of every step, and the weights after three, within float32's rounding."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    train_adapter(**call(model, pairs, tmp_path / "one", execution, **RECIPE))
+    ranks.launch(call(model, pairs, tmp_path / "two", execution, **RECIPE), 2)
+    one, two = (pd.read_parquet(tmp_path / name / "training.parquet")[COLUMNS] for name in ("one", "two"))
+    pd.testing.assert_frame_equal(two, one, rtol=1e-4)
+    assert (one["negatives"] < 39).all()  # some were masked
+    for name, wanted in weights(tmp_path / "one", 3).items():
+        torch.testing.assert_close(weights(tmp_path / "two", 3)[name], wanted, rtol=1e-2, atol=1e-4)
+    told = json.loads((tmp_path / "two.meta.json").read_text())
+    assert told["ranks"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.meta.json", "two", "two.meta.json"]
+
+
+def test_a_ranks_fault_is_told_in_one_line(model, pairs, tmp_path, monkeypatch):
+    """The rank leaves it in the scratch, and the process that waits raises it."""
+    job = call(model, pairs, tmp_path / "x", batch_size=100)
+
+    def run(command, **_):
+        assert command[1:4] == ["-m", "accelerate.commands.launch", "--multi_gpu"]
+        with pytest.raises(SystemExit) as ended:
+            ranks.main(command[-1])
+        return subprocess.CompletedProcess(command, ended.value.code)
+
+    monkeypatch.setattr(ranks.subprocess, "run", run)
+    with pytest.raises(PromptpoolError, match="48 pairs are fewer than one batch of 100"):
+        ranks.launch(job, 2)
+
+
+def test_a_rank_that_dies_without_a_word_points_to_the_log(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, -9))
+    with pytest.raises(PromptpoolError, match="x: a rank ended with code -9; its log has the reason"):
+        ranks.launch(call(model, pairs, tmp_path / "x"), 2)
+
+
+def test_a_cpu_trains_in_one_process_and_missing_gpus_are_named(model, pairs, tmp_path, monkeypatch):
+    job = call(model, pairs, tmp_path / "x", steps=[1], max_steps=1)
+    monkeypatch.setattr(ranks, "launch", lambda *_: pytest.fail("no ranks on a CPU"))
+    ranks.train(**job, gpus=4)
+    assert (tmp_path / "x" / "step-1").is_dir()
+    monkeypatch.setattr(backbone, "pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(PromptpoolError, match="gpus: 4 are asked for and 1 can be seen; lower gpus"):
+        ranks.train(**job, gpus=4)
+
+
+def test_a_batch_that_ranks_cannot_share_is_one_line(model, pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(PromptpoolError, match="a batch of 8 can't be shared by 3 GPUs; change batch_size or gpus"):
+        train_adapter(**call(model, pairs, tmp_path / "x"))

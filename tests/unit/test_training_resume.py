@@ -1,0 +1,308 @@
+"""A training that is killed, that fills the disk or that diverges: what it had is kept, and going on ends the same."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from promptpool import trainer as trainer_module
+from promptpool import training
+from promptpool.errors import PromptpoolError
+from promptpool.trainer import ContrastiveTrainer, cause, discard, last_whole
+from promptpool.training import train_adapter
+from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
+
+# Five epochs of six steps, saved at 5, 7, 14, 21, 28 and 30: in epochs' middles. Every kind of state: dropout, masks,
+# mixing, validation.
+LONG = {"max_steps": None, "epochs": 5, "steps": [5, 30], "validation": 0.1, "group_by_length": True, "weights": [1]}
+EXACT = ["step", "loss", "accuracy", "negatives", "learning_rate", "grad_norm"]  # the others are seconds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Sums in one order: what makes a CPU's training the same to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return base_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet", 20)
+
+
+@pytest.fixture(scope="module")
+def whole(model, pairs, tmp_path_factory) -> Path:
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "tuned"
+    train_adapter(**call(model, pairs, out, **LONG))
+    return out
+
+
+def same_outcome(found: Path, wanted: Path) -> None:
+    for step in (5, 30):
+        assert same(weights(found, step), weights(wanted, step))
+    for name, columns in (("training", EXACT), ("validation", ["step", "accuracy", "n", "low", "high"])):
+        one, other = (pd.read_parquet(out / f"{name}.parquet")[columns] for out in (found, wanted))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert (found / "best_step.json").read_bytes() == (wanted / "best_step.json").read_bytes()
+
+
+def start(arguments: dict) -> subprocess.Popen:
+    return subprocess.Popen(
+        [PYTHON, "-c", CHILD, json.dumps(arguments)], env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def kill(child: subprocess.Popen) -> None:
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def wait_for(folder: Path, pattern: str, child: subprocess.Popen) -> None:
+    give_up = time.monotonic() + 240
+    while not list(folder.glob(pattern)):
+        assert child.poll() is None and time.monotonic() < give_up, f"no {pattern} was seen before the end"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def killed(model, pairs, tmp_path_factory) -> Path:
+    """The folder of the same run, killed after its second checkpoint: `tuned.scratch` alone."""
+    folder = tmp_path_factory.mktemp("killed")
+    child = start(call(model, pairs, folder / "tuned", **LONG))
+    try:
+        wait_for(folder, "*.scratch/*/trainer/checkpoint-14", child)
+    finally:
+        kill(child)
+    assert not (folder / "tuned").exists()
+    return folder
+
+
+@pytest.fixture
+def left(killed, tmp_path) -> Path:
+    """A copy of what the kill left behind."""
+    return Path(shutil.copytree(killed, tmp_path / "left"))
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_adapter(model, pairs, whole, left):
+    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    same_outcome(left / "tuned", whole)
+    assert sorted(path.name for path in left.iterdir()) == ["tuned", "tuned.meta.json"]
+
+
+def test_kills_at_random_moments(model, pairs, whole, tmp_path):
+    """Killed wherever it is, three times over, once while it goes on from a kill."""
+    arguments = call(model, pairs, tmp_path / "tuned", **LONG)
+    draw = random.Random(os.getpid())
+    for _ in range(3):
+        child = start(arguments)
+        try:
+            wait_for(tmp_path, "*.scratch/*/trainer", child)
+            time.sleep(draw.uniform(0, 0.6))
+        finally:
+            kill(child)
+    if not (tmp_path / "tuned").exists():
+        train_adapter(**arguments)
+    same_outcome(tmp_path / "tuned", whole)
+
+
+def test_a_killed_training_does_not_start_over(model, pairs, left):
+    # The adapter of step 5 came before the checkpoint, so going on does not write it again.
+    (saved,) = left.glob("*.scratch/*/step-5/adapter_model.safetensors")
+    before = saved.stat().st_mtime_ns
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "finish", interrupt)  # before the scratch is removed
+        with pytest.raises(KeyboardInterrupt):
+            train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    assert saved.stat().st_mtime_ns == before
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["rotation", "save", "result", "rename", "sidecar", "cleaning"])
+def test_an_end_at_the_worst_moments_loses_nothing(model, pairs, whole, left, moment):
+    """Just before a rename or a removal takes place, or in the middle of what is not atomic by itself."""
+    places = {
+        "rotation": (trainer_module, "discard"),
+        "save": (ContrastiveTrainer, "_save_rng_state"),
+        "result": (pd.DataFrame, "to_parquet"),
+        "rename": (training, "write_json"),
+        "sidecar": (training, "write_sidecar"),
+        "cleaning": (training, "discard"),
+    }
+    arguments = call(model, pairs, left / "tuned", **LONG)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(*places[moment], interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train_adapter(**arguments)
+    if moment not in ("sidecar", "cleaning"):
+        assert not (left / "tuned").exists()
+    train_adapter(**arguments)
+    same_outcome(left / "tuned", whole)
+    assert sorted(path.name for path in left.iterdir()) == ["tuned", "tuned.meta.json"]
+
+
+def test_half_a_checkpoint_and_half_a_removal_are_not_gone_on_from(tmp_path):
+    for name in ("checkpoint-5", "checkpoint-10", ".half-15", ".gone-checkpoint-1"):
+        (tmp_path / name).mkdir()
+    assert last_whole(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
+
+
+def test_a_removal_takes_the_name_away_first(tmp_path, monkeypatch):
+    (tmp_path / "checkpoint-5").mkdir()
+    (tmp_path / "checkpoint-5" / "x").write_text("x")
+    monkeypatch.setattr(trainer_module, "remove", lambda path: path.exists() and interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        discard(tmp_path / "checkpoint-5")
+    assert [path.name for path in tmp_path.iterdir()] == [".gone-checkpoint-5"]
+
+
+def test_at_most_two_checkpoints_are_kept(killed):
+    found = [int(path.name.split("-")[1]) for path in killed.glob("*.scratch/*/trainer/checkpoint-*")]
+    assert 1 <= len(found) <= 3 and max(found) >= 14  # the third is there while the first is being removed
+
+
+@pytest.mark.parametrize("change", ["template", "model", "weights"])
+def test_a_killed_training_is_not_gone_on_with_under_another_prompt_or_model(model, pairs, left, tmp_path, change):
+    """Nor with other weights under the same path."""
+    base = Path(shutil.copytree(model, tmp_path / "base"))
+    job = call(base, pairs, left / "tuned", **LONG)
+    short = {**LONG, "epochs": None, "max_steps": 5, "steps": [5]}
+    child_left = shutil.copytree(left, tmp_path / "again")
+    if change == "template":
+        job["template"] = "{text} is about"
+    elif change == "model":
+        job["model"] = str(base_model(tmp_path / "other", seed=5))
+    else:
+        shutil.copy(base_model(tmp_path / "other", seed=5) / "model.safetensors", base / "model.safetensors")
+    fresh = {**job, "spec": {**job["spec"], **short}, "out": str(tmp_path / "fresh"),
+             "scratch": str(tmp_path / "fresh.scratch")}  # fmt: skip
+    train_adapter(**fresh)
+    train_adapter(**{**fresh, "out": str(left / "tuned"), "scratch": str(child_left / "tuned.scratch")})
+    assert same(weights(left / "tuned", 5), weights(tmp_path / "fresh", 5))
+
+
+NAN_AT = 13
+
+
+def diverge(monkeypatch, what: str) -> None:
+    """The loss (or the gradient) of step 13 is not finite."""
+    if what == "loss":
+        kept = ContrastiveTrainer.compute_loss
+
+        def compute_loss(self, *args, **kwargs):
+            loss = kept(self, *args, **kwargs)
+            return loss * float("nan") if self.state.global_step + 1 == NAN_AT else loss
+
+        monkeypatch.setattr(ContrastiveTrainer, "compute_loss", compute_loss)
+    else:
+        kept = ContrastiveTrainer.training_step
+
+        def training_step(self, model, *args, **kwargs):
+            loss = kept(self, model, *args, **kwargs)
+            if self.state.global_step + 1 == NAN_AT:
+                next(weight.grad for weight in model.parameters() if weight.grad is not None).fill_(float("inf"))
+            return loss
+
+        monkeypatch.setattr(ContrastiveTrainer, "training_step", training_step)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_at_its_step_and_the_last_good_state_goes_on(model, pairs, whole, tmp_path, what):
+    arguments = call(model, pairs, tmp_path / "tuned", **LONG)
+    with pytest.MonkeyPatch.context() as patched:
+        diverge(patched, what)
+        with pytest.raises(PromptpoolError) as caught:
+            train_adapter(**arguments)
+    told = str(caught.value)
+    assert f"tuned: the {what} is not finite at step 13; lower learning_rate" in told and "\n" not in told
+    assert "(the state of step 7 is kept)" in told
+    assert not (tmp_path / "tuned").exists()
+    train_adapter(**arguments)  # the fault gone, it goes on
+    same_outcome(tmp_path / "tuned", whole)
+
+
+@pytest.mark.parametrize("writer", ["save_file", "rng", "adapter", "result"])
+def test_a_full_disk_is_named_with_its_step_and_keeps_the_last_good_state(model, pairs, whole, tmp_path, writer):
+    arguments = call(model, pairs, tmp_path / "tuned", **LONG)
+    full = OSError(28, "No space left on device")
+    calls = []
+
+    def fails(kept, at: int):
+        def write(*args, **kwargs):
+            calls.append(1)
+            if len(calls) >= at:
+                raise full
+            return kept(*args, **kwargs)
+
+        return write
+
+    with pytest.MonkeyPatch.context() as patched:
+        if writer == "save_file":
+            patched.setattr(trainer_module, "save_file", fails(trainer_module.save_file, 2))
+        elif writer == "rng":
+            patched.setattr(ContrastiveTrainer, "_save_rng_state", fails(ContrastiveTrainer._save_rng_state, 2))
+        elif writer == "adapter":
+            from transformers import Qwen3Model
+
+            patched.setattr(Qwen3Model, "save_pretrained", fails(Qwen3Model.save_pretrained, 2))
+        else:
+            patched.setattr(shutil, "copytree", fails(shutil.copytree, 1))
+        with pytest.raises(PromptpoolError) as caught:
+            train_adapter(**arguments)
+    told = str(caught.value)
+    assert "cannot be written at step" in told and "No space left on device" in told and "\n" not in told
+    assert "is kept)" in told
+    assert not (tmp_path / "tuned").exists() and not list(tmp_path.glob("*.scratch/*/trainer/.half*"))
+    train_adapter(**arguments)
+    same_outcome(tmp_path / "tuned", whole)
+
+
+LIMITED = """
+import json, resource, signal, sys
+import torch
+from promptpool.errors import PromptpoolError
+from promptpool.training import train_adapter
+torch.set_num_threads(1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    train_adapter(**json.loads(sys.argv[1]))
+except PromptpoolError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_cannot_grow_is_told_by_the_real_writers(model, pairs, tmp_path):
+    """No stand-in: the system itself refuses to write past 20 kB."""
+    arguments = call(model, pairs, tmp_path / "tuned", **LONG)
+    done = subprocess.run(
+        [PYTHON, "-c", LIMITED, json.dumps(arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
+    assert "cannot be written at step 5: " in done.stdout, done.stderr
+    assert "File too large" in done.stdout and len(done.stdout.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_found_where_a_writer_hides_it(tmp_path, monkeypatch):
+    hidden = RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    assert cause(hidden, tmp_path / "x").startswith("PytorchStreamWriter failed")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 0))
+    assert cause(hidden, tmp_path / "x") == "No space left on device"

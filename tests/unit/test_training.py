@@ -135,6 +135,37 @@ def test_memory_settings_change_nothing_but_rounding(model, pairs, tmp_path):
         pd.testing.assert_frame_equal(table[columns], tables[0][columns], rtol=1e-4)
 
 
+def test_a_step_that_does_not_fit_is_done_in_smaller_parts(model, pairs, tmp_path):
+    """The device refuses twice; the step is done again with less at once, and the result stays."""
+    refused = []
+    kept = ContrastiveTrainer.compute_loss
+
+    def compute_loss(self, *args, **kwargs):
+        loss = kept(self, *args, **kwargs)
+        if self.state.global_step == 1 and len(refused) < 2:
+            refused.append((self.loss.live_tokens, self.loss.mini_batch_num_tokens))
+            raise torch.OutOfMemoryError("no room")
+        return loss
+
+    changes = {"lora": {**SPEC["lora"], "dropout": 0.0}}
+    train_adapter(**call(model, pairs, tmp_path / "whole", **changes))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ContrastiveTrainer, "compute_loss", compute_loss)
+        train_adapter(**call(model, pairs, tmp_path / "parts", **changes))
+    assert refused[1][0] == refused[0][0] // 2
+    columns = ["loss", "grad_norm"]
+    pd.testing.assert_frame_equal(log(tmp_path / "parts")[columns], log(tmp_path / "whole")[columns], rtol=1e-4)
+
+
+def test_a_step_that_fits_in_no_way_is_one_line(model, pairs, tmp_path, monkeypatch):
+    def compute_loss(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(ContrastiveTrainer, "compute_loss", compute_loss)
+    with pytest.raises(PromptpoolError, match="x: out of memory at step 1; lower micro_batch_size"):
+        train_adapter(**call(model, pairs, tmp_path / "x"))
+
+
 def test_micro_batches_see_fewer_negatives_than_the_batch(model, pairs, tmp_path):
     for negatives in ("batch", "micro_batch"):
         changes = {"negatives": negatives, "micro_batch_size": 2, "max_steps": 1, "steps": [1], "learning_rate": 1e-6}

@@ -121,7 +121,7 @@ def loading(card: Card) -> str:
             )
     if not card.merged or card.dtype != "float32":
         lines.append(
-            "Loaded like this it computes in the type that its weights are saved in, which may be bfloat16. For float32: "
+            "Loaded like this it computes in the type of its saved weights, which may be bfloat16. For float32: "
             '`SentenceTransformer(..., model_kwargs={"dtype": "float32"})`.'
         )
     if card.variant["layer"] != -1 or newest or card.variant["pooling"] in ("weighted", "max"):

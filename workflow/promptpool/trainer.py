@@ -25,6 +25,7 @@ from .losses import FACTS
 
 WEIGHTS = "weights.safetensors"
 SAVE_SECONDS = 600  # a kill costs no more work than this, nor more than a quarter of the steps
+SMALLEST = 256  # tokens: a chunk that does not fit is halved down to this
 KEPT = 2  # checkpoints: the last, and the one before it
 
 
@@ -46,10 +47,34 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
     def get_batch_sampler(self, *args, **kwargs) -> Batches:
         return self.batches
 
-    def training_step(self, *args, **kwargs) -> torch.Tensor:
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model, inputs, *args, **kwargs) -> torch.Tensor:
+        while True:
+            try:
+                loss = super().training_step(model, dict(inputs), *args, **kwargs)
+                break
+            except torch.OutOfMemoryError:
+                if not self._shrink():
+                    raise PromptpoolError(
+                        f"{self.where}: out of memory at step {self.state.global_step + 1}; lower micro_batch_size, or "
+                        f"set gradient_checkpointing ({self._kept()})"
+                    ) from None
+            model.zero_grad()
+            torch.cuda.empty_cache()
         self._require_finite("loss", float(loss))
         return loss
+
+    def _shrink(self) -> bool:
+        """Less on the device at once, from here on; False where there is no less, or where others would wait."""
+        loss = self.loss
+        if self.args.world_size > 1 or self.args.gradient_accumulation_steps > 1:
+            return False
+        if loss.live_tokens:
+            loss.live_tokens = loss.live_tokens // 2 if loss.live_tokens > SMALLEST else 0
+        elif loss.mini_batch_num_tokens is not None and loss.mini_batch_num_tokens > SMALLEST:
+            loss.mini_batch_num_tokens //= 2
+        else:
+            return False
+        return True
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)

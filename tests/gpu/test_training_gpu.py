@@ -1,0 +1,71 @@
+"""What training does on a GPU alone: bfloat16 and four-bit bases, its own memory's budget, a kill and a resume."""
+
+import importlib.util
+
+import pandas as pd
+import pytest
+import torch
+from promptpool.training import train_adapter
+from tiny_training import SPEC, base_model, call, weights, write_pairs
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA sees"),
+]
+RECIPE = {"lora": {**SPEC["lora"], "dropout": 0.0}}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return base_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet")
+
+
+def train(model, pairs, out, device="cuda", execution=None, **changes) -> pd.DataFrame:
+    train_adapter(**{**call(model, pairs, out, execution, **{**RECIPE, **changes}), "device": device})
+    return pd.read_parquet(out / "training.parquet")
+
+
+def test_float32_trains_what_a_cpu_trains(model, pairs, tmp_path):
+    gpu, cpu = (train(model, pairs, tmp_path / place, place, dtype="float32") for place in ("cuda", "cpu"))
+    columns = ["loss", "negatives", "grad_norm"]
+    pd.testing.assert_frame_equal(gpu[columns], cpu[columns], rtol=1e-2)
+
+
+def test_bfloat16_is_the_default_and_its_adapter_is_float32(model, pairs, tmp_path):
+    half, full = (train(model, pairs, tmp_path / dtype, dtype=dtype) for dtype in ("auto", "float32"))
+    assert half["loss"].to_numpy() == pytest.approx(full["loss"].to_numpy(), rel=0.1)
+    assert {weight.dtype for weight in weights(tmp_path / "auto", 3).values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("execution", [{"gradient_checkpointing": True}, {"micro_batch_size": 3}])
+def test_less_memory_trains_the_same(model, pairs, tmp_path, execution):
+    less, more = (train(model, pairs, tmp_path / str(i), execution=how) for i, how in enumerate((execution, None)))
+    assert less["loss"].to_numpy() == pytest.approx(more["loss"].to_numpy(), rel=0.05)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
+def test_a_four_bit_base_trains(model, pairs, tmp_path):
+    table = train(model, pairs, tmp_path / "x", quantize="4bit")
+    assert table["loss"].notna().all()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("flash_attn") is None, reason="needs flash-attn")
+def test_flash_attention_trains_what_sdpa_trains(model, pairs, tmp_path):
+    flash = train(model, pairs, tmp_path / "flash", execution={"attention": "flash_attention_2"})
+    sdpa = train(model, pairs, tmp_path / "sdpa")
+    assert flash["loss"].to_numpy() == pytest.approx(sdpa["loss"].to_numpy(), rel=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_what_one_trains(model, pairs, tmp_path):
+    from promptpool.ranks import train as train_on
+
+    for name, gpus in (("one", 1), ("two", 2)):
+        train_on(**{**call(model, pairs, tmp_path / name, **RECIPE, dtype="float32"), "device": "cuda"}, gpus=gpus)
+    one, two = (pd.read_parquet(tmp_path / name / "training.parquet")["loss"] for name in ("one", "two"))
+    assert two.to_numpy() == pytest.approx(one.to_numpy(), rel=1e-2)

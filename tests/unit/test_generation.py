@@ -76,7 +76,7 @@ def test_draws_within_top_p_follow_the_shares_of_what_is_left():
 
 @pytest.mark.parametrize("few", [2, 1024])
 def test_the_nucleus_is_the_fewest_likeliest_tokens_that_reach_top_p(monkeypatch, few):
-    # With two candidates looked at first, the second row's nucleus needs the whole sort.
+    # With two candidates looked at first, the second row's nucleus needs a second look.
     monkeypatch.setattr(generation_transformers, "LIKELIEST", few)
     rows = torch.tensor([[0.05, 0.8, 0.1, 0.05], [0.2, 0.3, 0.25, 0.25]])
     tokens, shares = nucleus(rows, 0.75)

@@ -12,7 +12,7 @@ from .errors import PromptpoolError
 from .generation import Progress, Request, Written, encodable, tidy
 from .generation_checks import check_writer
 
-LIKELIEST = 1024  # candidates looked at before the whole vocabulary is sorted for top-p
+LIKELIEST = 256  # candidates looked at for top-p, and sixteen times as many while they are too few
 
 
 class TransformersBackend:
@@ -158,10 +158,11 @@ def nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor | None, Tensor]
     """
     if top_p >= 1:
         return None, probabilities
-    size = probabilities.shape[-1]
-    shares, tokens = probabilities.topk(min(LIKELIEST, size))
-    if len(tokens[0]) < size and (shares.sum(-1) < top_p).any():
-        shares, tokens = probabilities.sort(dim=-1, descending=True)
+    size, candidates = probabilities.shape[-1], LIKELIEST
+    shares, tokens = probabilities.topk(min(candidates, size))
+    while candidates < size and (shares.sum(-1) < top_p).any():  # far cheaper than to sort every row whole
+        candidates *= 16
+        shares, tokens = probabilities.topk(min(candidates, size))
     before = shares.cumsum(-1) - shares
     tokens, order = tokens.sort(-1)
     return tokens, shares.masked_fill(before >= top_p, 0.0).gather(-1, order)

@@ -58,7 +58,7 @@ def embed_family(
         started=started,
         device=str(embedder.backbone.device),
         dtype=str(embedder.backbone.model.dtype),
-        token_budget=embedder.token_budget,
+        token_budget=embedder.batches.budget.tokens,
         texts=len(known),
         texts_per_second=round(len(known) / seconds, 1),
         prompts=example,

@@ -323,8 +323,8 @@ def main() -> None:
     draw = [pd.Series(texts).drop_duplicates().sample(frac=1, random_state=0).tolist() for texts in (titles, abstracts)]
     titles, abstracts = draw[0][: round(1000 * given.size)], draw[1][: round(250 * given.size)]
     result = {
-        "bench": given.bench, "rounds": given.rounds, "threads": given.threads, "clock": given.clock, "titles": len(titles),
-        "abstracts": len(abstracts), "torch": torch.__version__, "python": platform.python_version(),
+        "bench": given.bench, "rounds": given.rounds, "threads": given.threads, "clock": given.clock,
+        "titles": len(titles), "abstracts": len(abstracts), "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),
         "results": BENCHES[given.bench](folder, titles, abstracts, given.rounds),
     }  # fmt: skip

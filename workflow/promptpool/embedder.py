@@ -93,19 +93,18 @@ class Embedder:
 
         prompts: name -> template with `{text}` once, or twice to echo; poolings: `mean`, `mean:text`...
         (variants.POOLING_KEYS); layers: -1 the last, 0 the embeddings, 0.5 half the depth. Equal texts are embedded
-        once. `progress(done, total)` counts unique texts, all over again for each family of prompts. Raises
-        PromptpoolError for an unknown pooling, a text with no token to pool and a vector that is not finite.
+        once. `progress(done, total)` counts unique texts. Raises PromptpoolError for an unknown pooling, a text with
+        no token to pool and a vector that is not finite.
         """
         unique = list(dict.fromkeys(texts))
         place = {text: row for row, text in enumerate(unique)}
         order = [place[text] for text in texts]
         vectors: dict[Key, np.ndarray] = {}
-        for family in self.families(prompts):
-            for rows, part in self.chunks(unique, family, poolings, layers, progress=progress):
-                for key, matrix in part.items():
-                    if key not in vectors:
-                        vectors[key] = np.empty((len(unique), matrix.shape[1]), dtype=np.float32)
-                    vectors[key][rows.start : rows.stop] = matrix
+        for rows, part in self.chunks(unique, prompts, poolings, layers, progress=progress):
+            for key, matrix in part.items():
+                if key not in vectors:
+                    vectors[key] = np.empty((len(unique), matrix.shape[1]), dtype=np.float32)
+                vectors[key][rows.start : rows.stop] = matrix
         if normalize:
             vectors = {key: v / np.linalg.norm(v, axis=1, keepdims=True) for key, v in vectors.items()}
         return {key: matrix[order] for key, matrix in vectors.items()}
@@ -125,44 +124,48 @@ class Embedder:
         """The model's number of layers."""
         return len(decoder_layers(self.backbone.model))
 
-    def chunk_size(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> int:
+    def chunk_size(self, prompts: Mapping[str, str], poolings: Sequence[str], layers: Sequence[Layer]) -> int:
         """How many texts' vectors are held in memory at once."""
-        row = 4 * sum(self.dims(poolings).values()) * len(family.templates) * len(layers)
+        row = 4 * sum(self.dims(poolings).values()) * len(prompts) * len(layers)
         return max(128, min(16_384, CHUNK_BYTES // row))
 
     def chunks(
         self,
         texts: Sequence[str],
-        family: Family,
+        prompts: Mapping[str, str],
         poolings: Sequence[str],
         layers: Sequence[Layer],
         skip: Callable[[range], bool] = lambda rows: False,
         progress: Progress | None = None,
         size: int | None = None,
     ) -> Iterator[Chunk]:
-        """One family's vectors, some texts at a time, so that memory is bounded. Texts are not deduplicated here.
+        """As grid, some texts at a time, so that memory is bounded. Equal texts are not looked for.
 
         skip: tells of a chunk's rows whether they are not wanted; size: texts a chunk. While a chunk runs, a thread
         tokenizes the next.
         """
-        size = size or self.chunk_size(family, poolings, layers)
-        work = self._work(family, poolings, layers)
+        size = size or self.chunk_size(prompts, poolings, layers)
+        works = [self._work(family, poolings, layers) for family in self.families(prompts)]
         parts = [range(start, min(start + size, len(texts))) for start in range(0, len(texts), size)]
-        done = 0
+        wanted = [rows for rows in parts if not skip(rows)]
+        done = len(texts) - sum(map(len, wanted))
         with ThreadPoolExecutor(1) as ahead:
-            wanted = [rows for rows in parts if not skip(rows)]
-            done = len(texts) - sum(map(len, wanted))
-
-            def told(before: int) -> Callable[[int], None]:
-                return lambda more: progress(before + more, len(texts)) if progress else None
-
-            coming = ahead.submit(self._trunks, work, texts, wanted[0]) if wanted else None
+            coming = ahead.submit(self._ids, works, texts, wanted[0]) if wanted else None
             for number, rows in enumerate(wanted):
-                trunks = coming.result()
+                ids = coming.result()
                 if number + 1 < len(wanted):
-                    coming = ahead.submit(self._trunks, work, texts, wanted[number + 1])
+                    coming = ahead.submit(self._ids, works, texts, wanted[number + 1])
                 own = texts[rows.start : rows.stop]
-                yield rows, self._vectors(work, own, trunks, poolings, layers, told(done))
+                found: dict[Key, np.ndarray] = {}
+                for index, work in enumerate(works):
+
+                    def told(more: int, before: int = done, share: int = index, texts_here: int = len(rows)) -> None:
+                        if progress:  # a family is its share of a text
+                            progress(before + (share * texts_here + more) // len(works), len(texts))
+
+                    trunks = [work.trunk(row) for row in ids[index]]
+                    found |= self._vectors(work, own, trunks, poolings, layers, told)
+                yield rows, found
                 done += len(rows)
 
     def _work(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> Work:
@@ -182,11 +185,12 @@ class Embedder:
         middle = None if self.joint or family.middle is None else tuple(composer.piece(family.middle))
         return Work(family.templates, layout, lead, middle)
 
-    def _trunks(self, work: Work, texts: Sequence[str], rows: range) -> list[Trunk]:
+    def _ids(self, works: Sequence[Work], texts: Sequence[str], rows: range) -> list[list[list[int]]]:
+        """Each family's token ids of some texts."""
         own = list(texts[rows.start : rows.stop])
         if self.joint:
-            return [work.trunk(ids) for ids in self.composer.joint(work.templates[0], own)]
-        return [work.trunk(ids) for ids in self.composer.texts(own)]
+            return [self.composer.joint(work.templates[0], own) for work in works]
+        return [self.composer.texts(own)] * len(works)
 
     def _vectors(
         self,

@@ -1,6 +1,7 @@
 """The embeddings stage: one file a family, resumed where a kill left it, the same from one process or two."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def assert_same(path: str, wanted: dict) -> None:
 def test_the_file_holds_the_grid_in_the_order_of_the_texts(job, wanted):
     embed_family(**job)
     assert_same(job["out"], wanted)
-    facts = json.loads(open(job["out"] + ".meta.json").read())
+    facts = json.loads(Path(job["out"] + ".meta.json").read_text())
     assert facts["layer_numbers"] == {"-1": 2, "0.5": 1}
     assert facts["tokens"] > 0 and facts["texts"] == len(MANY) and facts["one_pass"] is True
 
@@ -65,7 +66,7 @@ def test_a_killed_job_embeds_only_what_is_missing(job, wanted, monkeypatch):
     monkeypatch.setattr(VectorFile, "write", dying)
     with pytest.raises(KeyboardInterrupt):
         embed_family(**job)
-    assert not (pd.io.common.file_exists(job["out"]))
+    assert not Path(job["out"]).exists()
     rest = []
     monkeypatch.setattr(VectorFile, "write", lambda self, rows, v: (rest.append(rows), write(self, rows, v)))
     embed_family(**job)
@@ -95,11 +96,11 @@ def test_a_changed_job_starts_anew(job, change, monkeypatch):
 def test_two_processes_write_what_one_does(job, wanted):
     embed_family(**job, workers=2)
     assert_same(job["out"], wanted)
-    assert json.loads(open(job["out"] + ".meta.json").read())["workers"] == 2
+    assert json.loads(Path(job["out"] + ".meta.json").read_text())["workers"] == 2
 
 
 def test_half_precision_and_joint_tokenization_are_told_in_the_sidecar(job):
     embed_family(**job | {"poolings": ["mean"]}, storage="float16", tokenization="joint")
-    facts = json.loads(open(job["out"] + ".meta.json").read())
+    facts = json.loads(Path(job["out"] + ".meta.json").read_text())
     assert facts["exportable"] is False and facts["spec"]["storage"] == "float16"
     assert set(read_vectors(job["out"])) == {(prompt, "mean", layer) for prompt in PROMPTS for layer in SPEC["layers"]}

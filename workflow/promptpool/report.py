@@ -20,6 +20,7 @@ from .artifacts import atomic_path, write_sidecar
 from .errors import PromptpoolError
 from .report_attention import viewer
 from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
+from .variants import layer_name
 
 TEMPLATES = Path(__file__).parents[1] / "report"
 KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans", "pairs_qc")
@@ -128,7 +129,7 @@ def score_rows(table: pd.DataFrame) -> list[dict]:
     rows = []
     for row in ordered.head(MOST_ROWS).to_dict("records"):
         tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
-        rows.append({**row, "checkpoint": tuned})
+        rows.append({**row, "checkpoint": tuned, "layer": layer_name(row["layer"])})
     return rows
 
 

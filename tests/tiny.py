@@ -7,9 +7,13 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MambaConfig,
     MistralConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -48,7 +52,7 @@ def tiny_tokenizer(texts: Sequence[str] = TEXTS, bos: bool = True, vocabulary: i
 
 def tiny_config(architecture: str = "qwen3", layers: int = 2, **changes: object) -> PreTrainedConfig:
     """The config of a model of width 32; `changes` are keys of that architecture's own config."""
-    common = {"vocab_size": 400, "eos_token_id": 0, "bos_token_id": 1, "initializer_range": 0.3}
+    common = {"vocab_size": 400, "eos_token_id": 0, "bos_token_id": 1, "pad_token_id": None, "initializer_range": 0.3}
     llama = {
         "hidden_size": HIDDEN, "intermediate_size": 48, "num_hidden_layers": layers, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 8,
@@ -56,12 +60,17 @@ def tiny_config(architecture: str = "qwen3", layers: int = 2, **changes: object)
     if architecture == "gpt2":
         own = {"n_embd": HIDDEN, "n_layer": layers, "n_head": 4, "n_inner": 48, "n_positions": 1024}
         own |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    elif architecture == "bloom":
+        own = {"hidden_size": HIDDEN, "n_layer": layers, "n_head": 4}
+    elif architecture == "mamba":
+        own = {"hidden_size": HIDDEN, "num_hidden_layers": layers, "state_size": 4, "use_mambapy": False}
     elif architecture == "gpt_neox":
         own = {key: value for key, value in llama.items() if key not in ("num_key_value_heads", "head_dim")}
     else:
         own = llama
     kinds = {"qwen3": Qwen3Config, "llama": LlamaConfig, "mistral": MistralConfig}
-    kinds |= {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig}
+    kinds |= {"gpt2": GPT2Config, "gpt_neox": GPTNeoXConfig, "gemma2": Gemma2Config, "gemma3": Gemma3TextConfig}
+    kinds |= {"bloom": BloomConfig, "mamba": MambaConfig}
     return kinds[architecture](**{**common, **own, **changes})
 
 

@@ -150,7 +150,8 @@ SCHEMA_FAULTS = {
     "unknown pooling": (
         {"grid.poolings": ["men"]},
         "grid.poolings: unknown pooling 'men'; "
-        "use one of mean, last, eos, weighted, max, concat, attention (did you mean 'mean'?)",
+        "use one of mean, last, eos, weighted, max, concat, attention, mean:text, last:text, weighted:text, max:text, "
+        "concat:text, attention:text (did you mean 'mean'?)",
     ),
     "unknown device": (
         {"device": "gpu"},
@@ -213,11 +214,45 @@ ALL_HALVES = "halves@20, halves@40, halves@80"
 CROSS_FAULTS = {
     "template without {text}": (
         {"prompts.cluster": "Cluster the text:"},
-        "prompts.cluster: the template needs exactly one {text}; it has 0: 'Cluster the text:'",
+        "prompts.cluster: the template needs {text} once, or twice to echo; it has 0: 'Cluster the text:'",
     ),
-    "template with two {text}": (
-        {"prompts.echo": "{text} {text}"},
-        "prompts.echo: the template needs exactly one {text}; it has 2: '{text} {text}'",
+    "template with three {text}": (
+        {"prompts.echo": "{text} {text} {text}"},
+        "prompts.echo: the template needs {text} once, or twice to echo; it has 3: '{text} {text} {text}'",
+    ),
+    "training under an echo": (
+        {"prompts.cluster": "{text} {text}"},
+        "adapters.synthetic.prompt: 'cluster' holds {text} twice, and training needs a prompt with one; name another",
+    ),
+    "export of an echo": (
+        {"prompts.echo": "{text} {text}", "exports.docs-cluster.prompt": "echo"},
+        "exports.docs-cluster.prompt: 'echo' holds {text} twice, and an export needs a prompt with one; name another",
+    ),
+    "export beside joint tokenization": (
+        {"grid.tokenization": "joint"},
+        "exports.docs-cluster: the grid is scored with tokenization joint, which no exported tokenizer can repeat; "
+        "set grid.tokenization: composed, or take the export out",
+    ),
+    "export beside normalised texts": (
+        {"grid.text_normalisation": "prompteol"},
+        "exports.docs-cluster: the grid is scored with text_normalisation prompteol, which no exported tokenizer can "
+        "repeat; set grid.text_normalisation: none, or take the export out",
+    ),
+    "text span under joint tokenization": (
+        {"grid.tokenization": "joint", "grid.poolings": ["mean", "mean:text"]},
+        "grid.poolings: tokenization joint knows no text span, so no mean:text; take one of them out",
+    ),
+    "layer that is no share": (
+        {"grid.layers": [-1, 1.5]},
+        "grid.layers: 1.5 is no share of the depth; write a whole number, or a share between 0 and 1",
+    ),
+    "ensemble of a prompt outside the grid": (
+        {"ensembles": {"meta": {"prompts": ["eol", "sum"]}}},
+        "ensembles.meta.prompts: 'sum' is not in grid.prompts; use one of none, eol, cluster",
+    ),
+    "ensemble named as a prompt": (
+        {"ensembles": {"eol": {"prompts": ["none", "cluster"]}}},
+        "ensembles.eol: 'eol' is the name of a prompt; choose another",
     ),
     "adapter of an absent model": (
         {"adapters.halves.model": "nano-doc"},

@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import torch
+from promptpool import forward
 from promptpool.backbone import Backbone, load_backbone
 from promptpool.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.forward import layer_number, recording_attention
-from promptpool.packing import batches, pack
+from promptpool.packing import Trunk, pack, plant
 from promptpool.pooling import POOLINGS, pool
 from promptpool.templates import Template
+from promptpool.variants import layer_number
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_adapter, tiny_model
 from transformers import AutoModel
@@ -26,6 +28,7 @@ PROMPTS = {
 LAYERS = [-1, 1, 0]
 MANY = [*TEXTS, "x", "\U0001f680 naïve 日本語", "the graph " * 30]
 LIMIT = 24
+ARCHITECTURES = ["qwen3", "llama", "mistral", "gpt_neox", "gpt2", "gemma2", "gemma3"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def qwen(models) -> Embedder:
-    return Embedder.load(str(models("qwen3")), device="cpu", max_text_tokens=LIMIT)
+    return Embedder.load(str(models("qwen3")), device="cpu", dtype="float32", max_text_tokens=LIMIT)
 
 
 def plain_vectors(path, embedder: Embedder, texts, prompts, layers) -> dict:
@@ -70,10 +73,10 @@ def relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("bos", [True, False], ids=["bos", "no-bos"])
-@pytest.mark.parametrize("architecture", ["qwen3", "llama", "mistral", "gpt_neox", "gpt2"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_one_pass_equals_separate_plain_passes(models, architecture, bos):
     path = models(architecture, bos)
-    embedder = Embedder.load(str(path), device="cpu", max_text_tokens=LIMIT)
+    embedder = Embedder.load(str(path), device="cpu", dtype="float32", max_text_tokens=LIMIT)
     grid = embedder.grid(MANY, PROMPTS, POOLINGS, LAYERS)
     plain = plain_vectors(path, embedder, MANY, PROMPTS, LAYERS)
     assert set(grid) == set(plain)
@@ -105,7 +108,9 @@ def test_equal_texts_have_equal_vectors_and_are_embedded_once(qwen):
 
 @pytest.mark.parametrize("budget", [1, 60, 100_000])
 def test_batch_composition_does_not_matter(models, qwen, budget):
-    other = Embedder.load(str(models("qwen3")), device="cpu", max_text_tokens=LIMIT, token_budget=budget)
+    other = Embedder.load(
+        str(models("qwen3")), device="cpu", dtype="float32", max_text_tokens=LIMIT, token_budget=budget
+    )
     grid, wanted = (engine.grid(MANY, PROMPTS, POOLINGS) for engine in (other, qwen))
     assert max(relative(grid[key], wanted[key]) for key in wanted) < 1e-5
 
@@ -118,7 +123,7 @@ def test_other_prompts_of_the_family_do_not_matter(qwen):
 
 
 def test_an_out_of_memory_batch_is_halved_and_nothing_is_lost(qwen, models):
-    other = Embedder.load(str(models("qwen3")), device="cpu", max_text_tokens=LIMIT)
+    other = Embedder.load(str(models("qwen3")), device="cpu", dtype="float32", max_text_tokens=LIMIT)
 
     def small_memory(_module, _args, kwargs):
         if len(kwargs["input_ids"]) > 2:
@@ -146,7 +151,7 @@ def test_a_layer_outside_the_model_is_named(qwen):
 
 
 def test_a_text_without_a_token_is_named(models):
-    engine = Embedder.load(str(models("qwen3", bos=False)), device="cpu")
+    engine = Embedder.load(str(models("qwen3", bos=False)), device="cpu", dtype="float32")
     with pytest.raises(PromptpoolError, match="'' has no token under prompt 'none'"):
         engine.grid(["a graph", ""], {"none": "{text}"})
 
@@ -157,7 +162,7 @@ def test_an_empty_text_is_fine_where_the_prompt_has_tokens(qwen):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_vector_that_is_not_finite_names_its_text(models, pooling):
-    engine = Embedder.load(str(models("qwen3")), device="cpu")
+    engine = Embedder.load(str(models("qwen3")), device="cpu", dtype="float32")
     spoilt = engine.composer.piece("z")[0]
     with torch.no_grad():
         engine.backbone.model.embed_tokens.weight[spoilt] = float("nan")
@@ -191,16 +196,16 @@ def adapter(models, tmp_path_factory):
 
 
 def test_an_adapter_changes_the_vectors(models, adapter, qwen):
-    tuned = Embedder.load(str(models("qwen3")), str(adapter), device="cpu", max_text_tokens=LIMIT)
+    tuned = Embedder.load(str(models("qwen3")), str(adapter), device="cpu", dtype="float32", max_text_tokens=LIMIT)
     assert relative(tuned.encode(TEXTS), qwen.encode(TEXTS)) > 1e-2
 
 
 def test_a_merged_adapter_equals_the_adapter_beside_its_model(models, adapter):
     from peft import PeftModel
 
-    base = load_backbone(str(models("qwen3")), device="cpu", attention="promptpool_sdpa")
+    base = load_backbone(str(models("qwen3")), device="cpu", attention="promptpool_tree")
     beside = PeftModel.from_pretrained(base.model, str(adapter)).eval()
-    tuned = Embedder.load(str(models("qwen3")), str(adapter), device="cpu", max_text_tokens=LIMIT)
+    tuned = Embedder.load(str(models("qwen3")), str(adapter), device="cpu", dtype="float32", max_text_tokens=LIMIT)
     unmerged = Embedder(Backbone(beside.base_model.model, base.tokenizer, base.device), LIMIT)
     assert relative(tuned.encode(TEXTS), unmerged.encode(TEXTS)) < 1e-5
 
@@ -208,7 +213,7 @@ def test_a_merged_adapter_equals_the_adapter_beside_its_model(models, adapter):
 def test_an_adapter_that_is_all_zero_is_refused(models, tmp_path):
     path = tiny_adapter(tmp_path / "zero", models("qwen3"), scale=0)
     with pytest.raises(PromptpoolError, match="all zero"):
-        load_backbone(str(models("qwen3")), adapter=path, device="cpu")
+        load_backbone(str(models("qwen3")), adapter=path, device="cpu", dtype="float32")
 
 
 @pytest.mark.parametrize("change", ["missing", "foreign"])
@@ -221,36 +226,13 @@ def test_an_adapter_whose_keys_do_not_fit_is_refused(models, adapter, tmp_path, 
         weights[first.replace("layers.0", "layers.9")] = tensor
     save_file(weights, path / "adapter_model.safetensors")
     with pytest.raises(PromptpoolError, match=r"layers\.[09].* has no place"):
-        load_backbone(str(models("qwen3")), adapter=path, device="cpu")
+        load_backbone(str(models("qwen3")), adapter=path, device="cpu", dtype="float32")
 
 
 def test_an_encoder_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
     with pytest.raises(PromptpoolError, match="not a decoder-only model"):
-        load_backbone(str(tmp_path), device="cpu")
-
-
-def test_batches_stay_within_the_budget_and_hold_every_text_once():
-    lengths = [5, 90, 1, 30, 30, 7, 2]
-    groups = batches(lengths, 60)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    assert all(len(group) == 1 or len(group) * max(lengths[i] for i in group) <= 60 for group in groups)
-
-
-def test_a_branch_sees_its_trunk_and_itself_alone():
-    packed = pack([[5, 6, 7], [5]], [[1, 2], [3]], pad_id=0)
-    allowed = packed.allowed()[0, 0]
-    assert packed.positions[0].tolist() == [0, 1, 2, 3, 4, 3]
-    assert [row.nonzero().flatten().tolist() for row in allowed] == [
-        [0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 2, 5]
-    ]  # fmt: skip
-    assert packed.branch_mask(0, eos=True)[0].tolist() == [True] * 5 + [False]
-    assert packed.branch_mask(1, eos=False)[0].tolist() == [True] * 3 + [False] * 3
-    assert packed.branch_mask(1, eos=True)[1].tolist() == [True, False, False, True, False, False]
-
-
-def test_every_row_of_the_mask_attends_to_something():
-    assert pack([[5, 6, 7], [5]], [[1, 2], [3]], pad_id=0).allowed().any(-1).all()
+        load_backbone(str(tmp_path), device="cpu", dtype="float32")
 
 
 @pytest.mark.parametrize(
@@ -259,32 +241,56 @@ def test_every_row_of_the_mask_attends_to_something():
         ("mistral", {"sliding_window": 4}),
         ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
         ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
+        ("gemma2", {"sliding_window": 4}),
+        ("gemma3", {"sliding_window": 4}),
     ],
-    ids=["all layers", "some layers", "all layers by type"],
+    ids=["all layers", "some layers", "all layers by type", "gemma2", "gemma3"],
 )
 def test_a_sliding_window_is_kept(tmp_path, architecture, changes):
     path = tiny_model(tmp_path / "model", architecture, layers=3, **changes)
-    embedder = Embedder.load(str(path), device="cpu", max_text_tokens=LIMIT)
+    embedder = Embedder.load(str(path), device="cpu", dtype="float32", max_text_tokens=LIMIT)
     grid = embedder.grid(MANY, PROMPTS, POOLINGS, LAYERS)
     plain = plain_vectors(path, embedder, MANY, PROMPTS, LAYERS)
     assert max(relative(grid[key], plain[key]) for key in plain) < 1e-5
 
 
-def test_layers_that_no_mask_can_part_are_refused(models):
-    engine = Embedder.load(str(models("qwen3")), device="cpu")
-    engine.backbone.model.config.layer_types = ["linear_attention", "full_attention", "full_attention"]
-    with pytest.raises(PromptpoolError, match="layers of type linear_attention are not supported"):
-        engine.encode(TEXTS)
+def test_a_model_that_takes_no_tree_mask_gets_a_pass_for_each_prompt_and_says_so_once(tmp_path):
+    path = tiny_model(tmp_path / "model", "bloom", layers=3)
+    embedder = Embedder.load(str(path), device="cpu", dtype="float32", max_text_tokens=LIMIT)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        grid = embedder.grid(MANY, PROMPTS, POOLINGS, LAYERS)
+        embedder.grid(TEXTS, PROMPTS)
+    said = [str(warning.message) for warning in told if "tree mask" in str(warning.message)]
+    assert len(said) == 1 and "BloomModel" in said[0] and "\n" not in said[0]
+    plain = plain_vectors(path, embedder, MANY, PROMPTS, LAYERS)
+    assert max(relative(grid[key], plain[key]) for key in plain) < 1e-5
 
 
-def test_the_engines_attention_is_never_run_without_its_mask(qwen):
-    # SDPA without a mask would let every token see those after it.
-    with pytest.raises(ValueError, match="4-D mask"):
+def test_a_recurrent_model_gets_a_pass_for_each_prompt(tmp_path):
+    path = tiny_model(tmp_path / "model", "mamba", layers=3)
+    embedder = Embedder.load(str(path), device="cpu", dtype="float32", max_text_tokens=LIMIT)
+    with pytest.warns(UserWarning, match="MambaModel does not run under a tree mask"):
+        grid = embedder.grid(TEXTS, PROMPTS, ["mean", "last", "eos"])
+    for name, template in PROMPTS.items():
+        for row, text in enumerate(TEXTS):
+            ids = torch.tensor([embedder.composer.compose(Template.parse(name, template), text).ids])
+            with torch.no_grad():
+                states = AutoModel.from_pretrained(path, dtype=torch.float32).eval()(ids).last_hidden_state[0]
+            assert relative(grid[name, "last", -1][row], states[-1].numpy()) < 1e-5
+    with pytest.raises(PromptpoolError, match="pooling attention needs weights"):
+        embedder.grid(TEXTS, PROMPTS, ["attention"])
+
+
+def test_the_engines_attention_is_never_run_outside_its_pass(qwen):
+    # It would not know who may attend to whom.
+    with pytest.raises(ValueError, match=r"only inside forward\.run"):
         qwen.backbone.model(torch.tensor([[5, 6, 7]]))
 
 
-@pytest.mark.parametrize("beyond", ["softcap", "s_aux"])
-def test_attention_that_sdpa_cannot_compute_is_refused(beyond):
+def test_attention_with_sinks_is_refused():
     states = torch.ones(1, 1, 2, 4)
-    with pytest.raises(PromptpoolError, match=f"{beyond} is not supported"):
-        recording_attention(torch.nn.Linear(1, 1), states, states, states, torch.ones(1, 1, 2, 2), **{beyond: 50.0})
+    token = forward._plan.set(forward._Plan(pack([Trunk((1, 2), 0, 2)], plant([]), 0), forward.Head()))
+    with pytest.raises(PromptpoolError, match="attention sinks"):
+        forward.tree_attention(torch.nn.Linear(1, 1), states, states, states, None, s_aux=1)
+    forward._plan.reset(token)

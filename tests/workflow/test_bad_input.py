@@ -21,8 +21,8 @@ def change(config: dict, dotted: str, value: object) -> dict:
     ("dotted", "value", "told"),
     [
         ("adapters/tuned/temprature", 0.1, ["adapters.tuned.temprature", "temperature"]),
-        ("prompts/eol", "no slot", ["prompts.eol", "exactly one {text}", "it has 0"]),
-        ("prompts/eol", "{text} and {text}", ["prompts.eol", "it has 2"]),
+        ("prompts/eol", "no slot", ["prompts.eol", "{text} once, or twice to echo", "it has 0"]),
+        ("prompts/eol", "{text}, {text} and {text}", ["prompts.eol", "it has 3"]),
         ("grid/poolings", ["mean", "lst"], ["grid.poolings", "lst", "last"]),
         ("adapters/tuned/pairs", ["absent"], ["adapters.tuned.pairs", "absent", "halves"]),
         ("adapters/tuned/steps", [2, 9], ["adapters.tuned", "9", "4"]),

@@ -61,6 +61,14 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return getattr(torch, dtype)
 
 
+def autocasts(device: torch.device) -> bool:
+    """Whether float32 weights are best multiplied in bfloat16 here: on a CPU with AMX tiles.
+
+    AVX-512's bfloat16 alone is slower than its float32 (docs/performance.md).
+    """
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
 def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
     """The model with the adapter's product added to its weights; the adapter must be whole and not zero.
 

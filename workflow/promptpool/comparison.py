@@ -9,6 +9,7 @@ from .artifacts import atomic_path, write_sidecar
 from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
 from .statistics import Estimate, holm, interval, paired
+from .variants import layer_name
 
 VARIANT = ["model", "adapter", "step", "prompt", "pooling", "layer"]
 METRIC = "v_measure"
@@ -30,7 +31,7 @@ def label(variant: tuple) -> str:
     if adapter == "baseline":
         return model
     tuned = "untuned" if adapter == "base" else f"{adapter}@{step}"
-    return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer}")
+    return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer_name(layer)}")
 
 
 def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFrame:
@@ -50,8 +51,8 @@ def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFra
         row = dict(zip(VARIANT, variant, strict=True))
         if row["adapter"] != "baseline" and all(row[key] == wanted for key, wanted in fixed.items()):
             key = tuple(row[column] for column in columns)
-            found[f"{key[0]}@{key[1]}" if vary == "adapter" and key[1] else str(key[0])] = values
-    baseline = str(spec["baseline"])
+            found[f"{key[0]}@{key[1]}" if vary == "adapter" and key[1] else _shown(key[0])] = values
+    baseline = _shown(spec["baseline"])
     if baseline not in found:
         raise PromptpoolError(f"ablations.{name}: no score for {vary} {baseline!r}; add it to the grid")
     rows = []
@@ -69,6 +70,11 @@ def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFra
     if family.any():
         table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     return table
+
+
+def _shown(value: object) -> str:
+    """A varied value as text: -1 stays -1 where a column of layers also holds 0.5."""
+    return value if isinstance(value, str) else layer_name(value)
 
 
 def headline(scores: pd.DataFrame, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:

@@ -24,8 +24,8 @@ def first_problem(config: Mapping) -> str | None:
     last: they take longest.
     """
     for check in (
-        _prompts, _models, _corpora, _base_model, _styles, _pairs, _adapters, _grid, _tasks, _ablations, _attention,
-        _exports, corpus_file_problems, topic_problems, task_file_problems,
+        _prompts, _models, _corpora, _base_model, _styles, _pairs, _adapters, _grid, _ensembles, _tasks, _ablations,
+        _attention, _exports, corpus_file_problems, topic_problems, task_file_problems,
     ):  # fmt: skip
         for problem in check(config):
             return problem
@@ -147,6 +147,7 @@ def _adapters(config: Mapping) -> Iterator[str]:
         yield from _references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from _references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
         yield from _references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
+        yield from _no_echo(f"{key}.prompt", spec["prompt"], "training", config)
         for before, after in pairwise(steps):
             if after < before:
                 yield f"{key}.steps: {after} comes after {before}; list the steps in rising order"
@@ -204,12 +205,19 @@ def _grid(config: Mapping) -> Iterator[str]:
         if name != BASE and config["adapters"][name]["model"] not in grid["models"]:
             model = config["adapters"][name]["model"]
             yield f"grid.adapters: {name!r} tunes {model!r}, which grid.models lacks; add it there, or name others"
+    if grid["tokenization"] == "joint":
+        for pooling in grid["poolings"]:
+            if pooling.endswith(":text"):
+                yield f"grid.poolings: tokenization joint knows no text span, so no {pooling}; take one of them out"
     for name in grid["models"]:
         yield from _layers("grid.layers", name, config["models"][name]["path"], grid["layers"])
 
 
-def _layers(key: str, name: str, path: str, layers: Iterable[int]) -> Iterator[str]:
-    """A layer that a local model lacks; a hub model is not asked."""
+def _layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Iterator[str]:
+    """A layer that no model has, or that a local model lacks; a hub model is not asked."""
+    for layer in layers:
+        if isinstance(layer, float) and not 0 < layer < 1:
+            yield f"{key}: {layer} is no share of the depth; write a whole number, or a share between 0 and 1"
     try:
         depth = json.loads(Path(path, "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
     except (OSError, ValueError, AttributeError):
@@ -217,6 +225,21 @@ def _layers(key: str, name: str, path: str, layers: Iterable[int]) -> Iterator[s
     for layer in layers:
         if isinstance(depth, int) and not -depth - 1 <= layer <= depth:
             yield f"{key}: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
+
+
+def _ensembles(config: Mapping) -> Iterator[str]:
+    known = config["grid"]["prompts"]
+    for name, spec in config["ensembles"].items():
+        if name in config["prompts"]:
+            yield f"ensembles.{name}: {name!r} is the name of a prompt; choose another"
+        for prompt in spec["prompts"]:
+            if prompt not in known:
+                yield f"ensembles.{name}.prompts: {prompt!r} is not in grid.prompts; {choices(prompt, known)}"
+
+
+def _no_echo(key: str, prompt: str, what: str, config: Mapping) -> Iterator[str]:
+    if Template.parse(prompt, config["prompts"][prompt]).middle is not None:
+        yield f"{key}: {prompt!r} holds {{text}} twice, and {what} needs a prompt with one; name another"
 
 
 def _tasks(config: Mapping) -> Iterator[str]:
@@ -241,7 +264,7 @@ def _ablations(config: Mapping) -> Iterator[str]:
         values = {
             "model": grid["models"],
             "adapter": adapter_ids(config, fixed["model"]),
-            "prompt": grid["prompts"],
+            "prompt": [*grid["prompts"], *config["ensembles"]],
             "pooling": grid["poolings"],
             "layer": grid["layers"],
         }
@@ -270,6 +293,13 @@ def _exports(config: Mapping) -> Iterator[str]:
         key = f"exports.{name}"
         yield from _references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from _references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
+        yield from _no_echo(f"{key}.prompt", spec["prompt"], "an export", config)
+        for part, plain in (("tokenization", "composed"), ("text_normalisation", "none")):
+            if config["grid"][part] != plain:
+                yield (
+                    f"{key}: the grid is scored with {part} {config['grid'][part]}, which no exported tokenizer can "
+                    f"repeat; set grid.{part}: {plain}, or take the export out"
+                )
         yield from _checkpoint(f"{key}.adapter", spec["adapter"], config, spec["model"])
         adapter = spec["adapter"].partition("@")[0]
         if adapter != BASE and config["adapters"][adapter]["tokenization"] == "joint":

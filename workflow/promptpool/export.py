@@ -16,12 +16,12 @@ from .backbone import merged
 from .base_card import base_licence
 from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
-from .forward import layer_number
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 from .sentence_model import sentence_model
 from .statistics import interval
 from .templates import Template
+from .variants import layer_number
 
 NOTHING = 1e-6  # vectors of length 1 that differ by less are the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")

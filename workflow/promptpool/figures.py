@@ -17,6 +17,7 @@ from .figure_pairs import pairs_qc
 from .figure_style import GREY, INK, WIDTH, drawing, grid, series
 from .figure_training import training_curves
 from .score_table import BASELINE, by_task, checkpoint, checkpoint_order, tasks_of
+from .variants import layer_name
 
 __all__ = [
     "ablation",
@@ -78,7 +79,7 @@ def heat_map(scores: pd.DataFrame, out: str | Path) -> None:
                 label.set_in_layout(line + 1 == len(lines))
             axis.spines[:].set_visible(False)
             parts = [checkpoint(adapter, step)]
-            parts += [model] * several["model"] + [f"layer {layer}"] * several["layer"]
+            parts += [model] * several["model"] + [f"layer {layer_name(layer)}"] * several["layer"]
             axis.set_title(", ".join(parts))
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / size[1]), aspect=12, pad=0.02)
         bar.outline.set_visible(False)

@@ -21,6 +21,7 @@ from .errors import PromptpoolError
 from .report_attention import viewer
 from .report_pairs import pair_section
 from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
+from .variants import layer_name
 
 TEMPLATES = Path(__file__).parents[1] / "report"
 KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans", "pairs_qc")
@@ -131,7 +132,7 @@ def score_rows(table: pd.DataFrame) -> list[dict]:
     rows = []
     for row in ordered.head(MOST_ROWS).to_dict("records"):
         tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
-        rows.append({**row, "checkpoint": tuned})
+        rows.append({**row, "checkpoint": tuned, "layer": layer_name(row["layer"])})
     return rows
 
 

@@ -1,7 +1,7 @@
 """The scores stage: vectors looked up by text, scored by unmodified MTEB, as tidy rows."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,18 @@ from .config_adapters import split_adapter_id
 from .mteb_tasks import SCORE_COLUMNS, LookupEncoder, evaluate, fresh_task, tidy
 from .vectors import read_vectors
 
-Variants = Sequence[tuple[Mapping, np.ndarray]]  # the score columns of a variant, and its matrix [n, dim]
+Variants = Iterable[tuple[Mapping, np.ndarray]]  # the score columns of a variant, and its matrix [n, dim]
 
 
-def score_variants(task: str, spec: Mapping, labelled: str, texts: str, variants: Variants) -> pd.DataFrame:
-    """Rows of SCORE_COLUMNS. A matrix's rows stand in the order of the task's recorded texts."""
+def score_variants(
+    task: str, spec: Mapping, labelled: str, texts: str, variants: Variants, count: int | None = None
+) -> pd.DataFrame:
+    """Rows of SCORE_COLUMNS. A matrix's rows stand in the order of the task's recorded texts; count: of variants."""
     known = pd.read_parquet(texts)["text"].tolist()
     table = pd.read_parquet(labelled) if spec["source"] != "mteb" else None
     rows: list[dict] = []
     with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
-        for columns, matrix in tqdm(variants, desc=f"score {task}", unit="variant"):
+        for columns, matrix in tqdm(variants, desc=f"score {task}", unit="variant", total=count):
             name = "-".join(map(str, columns.values()))
             encoder = LookupEncoder(dict(zip(known, matrix, strict=True)), name)
             rows += tidy(evaluate(encoder, fresh_task(task, spec, table)), columns, task)
@@ -37,11 +39,9 @@ def score_family(
     started = time.time()
     name, step = split_adapter_id(adapter)
     state = {"model": model, "adapter": name, "step": step}
-    variants = [
-        ({**state, "prompt": prompt, "pooling": pooling, "layer": layer}, matrix)
-        for (prompt, pooling, layer), matrix in sorted(read_vectors(vectors).items())
-    ]
-    table = score_variants(task, spec, labelled, texts, variants)
+    found = read_vectors(vectors)  # read one by one: a large task's matrices need not fit in memory together
+    columns = ({**state, "prompt": prompt, "pooling": pooling, "layer": layer} for prompt, pooling, layer in found)
+    table = score_variants(task, spec, labelled, texts, zip(columns, found.values(), strict=True), len(found))
     _write(out, table, [labelled, texts, vectors], spec, started)
 
 

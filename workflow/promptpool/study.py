@@ -141,8 +141,17 @@ class Study:
         return {template.name: str(template) for template in self.families[family].templates}
 
     def grid_spec(self) -> dict:
-        kept = {key: self.config["grid"][key] for key in ("poolings", "layers", "max_text_tokens")}
-        return {**kept, "dtype": self.config["dtype"]}
+        keys = ("poolings", "layers", "max_text_tokens", "tokenization", "text_normalisation", "storage")
+        return {**{key: self.config["grid"][key] for key in keys}, "dtype": self.config["dtype"]}
+
+    def embedded(self) -> list[str]:
+        """The names of one task's embeddings files: families of prompts, then ensembles."""
+        return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
+
+    def ensemble_families(self, name: str) -> list[str]:
+        """The families that an ensemble's prompts lie in."""
+        members = self.config["ensembles"][name]["prompts"]
+        return [key for key, family in self.families.items() if {t.name for t in family.templates} & set(members)]
 
     def attention_spec(self) -> dict:
         spec = self.config["attention"]

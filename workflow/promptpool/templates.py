@@ -17,57 +17,81 @@ if TYPE_CHECKING:  # the config check reads templates on every start, and must n
     from transformers import PreTrainedTokenizerBase
 
 SLOT = "{text}"
+NORMALISATIONS = ("none", "prompteol")  # of texts, before they are tokenized
 
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt: prefix + text + suffix. `name` is its key in the config."""
+    """A prompt: prefix + text + suffix. `name` is its key in the config.
+
+    An echo template (arXiv 2402.15449) holds the text twice: prefix + text + middle + text + suffix. The tokens of
+    its second copy have seen the whole text. `middle` is None in any other template.
+    """
 
     name: str
     prefix: str
     suffix: str
+    middle: str | None = None
 
     @classmethod
     def parse(cls, name: str, template: str) -> Template:
-        """Raises PromptpoolError unless the template holds `{text}` exactly once; other braces are plain text."""
+        """Raises PromptpoolError unless the template holds `{text}` once or twice; other braces are plain text."""
         parts = template.split(SLOT)
-        if len(parts) != 2:
+        if len(parts) not in (2, 3):
             raise PromptpoolError(
-                f"prompts.{name}: the template needs exactly one {SLOT}; it has {len(parts) - 1}: {template!r}"
+                f"prompts.{name}: the template needs {SLOT} once, or twice to echo; it has {len(parts) - 1}: "
+                f"{template!r}"
             )
-        return cls(name, parts[0], parts[1])
+        return cls(name, parts[0], parts[-1], parts[1] if len(parts) == 3 else None)
 
     def __str__(self) -> str:
-        return self.prefix + SLOT + self.suffix
+        return self.before + SLOT + self.suffix
+
+    @property
+    def before(self) -> str:
+        """All that stands before the text that is pooled; of an echo template, with the first `{text}`."""
+        return self.prefix if self.middle is None else self.prefix + SLOT + self.middle
+
+    def filled(self, text: str) -> str:
+        """The prompt with a text in it. The text's own braces stay."""
+        return text.join([self.prefix, *([] if self.middle is None else [self.middle]), self.suffix])
 
 
 @dataclass(frozen=True)
 class Family:
-    """Prompts that share a prefix, and so one forward pass. `name` is made of the prefix alone."""
+    """Prompts that share all that precedes their suffix, and so one forward pass. `name` is made of that alone."""
 
     name: str
     prefix: str
     templates: tuple[Template, ...]
 
+    @property
+    def middle(self) -> str | None:
+        """What stands between the two texts of echo templates, None in others."""
+        return self.templates[0].middle
+
 
 def families(prompts: Mapping[str, str]) -> list[Family]:
-    """Groups templates by prefix, in the order of the prompts' names."""
+    """Groups templates by what precedes their suffix, in the order of the prompts' names."""
     groups: dict[str, list[Template]] = {}
     for name in sorted(prompts):
         template = Template.parse(name, prompts[name])
-        groups.setdefault(template.prefix, []).append(template)
-    return [Family(family_name(prefix), prefix, tuple(members)) for prefix, members in groups.items()]
+        groups.setdefault(template.before, []).append(template)
+    return [Family(family_name(before), members[0].prefix, tuple(members)) for before, members in groups.items()]
 
 
 def family_name(prefix: str) -> str:
-    """A name fit for a path: the prefix's first words and eight digits of its digest."""
+    """A name fit for a path: the first words of what precedes the suffix, and eight digits of its digest."""
     words = "-".join(re.findall(r"[a-z0-9]+", prefix.lower())[:4])[:32] or "no-prefix"
     return f"{words}-{text_digest(prefix)[:8]}"
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Token ids of one prompted text, and how many of them belong to which span, in this order."""
+    """Token ids of one prompted text, and how many of them belong to which span, in this order.
+
+    Of an echo template, `prefix` is all that precedes the second copy.
+    """
 
     bos: int
     prefix: int
@@ -86,13 +110,17 @@ class Composer:
 
     Only the text is truncated, to `max_text_tokens`; a prompt never is. The pieces are tokenized apart,
     so spans are exact and the ids of prefix + text do not depend on the suffix (DESIGN 5.1).
+    text_normalisation: see `normalised`.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_text_tokens: int):
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, max_text_tokens: int, text_normalisation: str = NORMALISATIONS[0]
+    ):
         if tokenizer.eos_token_id is None:
             raise PromptpoolError(f"{tokenizer.name_or_path}: the tokenizer has no EOS token; set one in its config")
         self.tokenizer = tokenizer
         self.max_text_tokens = max_text_tokens
+        self.text_normalisation = text_normalisation
         self.eos_id = int(tokenizer.eos_token_id)
         self.bos_ids = leading_special_ids(tokenizer)
 
@@ -104,13 +132,27 @@ class Composer:
         """Ids of texts, each cut to `max_text_tokens`. An empty text has no ids."""
         if not texts:
             return []
-        rows = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        rows = self.tokenizer(self.clean(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [list(ids[: self.max_text_tokens]) for ids in rows]
+
+    def clean(self, texts: Sequence[str]) -> list[str]:
+        """Texts as they are tokenized: normalised, and fit for UTF-8."""
+        return [well_formed(normalised(text, self.text_normalisation)) for text in texts]
+
+    def joint(self, template: Template, texts: Sequence[str]) -> list[list[int]]:
+        """The paper's way, `tokenization: joint`: BOS and the ids of the whole formatted string. See format_joint."""
+        if not texts:
+            return []
+        filled = format_joint(self.tokenizer, template, self.clean(texts), self.max_text_tokens)
+        rows = self.tokenizer(filled, add_special_tokens=False, verbose=False)["input_ids"]
+        return [[*self.bos_ids, *ids] for ids in rows]
 
     def compose(self, template: Template, text: str, eos: bool = False) -> Tokenized:
         """One prompted text."""
         prefix, suffix = self.piece(template.prefix), self.piece(template.suffix)
         ids = self.texts([text])[0]
+        if template.middle is not None:
+            prefix += [*ids, *self.piece(template.middle)]
         tail = [self.eos_id] if eos else []
         return Tokenized(
             len(self.bos_ids),
@@ -122,6 +164,29 @@ class Composer:
         )
 
 
+def normalised(text: str, how: str) -> str:
+    """A text as a method wants it, before it is put into a prompt.
+
+    `none`: as it is. `prompteol` (arXiv 2307.16645, its evaluation code): double quotes become single ones, and the
+    text ends as a statement does: a full stop is put where no . ? or quote ends it, and in place of a last ?.
+    """
+    if how == "none" or not text:
+        return text
+    if text[-1] not in ".?\"'":
+        text += "."
+    text = text.replace('"', "'")
+    return text[:-1] + "." if text[-1] == "?" else text
+
+
+def well_formed(text: str) -> str:
+    """The text, with a replacement character for every lone surrogate: no tokenizer takes these."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def format_joint(
     tokenizer: PreTrainedTokenizerBase, template: Template, texts: Sequence[str], max_text_tokens: int
 ) -> list[str]:
@@ -129,9 +194,8 @@ def format_joint(
 
     What tokenizes these strings may merge across the seams, so spans are not exact and nothing can be shared.
     """
-    rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    cut = [tokenizer.decode(ids[:max_text_tokens], skip_special_tokens=True) for ids in rows]
-    return [template.prefix + text + template.suffix for text in cut]
+    rows = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return [template.filled(tokenizer.decode(ids[:max_text_tokens], skip_special_tokens=True)) for ids in rows]
 
 
 def leading_special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

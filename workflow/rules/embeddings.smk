@@ -1,8 +1,10 @@
+import re
+
 STATES = [
     f"{model}/{adapter}/{task}/{family}"
     for model, adapter in study.states()
     for task in study["tasks"]
-    for family in study.families
+    for family in study.embedded()
 ]
 
 
@@ -34,3 +36,30 @@ rule embed_family:
         code=code_digest("embedding"),
     script:
         "../scripts/embed_family.py"
+
+
+if study["ensembles"]:
+
+    ruleorder: embed_ensemble > embed_family
+
+    rule embed_ensemble:
+        """The mean over several prompts' vectors, from their files: no forward pass."""
+        input:
+            lambda w: [
+                f"{R}/embeddings/{w.model}/{w.adapter}/{w.task}/{family}.safetensors"
+                for family in study.ensemble_families(w.ensemble)
+            ],
+        output:
+            f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/ensemble-{{ensemble}}.safetensors",
+        log:
+            f"{R}/logs/embed_ensemble/{{model}}/{{adapter}}/{{task}}/{{ensemble}}.log",
+        wildcard_constraints:
+            ensemble="|".join(map(re.escape, study["ensembles"])),
+        conda:
+            "../../envs/main.yaml"
+        params:
+            prompts=lambda w: study["ensembles"][w.ensemble]["prompts"],
+            storage=study["grid"]["storage"],
+            code=code_digest("ensembles"),
+        script:
+            "../scripts/embed_ensemble.py"

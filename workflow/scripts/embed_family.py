@@ -9,6 +9,8 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         prompts=snakemake.params.prompts,
         device=snakemake.config.get("device", "auto"),
+        workers=snakemake.resources.get("gpu", 1),
+        code=snakemake.params.code,
         **snakemake.params.model,
         **snakemake.params.grid,
     )

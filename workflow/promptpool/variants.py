@@ -1,0 +1,58 @@
+"""What names a variant's vector: a pooling with its span, and a layer. No tensors: the config check reads this too."""
+
+from .errors import PromptpoolError
+
+POOLINGS = ("mean", "last", "eos", "weighted", "max", "concat", "attention")
+SPANS = ("all", "text")
+# What a config may name: `mean` reads all tokens, `mean:text` those of the text. The EOS is never part of a text.
+POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos"))
+
+Layer = int | float
+Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as the config says them
+
+
+def split_pooling(key: str) -> tuple[str, str]:
+    """`mean:text` -> (`mean`, `text`); `mean` -> (`mean`, `all`). PromptpoolError for one that there is not."""
+    if key not in POOLING_KEYS:
+        raise PromptpoolError(f"poolings: unknown pooling {key!r}; use one of {', '.join(POOLING_KEYS)}")
+    name, _, span = key.partition(":")
+    return name, span or "all"
+
+
+def layer_number(layer: Layer, depth: int) -> int:
+    """Which hidden state a layer means: 0 the embeddings, n the output of layer n, -1 the last, 0.5 half the depth.
+
+    A fraction is a whole number's share of the depth, rounded half up. PromptpoolError outside the model.
+    """
+    if isinstance(layer, float):
+        if not 0 < layer < 1:
+            raise PromptpoolError(
+                f"layers: {layer} is no share of the depth; give one between 0 and 1, or a whole number"
+            )
+        return int(layer * depth + 0.5)
+    number = layer + depth + 1 if layer < 0 else layer
+    if not 0 <= number <= depth:
+        raise PromptpoolError(f"layers: {layer} is outside this model of {depth} layers; use -{depth + 1} ... {depth}")
+    return number
+
+
+def layer_name(layer: Layer) -> str:
+    """A layer as text: `-1`, `0.5`. The same whether a table holds it as 3 or as 3.0."""
+    return f"{layer:g}"
+
+
+def parse_layer(text: str) -> Layer:
+    """The layer that `layer_name` wrote."""
+    return float(text) if "." in text else int(text)
+
+
+def key_text(key: Key) -> str:
+    """A variant as an embeddings file names it: `cluster/mean:text/-1`."""
+    prompt, pooling, layer = key
+    return f"{prompt}/{pooling}/{layer_name(layer)}"
+
+
+def parse_key(text: str) -> Key:
+    """The variant that `key_text` wrote."""
+    prompt, pooling, layer = text.split("/")
+    return prompt, pooling, parse_layer(layer)

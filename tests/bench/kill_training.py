@@ -30,8 +30,8 @@ def start(arguments: dict) -> subprocess.Popen:
 
 def adapters(out: Path) -> dict[str, str]:
     """Digest of every file that depends on the training alone."""
-    return {str(path.relative_to(out)): file_digest(path)
-            for path in sorted([*out.glob("step-*/*"), out / "best_step.json", out / "validation.parquet"])}  # fmt: skip
+    paths = [*out.glob("step-*/*"), out / "best_step.json", out / "validation.parquet"]
+    return {str(path.relative_to(out)): file_digest(path) for path in paths}
 
 
 def main() -> None:

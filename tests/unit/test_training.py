@@ -56,6 +56,12 @@ def test_every_named_step_is_kept(trained):
         assert all(tensor.dtype == torch.float32 for tensor in weights(trained, step).values())
 
 
+def test_the_targets_are_in_one_order(trained):
+    """peft keeps them in a set, whose order is another in each process."""
+    targets = json.loads((trained / "step-3" / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(SPEC["lora"]["target_modules"])
+
+
 def test_the_steps_are_unlike_each_other(trained):
     assert not same(weights(trained, 1), weights(trained, 3))
 

@@ -55,6 +55,8 @@ def whole(model, pairs, tmp_path_factory) -> Path:
 def same_outcome(found: Path, wanted: Path) -> None:
     for step in (5, 30):
         assert same(weights(found, step), weights(wanted, step))
+        config = f"step-{step}/adapter_config.json"
+        assert (found / config).read_bytes() == (wanted / config).read_bytes()
     for name, columns in (("training", EXACT), ("validation", ["step", "accuracy", "n", "low", "high"])):
         one, other = (pd.read_parquet(out / f"{name}.parquet")[columns] for out in (found, wanted))
         pd.testing.assert_frame_equal(one, other, check_exact=True)

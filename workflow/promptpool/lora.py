@@ -1,6 +1,7 @@
 """A base model made ready for tuning: frozen and half-precise on a GPU, its LoRA weights in float32, no LM head."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,6 +112,15 @@ def four_bit() -> object:
 def learning(model: nn.Module) -> dict[str, Tensor]:
     """The weights that learn, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def save_adapter(model: SentenceTransformer, folder: Path) -> None:
+    """The LoRA weights and their config, the same bytes from the same weights."""
+    model.transformers_model.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])  # peft holds a set, in an order of its process
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> int:

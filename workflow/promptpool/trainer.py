@@ -20,7 +20,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from .artifacts import atomic_path, remove
 from .batching import Batches
 from .errors import PromptpoolError
-from .lora import learning
+from .lora import learning, save_adapter
 from .losses import FACTS
 
 WEIGHTS = "weights.safetensors"
@@ -179,7 +179,7 @@ class Checkpoints(TrainerCallback):
             if state.is_world_process_zero:
                 final = self.folder / f"step-{step}"
                 with self.trainer.writing(final), atomic_path(final) as temporary:
-                    self.trainer.model.transformers_model.save_pretrained(temporary)
+                    save_adapter(self.trainer.model, temporary)
             self._judge(state)
             control.should_log = True  # the row above has switched it off, and the step's own is still to come
         alone = args.world_size == 1  # ranks' clocks differ, and all must save together

@@ -1,0 +1,31 @@
+"""The training rule: mixed by weight and validated, drawn, and run again only for what changes an adapter."""
+
+import pytest
+from tiny_study import jobs, snakemake, study
+
+pytestmark = pytest.mark.workflow
+
+
+def config(**changes: object) -> dict:
+    made = study()
+    made["pairs"]["whole"] = {"corpus": "lines", "style": "identity", "min_words": 1}
+    made["adapters"]["tuned"] |= {"pairs": {"halves": 3, "whole": 1}, "validation": 0.2, **changes}
+    return made
+
+
+def test_training_follows_its_recipe_and_not_its_surroundings(prepare, tmp_path):
+    folder = prepare(tmp_path / "study")
+    targets = ["adapters", "results/tiny/figures/training_curves.svg"]
+    answer = snakemake(folder, *targets, config=config())
+    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    out = folder / "results/tiny/adapters/tuned"
+    assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".snakemake")) == [
+        "best_step.json", "step-2", "step-4", "tensorboard", "training.parquet", "validation.parquet",
+    ]  # fmt: skip
+    assert sorted(path.name for path in out.parent.iterdir()) == ["tuned", "tuned.meta.json"]
+    assert "tokens/s" in (folder / "results/tiny/logs/train_adapter/tuned.log").read_text()
+    same = {"gpus": 2, "gradient_checkpointing": True, "micro_batch_size": 4, "tracking": {"tensorboard": False}}
+    assert jobs(snakemake(folder, "adapters", "--dry-run", config=config(**same))) == {}
+    for change in ({"margin": 0.1}, {"pairs": {"halves": 1, "whole": 1}}, {"validation": 0.3}):
+        found = jobs(snakemake(folder, "adapters", "--dry-run", config=config(**change)))
+        assert found.get("train_adapter") == 1, change

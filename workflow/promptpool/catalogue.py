@@ -4,9 +4,10 @@ The workflow reads its config in every process, so `benchmarks:` is expanded fro
 `python -m promptpool.catalogue` writes the file anew from the installed mteb; a test holds the two together.
 """
 
+import difflib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .config_schema import choices
@@ -63,7 +64,8 @@ def expand_benchmarks(config: dict) -> str | None:
 def _problem(benchmark: str, spec: Mapping) -> str | None:
     key, known = f"benchmarks.{benchmark}", catalogue()
     if spec["name"] not in known["benchmarks"]:
-        return f"{key}.name: MTEB has no benchmark of texts named {spec['name']!r}; {choices(spec['name'], known['benchmarks'])}"
+        mend = _near(spec["name"], known["benchmarks"], "mteb.get_benchmarks()")
+        return f"{key}.name: MTEB {known['mteb']} has no benchmark of texts named {spec['name']!r}; {mend}"
     types = sorted({known["tasks"][task] for task in benchmark_tasks(spec["name"])})
     for kind in spec["types"] or ():
         if kind not in types:
@@ -84,9 +86,14 @@ def unknown_tasks(config: Mapping) -> Iterator[str]:
         wanted = spec.get("name") or name
         if spec["source"] == "mteb" and wanted not in known:
             key = f"tasks.{name}" + (".name" if spec.get("name") else "")
-            close = choices(wanted, known).rpartition("(did you mean")[2]
-            mend = f"did you mean{close.rstrip(')')}" if close.endswith("?)") else "see mteb.get_tasks() for the names"
+            mend = _near(wanted, known, "mteb.get_tasks()")
             yield f"{key}: MTEB {catalogue()['mteb']} has no task of texts named {wanted!r}; {mend}"
+
+
+def _near(name: str, known: Iterable[str], list_of: str) -> str:
+    """What may have been meant, without reading out a thousand names."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"{list_of} has the names"
 
 
 def build() -> dict:

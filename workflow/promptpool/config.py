@@ -20,8 +20,9 @@ __all__ = ["adapter_ids", "adapter_of", "needs_hub", "resolve"]
 def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     """The full config: every default filled, every reference checked. Its argument stays as it is.
 
-    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of pairs and adapters, `name` of an MTEB
-    task, `max_text_tokens` of an export. Resolving a resolved config changes nothing.
+    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
+    pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config changes
+    nothing.
 
     source: the name to put in front of an error, as a rule the config file's.
     Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.

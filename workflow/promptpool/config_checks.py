@@ -84,7 +84,8 @@ def _baselines(config: Mapping) -> Iterator[str]:
         if path is None:
             continue
         if spec["prompt"].count("{text}") != 1:
-            yield f"{key}.prompt: {spec['prompt']!r} needs exactly one {{text}}; it has {spec['prompt'].count('{text}')}"
+            slots = spec["prompt"].count("{text}")
+            yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
         if looks_local(path):
             yield from _no_revision(key, spec)
             if not Path(path).is_dir():

@@ -83,11 +83,11 @@ class TaskSource:
 
 class _Loaded:
     def __init__(self, task: AbsTask):
-        self.parts = [_Loaded(part) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
+        self.parts = [_Loaded(type(part)()) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
         if not self.parts:
             task.load_data()
         self.task = task
-        self.global_states = random.getstate(), np.random.get_state()  # noqa: NPY002: some tasks draw from these
+        self.global_states = random.getstate(), np.random.get_state()  # some tasks draw from these
 
     def onto(self, task: AbsTask) -> AbsTask:
         """`task`, newly made, with this one's data and random states."""

@@ -21,7 +21,7 @@ def write_vectors(path: str, vectors: Mapping[Key, np.ndarray]) -> None:
 def vector_keys(path: str) -> list[Key]:
     """The (prompt, pooling, layer) of an embeddings file's matrices, which are not read."""
     with safe_open(path, "numpy") as file:
-        return [_key(name) for name in file.keys()]  # noqa: SIM118: no mapping
+        return [_key(name) for name in file.keys()]  # noqa: SIM118
 
 
 def read_vectors(path: str, keys: Iterable[Key] | None = None) -> dict[Key, np.ndarray]:

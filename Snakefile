@@ -33,6 +33,7 @@ wildcard_constraints:
     name="[^/]+",
 
 
+include: "workflow/rules/prefetch.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/pairs.smk"
@@ -54,6 +55,6 @@ rule all:
 
 onstart:
     try:
-        require_hub(study.needs_hub(), DEVICE)
+        require_hub(study.unfetched(), DEVICE)
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from .config_adapters import adapter_ids, adapter_of
-from .config_checks import first_problem, looks_local
+from .config_checks import first_problem
 from .config_schema import fill_defaults
 from .errors import PromptpoolError
 
-__all__ = ["adapter_ids", "adapter_of", "needs_hub", "resolve"]
+__all__ = ["adapter_ids", "adapter_of", "resolve"]
 
 
 def resolve(config: Mapping, source: str = "config.yaml") -> dict:
@@ -32,21 +32,6 @@ def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     return _with_inherited(full)
 
 
-def needs_hub(config: Mapping) -> list[str]:
-    """What a resolved config takes from the hub, one `dotted.key: what` each. Empty: it runs offline."""
-    needed = []
-    for name, model in config["models"].items():
-        if not looks_local(model["path"]):
-            needed.append(f"models.{name}: {_pinned(model)}")
-    for name, corpus in config["corpora"].items():
-        if corpus["source"] == "hub":
-            needed.append(f"corpora.{name}: {_pinned(corpus)}")
-    for name, task in config["tasks"].items():
-        if task["source"] == "mteb":
-            needed.append(f"tasks.{name}: MTEB's {task['name']}")
-    return needed
-
-
 def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
     """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
     if isinstance(value, Mapping):
@@ -58,10 +43,6 @@ def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, source, path) for item in value]
     return value
-
-
-def _pinned(spec: Mapping) -> str:
-    return spec["path"] + (f"@{spec['revision']}" if spec["revision"] else "")
 
 
 def _with_inherited(config: dict) -> dict:

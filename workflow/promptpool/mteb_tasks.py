@@ -17,6 +17,8 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models.model_meta import ModelMeta
 
 from .errors import PromptpoolError
+from .hub import snapshots
+from .mteb_data import read_from
 
 SCORE_COLUMNS = [
     "model", "adapter", "step", "prompt", "pooling", "layer",
@@ -60,7 +62,7 @@ def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None):
     if labelled is not None:
         return local_task(name, labelled)
     (task,) = mteb.get_tasks(tasks=[spec["name"]])
-    return task
+    return read_from(task, snapshots(spec), spec["revision"])
 
 
 class LookupEncoder:

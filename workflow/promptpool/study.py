@@ -1,8 +1,11 @@
 """A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from .config import adapter_ids, adapter_of, needs_hub
+from .config import adapter_ids, adapter_of
+from .hub import marker_path
+from .hub_needs import hub_needs, told
 from .templates import families
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "batch_size")
@@ -22,6 +25,7 @@ class Study:
         self.config = config = in_order(config)  # the order of keys is no reason to run again
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
+        self.needs = hub_needs(config)
         grid = config["grid"]
         self.prompts = {name: config["prompts"][name] for name in sorted(grid["prompts"])}
         self.families = {family.name: family for family in families(self.prompts)}
@@ -33,8 +37,26 @@ class Study:
         """The config as the report prints it: without the device, which changes no result."""
         return {key: value for key, value in self.config.items() if key != "device"}
 
-    def needs_hub(self) -> list[str]:
-        return needs_hub(self.config)
+    # --- the hub -------------------------------------------------------------------------------
+
+    def snapshot(self, section: str, name: str | None) -> list[str]:
+        """The marker of what an entry of the config takes from the hub, as a rule's input; nothing for a local one."""
+        key = f"{section}/{name}"
+        return [marker_path(self.results, key)] if key in self.needs else []
+
+    def snapshots(self) -> list[str]:
+        return [marker_path(self.results, key) for key in self.needs]
+
+    def unfetched(self) -> list[str]:
+        """What the hub is still to be asked for, one `dotted.key: what` each."""
+        return [
+            told(key, need) for key, need in self.needs.items() if not Path(*self.snapshot(*key.split("/"))).exists()
+        ]
+
+    def hub_spec(self, section: str, name: str) -> dict:
+        """An entry of the config, and where it comes from the hub, the marker of its snapshot."""
+        marker = self.snapshot(section, name)
+        return {**self.config[section][name], **({"snapshot": marker[0]} if marker else {})}
 
     # --- models and adapters -------------------------------------------------------------------
 

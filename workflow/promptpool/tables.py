@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import PromptpoolError
+from .hub import snapshots
 
 READERS = {
     ".parquet": pd.read_parquet,
@@ -40,15 +41,27 @@ def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame
 def read_texts(spec: Mapping, where: str) -> list[str]:
     """One column of texts, from a file or from a hub data set at its pinned revision."""
     if spec["source"] == "hub":
-        from datasets import load_dataset
-        from huggingface_hub import snapshot_download
-
-        # load_dataset(revision=) is silently ignored offline; a snapshot's path is not.
-        only = spec["file"]
-        folder = snapshot_download(spec["path"], repo_type="dataset", revision=spec["revision"], allow_patterns=only)
-        return [str(text) for text in load_dataset(folder, data_files=only, split=spec["split"])[spec["column"]]]
+        return _hub_texts(spec, where)
     table = read_table(spec["path"], [spec["column"]], where)
     return table[spec["column"]].dropna().astype(str).tolist()
+
+
+def _hub_texts(spec: Mapping, where: str) -> list[str]:
+    """The texts of a data set that was prefetched: read from its directory, as `datasets` ignores revisions offline."""
+    from datasets import load_dataset
+
+    (snapshot,) = snapshots(spec)
+    try:
+        rows = load_dataset(snapshot["folder"], data_files=spec["file"], split=spec["split"])
+    except (ValueError, OSError) as error:  # a split that is not there, files of no known kind
+        reason = str(error).strip().splitlines()[0]
+        raise PromptpoolError(f"{where}: {spec['path']}@{snapshot['commit']}: cannot be read: {reason}") from None
+    if spec["column"] not in rows.column_names:
+        raise PromptpoolError(
+            f"{where}: {spec['path']}@{snapshot['commit']}: no column {spec['column']!r}; it has "
+            f"{', '.join(map(repr, rows.column_names))}"
+        )
+    return [str(text) for text in rows[spec["column"]] if text is not None]
 
 
 def read_labelled(path: str | Path, text: str, label: str, where: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from .artifacts import atomic_path, text_digest, write_sidecar
+from .hub import commits
 from .labelling import label_docstrings
 from .tables import read_labelled
 
@@ -33,7 +34,7 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     for out, content in ((labelled_out, table), (texts_out, pd.DataFrame({"text": list(recorder.texts)}))):
         with atomic_path(out) as temporary:
             content.to_parquet(temporary, index=False)
-        write_sidecar(out, inputs=inputs, spec=spec, started=started, **facts)
+        write_sidecar(out, inputs=inputs, spec=spec, started=started, hub=commits(spec), **facts)
 
 
 def sample_texts(texts: str, count: int, seed: int) -> list[str]:

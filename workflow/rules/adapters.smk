@@ -10,6 +10,7 @@ rule train_adapter:
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["adapters"][w.name]["pairs"]),
         # A new task renews the check; it does not train again.
         overlap=lambda w: ancient(expand(f"{R}/pairs/{{name}}/overlap.json", name=study["adapters"][w.name]["pairs"])),
+        snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
     output:
         directory(f"{R}/adapters/{{name}}"),
     log:

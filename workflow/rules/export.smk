@@ -8,6 +8,7 @@ rule export_model:
     """One variant as a directory that plain sentence-transformers loads."""
     input:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+        snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
     output:
         directory(f"{R}/models/{{name}}"),
@@ -33,6 +34,7 @@ rule check_parity:
         exported=f"{R}/models/{{name}}",
         texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+        snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
     output:
         f"{R}/parity/{{name}}.json",
     log:

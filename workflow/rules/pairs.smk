@@ -8,6 +8,7 @@ rule make_pairs:
     """Positive pairs: anchors from a corpus, a positive for each, filters that count what they drop."""
     input:
         corpus=lambda w: study.corpus_of("pairs", w.name),
+        snapshot=lambda w: study.snapshot("models", study["pairs"][w.name].get("model")),
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",

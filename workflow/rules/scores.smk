@@ -9,6 +9,7 @@ rule score_family:
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("tasks", w.task),
         vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
     output:
         f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
@@ -17,7 +18,7 @@ rule score_family:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["tasks"][w.task],
+        spec=lambda w: study.hub_spec("tasks", w.task),
         code=code_digest("scoring"),
     script:
         "../scripts/score_family.py"
@@ -28,6 +29,7 @@ rule score_baselines:
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("tasks", w.task),
     output:
         f"{R}/scores/baselines/{{task}}.parquet",
     log:
@@ -35,7 +37,7 @@ rule score_baselines:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["tasks"][w.task],
+        spec=lambda w: study.hub_spec("tasks", w.task),
         baselines=study["baselines"],
         code=code_digest("scoring"),
     script:

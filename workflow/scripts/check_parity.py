@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.export import check_parity
+    from promptpool.hub import pinned
 
     check_parity(
         snakemake.input.exported,
@@ -10,5 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         spec=snakemake.params.spec,
         adapter=snakemake.params.adapter,
         template=snakemake.params.template,
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

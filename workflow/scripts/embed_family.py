@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.embedding import embed_family
+    from promptpool.hub import pinned
 
     embed_family(
         snakemake.output[0],
@@ -9,6 +10,6 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         prompts=snakemake.params.prompts,
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
         **snakemake.params.grid,
     )

@@ -1,6 +1,7 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
+    from promptpool.hub import pinned
     from promptpool.synthesis import make_pairs
 
     make_pairs(
@@ -11,5 +12,5 @@ with job(snakemake.log[0], snakemake.threads):
         name=snakemake.wildcards.name,
         spec=snakemake.params.spec,
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

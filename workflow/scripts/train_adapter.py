@@ -1,6 +1,7 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
+    from promptpool.hub import pinned
     from promptpool.training import train_adapter
 
     train_adapter(
@@ -10,5 +11,5 @@ with job(snakemake.log[0], snakemake.threads):
         template=snakemake.params.template,
         scratch=f"{snakemake.output[0]}.scratch",
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

@@ -44,6 +44,7 @@ class FakeHub:
         self.broken_for_good: set[str] = set()  # files whose connection always breaks
         self.sizes: dict[str, int] = {}  # file -> bytes that the listing claims
         self.claims: str | None = None  # a commit that every file is said to be of
+        self.stopped = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.server.daemon_threads = True
         self.server.hub = self
@@ -54,7 +55,8 @@ class FakeHub:
         return f"http://127.0.0.1:{self.server.server_port}"
 
     def stop(self) -> None:
-        """Closes the port: from now on no connection is accepted."""
+        """Closes the port: from now on no connection is accepted, and none that is open is answered."""
+        self.stopped = True
         self.server.shutdown()
         self.server.server_close()
 
@@ -76,10 +78,8 @@ class FakeHub:
 
     def fetched(self) -> list[str]:
         """Files that were asked for with GET, in order, by name."""
-        found = [
-            RESOLVE.fullmatch(path) for method, path, _, status in self.requests if method == "GET" and status < 400
-        ]
-        return [match[4] for match in found if match]
+        got = [path for method, path, _, status in self.requests if method == "GET" and status < 400]
+        return [match[4] for path in got if (match := RESOLVE.fullmatch(path))]
 
 
 @contextmanager
@@ -112,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.server.hub
 
     def _route(self) -> None:
+        if self.hub.stopped:
+            self.close_connection = True
+            return
         url = urlsplit(self.path)
         path, query = unquote(url.path), parse_qs(url.query)
         if match := API.fullmatch(path):
@@ -120,9 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             if found and what == "tree":
                 self._tree(found[0], below or "", query.get("recursive", ["false"])[0].lower() in ("true", "1"))
             elif found and what == "paths-info":
-                self._json(
-                    [_described(self.hub, found[0], name) for name in self._paths() if (found[0] / name).exists()]
-                )
+                there = [name for name in self._paths() if (found[0] / name).exists()]
+                self._json([_described(self.hub, found[0], name) for name in there])
             elif found:
                 self._info(kind, repo, *found)
         elif match := RESOLVE.fullmatch(path):

@@ -35,10 +35,8 @@ def prefetch(markers: Sequence[str]) -> None:
         fetch(content["need"], content["snapshots"])
         held(marker)
         for entry in content["snapshots"]:
-            size = f"{entry['size'] / 1e6:,.1f} MB"
-            print(
-                f"{content['need']}: {entry['repo']}@{entry['commit']}, {size}, in {snapshot_folder(entry)}", flush=True
-            )
+            what = f"{entry['repo']}@{entry['commit']}, {entry['size'] / 1e6:,.1f} MB"
+            print(f"{content['need']}: {what}, in {snapshot_folder(entry)}", flush=True)
 
 
 def fetch(key: str, entries: Sequence[Mapping]) -> None:

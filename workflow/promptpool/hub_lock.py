@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import REGEX_COMMIT_HASH
 from huggingface_hub.hf_api import RepoFile
 from tqdm import tqdm
@@ -98,7 +98,7 @@ def _entry(key: str, need: Mapping, asked: Asked, known: Mapping[Asked, Mapping]
         files = _chosen(key, need, repo, commit, sizes)
         # A gated repository lists its files to everyone and gives them to few: ask for one.
         first = min(files, key=files.get)
-        url = hf_hub_url(repo, first, repo_type=repo_type, revision=commit, endpoint=constants.ENDPOINT)
+        url = hf_hub_url(repo, first, repo_type=repo_type, revision=commit)
         get_hf_file_metadata(url)
     return {
         "repo": repo,

@@ -4,10 +4,15 @@
 very snapshot that was fetched.
 """
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import PromptpoolError
+
+# Importing mteb creates its cache folder; nothing of ours is kept there.
+os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
 
 Task = Any  # mteb.abstasks.AbsTask; importing mteb takes seven seconds
 

@@ -49,9 +49,8 @@ class Study:
 
     def unfetched(self) -> list[str]:
         """What the hub is still to be asked for, one `dotted.key: what` each."""
-        return [
-            told(key, need) for key, need in self.needs.items() if not Path(*self.snapshot(*key.split("/"))).exists()
-        ]
+        fetched = {key for key in self.needs if Path(marker_path(self.results, key)).exists()}
+        return [told(key, need) for key, need in self.needs.items() if key not in fetched]
 
     def hub_spec(self, section: str, name: str) -> dict:
         """An entry of the config, and where it comes from the hub, the marker of its snapshot."""

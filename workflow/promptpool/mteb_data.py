@@ -43,17 +43,22 @@ def read_from(task: Task, snapshots: Sequence[Mapping], revision: str | None = N
     snapshots: as `hub.held` gives them; revision: the config's, or None for MTEB's own. MTEB's result then names the
     commit that was read. Raises PromptpoolError for a data set that is not among them.
     """
-    found = {(entry["repo"], entry["asked"]): entry for entry in snapshots}
-    for part in parts(task):
-        asked = part.metadata.dataset
-        entry = found.get((asked["path"], revision or asked["revision"]))
-        if entry is None:
-            raise PromptpoolError(
-                f"task {task.metadata.name}: {asked['path']}@{revision or asked['revision']} was not prefetched; "
-                "is this another MTEB? Remove the task's file in results/<run>/hub/tasks and run again"
-            )
-        changed = {"path": entry["folder"], "revision": entry["commit"]}
-        part.metadata = part.metadata.model_copy(update={"dataset": {**asked, **changed}})
+    if getattr(task, "tasks", None):
+        # An aggregate's parts are shared by all objects of its class: each gets its own.
+        own = [read_from(type(part)(), snapshots, revision) for part in task.tasks]
+        task.metadata = task.metadata.model_copy(update={"tasks": own})
+        task.tasks = own
+        return task
+    asked = task.metadata.dataset
+    wanted = (asked["path"], revision or asked["revision"])
+    entry = {(e["repo"], e["asked"]): e for e in snapshots}.get(wanted)
+    if entry is None:
+        raise PromptpoolError(
+            f"task {task.metadata.name}: {'@'.join(wanted)} was not prefetched; if MTEB is another now, remove the "
+            f"task's file in results/<run>/hub/tasks and run again"
+        )
+    changed = {"path": entry["folder"], "revision": entry["commit"]}
+    task.metadata = task.metadata.model_copy(update={"dataset": {**asked, **changed}})
     return task
 
 

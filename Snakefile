@@ -50,6 +50,7 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        rules.scores.input,
         rules.models.input,
 
 

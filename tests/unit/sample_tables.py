@@ -20,7 +20,7 @@ def sample_scores() -> pd.DataFrame:
         for task, start in TASKS.items():
             for experiment in range(3):
                 value = start + level + rng.normal(0, 0.01)
-                for metric, shown in (("v_measure", value), ("ami", value - 0.1)):
+                for metric, shown in (("v_measure", value), ("ami", value - 0.1), ("main_score", value)):
                     rows.append((*variant, task, "test", "default", "0", experiment, metric, shown))
 
     for adapter, step in CHECKPOINTS:

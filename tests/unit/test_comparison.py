@@ -1,12 +1,26 @@
 """Ablations and the headline, on scores small enough to check by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.comparison import ablation_table, as_text, headline, label, write_ablation, write_headline
+from promptpool.comparison import (
+    ablation_table,
+    as_text,
+    headline,
+    measures,
+    write_ablation,
+    write_benchmarks,
+    write_headline,
+)
 from promptpool.errors import PromptpoolError
-from promptpool.mteb_tasks import SCORE_COLUMNS
+from promptpool.samples import RESAMPLED, VARIANT, read_facts, samples_by_variant
+from promptpool.score_table import benchmark_averages, by_task, label
 from promptpool.statistics import paired
+from scipy import stats
+
+SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value"]
 
 TASKS = ("one", "two")
 VARIANTS = {
@@ -20,6 +34,8 @@ VARIANTS = {
     ("random", "baseline", 0, "none", "none", 0): 0.02,
     ("tfidf-svd", "baseline", 0, "none", "none", 0): 0.40,
 }
+FACTS = {task: {"main_score": "v_measure", "experiments": "bootstrap", "draws": 100, "documents": {"test/default": 100}}
+         for task in TASKS}  # fmt: skip
 PROMPTS = {"none": "{text}", "cluster": "{text} belongs to:", "eol": "{text} means"}
 ABLATION = {"vary": "prompt", "baseline": "none",
             "fixed": {"model": "small", "adapter": "base", "pooling": "mean", "layer": -1}}  # fmt: skip
@@ -37,14 +53,13 @@ def scores() -> pd.DataFrame:
             own = rng.normal(0, 0.001, 10)
             for experiment in range(10):
                 value = level + 0.1 * number + shared[task][experiment] + own[experiment]
-                rows.append((*variant, task, "test", "default", "Level 0", experiment, "v_measure", value))
-            rows.append((*variant, task, "test", "default", "all", 0, "main_score", 9.9))
+                rows.append((*variant, task, "test", "default", "Level 0", experiment, "main_score", value))
+                rows.append((*variant, task, "test", "default", "Level 0", experiment, "ami", 9.9))
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
-def values(scores: pd.DataFrame, variant: tuple) -> dict[str, list[float]]:
-    chosen = scores[(scores[SCORE_COLUMNS[:6]].apply(tuple, axis=1) == variant) & (scores["metric"] == "v_measure")]
-    return {task: chosen.loc[chosen["task"] == task].sort_values("experiment")["value"].tolist() for task in TASKS}
+def sample(scores: pd.DataFrame, variant: tuple):
+    return samples_by_variant(scores, FACTS)[variant]
 
 
 def shuffled(scores: pd.DataFrame) -> pd.DataFrame:
@@ -52,10 +67,10 @@ def shuffled(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_estimate_is_the_paired_difference_to_the_baseline(scores):
-    table = ablation_table(scores, "prompts", ABLATION).set_index(["value", "task"])
+    table = ablation_table(scores, FACTS, "prompts", ABLATION).set_index(["value", "task"])
     wanted = paired(
-        values(scores, ("small", "base", 0, "cluster", "mean", -1)),
-        values(scores, ("small", "base", 0, "none", "mean", -1)),
+        sample(scores, ("small", "base", 0, "cluster", "mean", -1)),
+        sample(scores, ("small", "base", 0, "none", "mean", -1)),
     )
     row = table.loc[("cluster", "mean")]
     assert [row[key] for key in ("estimate", "low", "high", "p")] == pytest.approx(list(vars(wanted).values())[:4])
@@ -64,32 +79,35 @@ def test_the_estimate_is_the_paired_difference_to_the_baseline(scores):
 
 
 def test_a_score_is_the_mean_over_experiments(scores):
-    table = ablation_table(scores, "prompts", ABLATION).set_index(["value", "task"])
-    own = values(scores, ("small", "base", 0, "eol", "mean", -1))
-    assert table.loc[("eol", "two"), "score"] == pytest.approx(np.mean(own["two"]))
-    assert table.loc[("eol", "mean"), "score"] == pytest.approx(np.mean([np.mean(v) for v in own.values()]))
+    table = ablation_table(scores, FACTS, "prompts", ABLATION).set_index(["value", "task"])
+    rows = scores[(scores["prompt"] == "eol") & (scores["metric"] == "main_score")]
+    means = rows.groupby("task")["value"].mean()
+    assert table.loc[("eol", "two"), "score"] == pytest.approx(means["two"])
+    assert table.loc[("eol", "mean"), "score"] == pytest.approx(means.mean())
 
 
 def test_experiments_are_paired_whatever_the_order_of_the_rows(scores):
     pd.testing.assert_frame_equal(
-        ablation_table(shuffled(scores), "prompts", ABLATION), ablation_table(scores, "prompts", ABLATION)
+        ablation_table(shuffled(scores), FACTS, "prompts", ABLATION), ablation_table(scores, FACTS, "prompts", ABLATION)
     )
-    pd.testing.assert_frame_equal(headline(shuffled(scores), EXPORTS, PROMPTS), headline(scores, EXPORTS, PROMPTS))
+    pd.testing.assert_frame_equal(
+        headline(shuffled(scores), FACTS, EXPORTS, PROMPTS), headline(scores, FACTS, EXPORTS, PROMPTS)
+    )
 
 
 def test_only_what_is_fixed_is_compared(scores):
-    table = ablation_table(scores, "prompts", ABLATION)
+    table = ablation_table(scores, FACTS, "prompts", ABLATION)
     assert table["value"].unique().tolist() == ["none", "cluster", "eol"]
     assert len(table) == 3 * (1 + len(TASKS))
 
 
 def test_the_baseline_stands_first_and_differs_from_itself_by_nothing(scores):
-    first = ablation_table(scores, "prompts", ABLATION).iloc[0]
+    first = ablation_table(scores, FACTS, "prompts", ABLATION).iloc[0]
     assert (first["value"], first["task"], first["estimate"], first["p"]) == ("none", "mean", 0, 1)
 
 
 def test_holm_counts_the_mean_rows_without_the_baseline(scores):
-    table = ablation_table(scores, "prompts", ABLATION)
+    table = ablation_table(scores, FACTS, "prompts", ABLATION)
     counted = table[table["p_holm"].notna()]
     assert counted[["value", "task"]].values.tolist() == [["cluster", "mean"], ["eol", "mean"]]
     assert counted["p_holm"].max() == pytest.approx(max(counted["p"].max(), 2 * counted["p"].min()))
@@ -97,13 +115,13 @@ def test_holm_counts_the_mean_rows_without_the_baseline(scores):
 
 def test_a_missing_baseline_is_named(scores):
     with pytest.raises(PromptpoolError, match=r"ablations\.prompts: no score for prompt 'absent'; add it to the grid"):
-        ablation_table(scores, "prompts", {**ABLATION, "baseline": "absent"})
+        ablation_table(scores, FACTS, "prompts", {**ABLATION, "baseline": "absent"})
 
 
 def test_checkpoints_are_compared_in_the_order_of_their_steps(scores):
     spec = {"vary": "adapter", "baseline": "base",
             "fixed": {"model": "small", "prompt": "cluster", "pooling": "mean", "layer": -1}}  # fmt: skip
-    table = ablation_table(scores, "steps", spec)
+    table = ablation_table(scores, FACTS, "steps", spec)
     assert table["value"].unique().tolist() == ["base", "tuned@10", "tuned@200"]
     gains = table[table["task"] == "mean"].set_index("value")["estimate"]
     assert gains["tuned@200"] == pytest.approx(0.15, abs=0.002)
@@ -112,21 +130,80 @@ def test_checkpoints_are_compared_in_the_order_of_their_steps(scores):
 def test_layers_are_compared_by_number(scores):
     spec = {"vary": "layer", "baseline": -1,
             "fixed": {"model": "small", "adapter": "base", "prompt": "none", "pooling": "mean"}}  # fmt: skip
-    table = ablation_table(scores, "layers", spec)
+    table = ablation_table(scores, FACTS, "layers", spec)
     assert table["value"].unique().tolist() == ["-1", "4"]
 
 
 def test_an_adapter_may_be_fixed_to_a_checkpoint(scores):
     spec = {"vary": "prompt", "baseline": "cluster",
             "fixed": {"model": "small", "adapter": "tuned@10", "pooling": "mean", "layer": -1}}  # fmt: skip
-    table = ablation_table(scores, "prompts", spec)
-    assert table["score"].iloc[0] == pytest.approx(np.mean(list(values(
-        scores, ("small", "tuned", 10, "cluster", "mean", -1)).values())))  # fmt: skip
+    table = ablation_table(scores, FACTS, "prompts", spec)
+    own = sample(scores, ("small", "tuned", 10, "cluster", "mean", -1))
+    assert table["score"].iloc[0] == pytest.approx(np.mean([one.estimate for one in own.values()]))
+
+
+def test_only_the_chosen_values_are_compared(scores):
+    table = ablation_table(scores, FACTS, "prompts", {**ABLATION, "values": ["eol"]})
+    assert table["value"].unique().tolist() == ["none", "eol"]
+    assert table["p_holm"].dropna().tolist() == table.loc[table["p_holm"].notna(), "p"].tolist()
+
+
+def test_tasks_are_counted_and_ranked(scores):
+    table = ablation_table(scores, FACTS, "prompts", ABLATION)
+    means = table[table["task"] == "mean"].set_index("value")
+    assert means.loc["cluster", ["wins", "ties", "losses"]].tolist() == [2, 0, 0]
+    assert means.loc["none", ["wins", "ties", "losses"]].tolist() == [0, 2, 0]
+    assert means["rank"].to_dict() == {"none": 3, "cluster": 1, "eol": 2}
+    assert means.loc["cluster", ["rank_low", "rank_high", "best", "p_best"]].tolist() == [1, 1, 2, 1]
+    assert table.loc[table["task"] != "mean", "rank"].isna().all()
+
+
+def test_values_with_other_tasks_are_not_compared(scores):
+    fewer = scores[(scores["prompt"] != "eol") | (scores["task"] != "two")]
+    with pytest.raises(
+        PromptpoolError, match=r"ablations\.prompts: prompt 'eol' and the baseline differ in task 'two'"
+    ):
+        ablation_table(fewer, FACTS, "prompts", ABLATION)
+
+
+@pytest.mark.parametrize(
+    ("facts", "width"),
+    [({}, 1.1), ({"draws": 1600}, 16.1), ({"experiments": "sets"}, 0.1)],
+    ids=["plain bootstrap", "16 draws a document", "sets"],
+)
+def test_an_intervals_width_follows_what_the_experiments_are(scores, facts, width):
+    table = ablation_table(scores, {task: {**fact, **facts} for task, fact in FACTS.items()}, "prompts", ABLATION)
+    row = table.set_index(["value", "task"]).loc[("cluster", "one")]
+    spread = scores[(scores["metric"] == "main_score") & (scores["task"] == "one") & (scores["layer"] == -1)]
+    spread = spread[(spread["adapter"] == "base") & (spread["pooling"] == "mean")].set_index("experiment")
+    one, other = (spread.loc[spread["prompt"] == prompt, "value"] for prompt in ("cluster", "none"))
+    half = stats.t.ppf(0.975, 9) * np.sqrt(width) * (one - other).std()
+    assert row["high"] - row["estimate"] == pytest.approx(half)
+
+
+def test_experiments_that_say_nothing_of_other_texts_give_no_interval(scores):
+    table = ablation_table(
+        scores, {task: {**FACTS[task], "experiments": "none"} for task in TASKS}, "prompts", ABLATION
+    )
+    assert table.loc[table["value"] == "cluster", "estimate"].notna().all()
+    assert table[["low", "high", "p", "p_holm", "rank_low"]].isna().all().all()
+
+
+def test_replicates_of_the_score_itself_come_before_its_experiments(scores):
+    rng, extra = np.random.default_rng(1), []
+    for variant in VARIANTS:
+        for task in TASKS:
+            extra += [(*variant, task, "test", "default", "all", i, RESAMPLED, v) for i, v in enumerate(rng.random(50))]
+    both = pd.concat([scores, pd.DataFrame(extra, columns=SCORE_COLUMNS)])
+    variant = ("small", "base", 0, "eol", "mean", -1)
+    found, before = (samples_by_variant(table, {})[variant]["one"] for table in (both, scores))
+    assert found.estimate == before.estimate
+    assert (found.factor, found.replicates) == (1, 50)
 
 
 @pytest.fixture(scope="module")
 def rows(scores) -> pd.DataFrame:
-    return headline(scores, EXPORTS, PROMPTS)
+    return headline(scores, FACTS, EXPORTS, PROMPTS)
 
 
 def test_the_headline_has_the_floors_first(rows):
@@ -157,11 +234,11 @@ def test_an_export_is_compared_with_the_untuned_model_without_a_prompt(rows):
 
 def test_an_export_outside_the_grid_has_no_row(scores):
     elsewhere = {"out": {**EXPORTS["out"], "pooling": "max"}}
-    assert not headline(scores, elsewhere, PROMPTS)["row"].str.startswith("export").any()
+    assert not headline(scores, FACTS, elsewhere, PROMPTS)["row"].str.startswith("export").any()
 
 
 def test_a_run_without_an_adapter_has_no_tuned_row(scores):
-    rows = headline(scores[scores["adapter"] != "tuned"], {}, PROMPTS)
+    rows = headline(scores[scores["adapter"] != "tuned"], FACTS, {}, PROMPTS)
     assert rows["row"].tolist() == ["random", "tfidf-svd", "best untuned"]
 
 
@@ -183,15 +260,59 @@ def test_labels_read_as_a_person_would_say_them():
     assert label(("random", "baseline", 0, "none", "none", 0)) == "random"
 
 
-def test_both_tables_are_written_with_their_provenance(scores, tmp_path):
+def test_a_row_without_an_interval_says_so(scores):
+    rows = headline(scores, {task: {**FACTS[task], "experiments": "none"} for task in TASKS}, EXPORTS, PROMPTS)
+    text = as_text(rows, "tiny", measures({"a": {"main_score": "v_measure"}, "b": {"main_score": "accuracy"}}))
+    assert "nan" not in text and "[not known]" in text
+    assert text.startswith("main score (accuracy, v_measure) x 100")
+
+
+def test_a_benchmarks_average_is_refused_while_a_task_is_missing(scores, tmp_path, capsys):
+    types = {"one": "Clustering", "two": "STS"}
+    benchmarks = {"whole": types, "more": {**types, "three": "STS"}}
+    found = benchmark_averages(scores, benchmarks).set_index("benchmark")
+    assert found.loc["whole", "mean_task"].notna().all() and (found.loc["whole", "missing"] == "").all()
+    assert found.loc["more", ["mean_task", "mean_type"]].isna().all().all()
+    assert set(found.loc["more", "missing"]) == {"three"} and set(found["tasks"]) == {2, 3}
     scores.to_parquet(tmp_path / "scores.parquet")
-    write_ablation(str(tmp_path / "scores.parquet"), str(tmp_path / "a.parquet"), "prompts", ABLATION)
+    write_benchmarks(str(tmp_path / "scores.parquet"), str(tmp_path / "b.parquet"), benchmarks)
+    assert capsys.readouterr().out == f"more: no average for {len(VARIANTS)} variants, which lack three\n"
+    assert len(pd.read_parquet(tmp_path / "b.parquet")) == 2 * len(VARIANTS)
+
+
+def test_a_benchmarks_averages_weigh_tasks_or_types(scores):
+    types = {"one": "Clustering", "two": "Clustering", "three": "STS"}
+    third = scores[scores["task"] == "one"].assign(task="three", value=0.9)
+    found = benchmark_averages(pd.concat([scores, third]), {"all": types})
+    own = by_task(scores)
+    np.testing.assert_allclose(found["mean_task"], (own["one"] + own["two"] + 0.9) / 3)
+    np.testing.assert_allclose(found["mean_type"], ((own["one"] + own["two"]) / 2 + 0.9) / 2)
+
+
+def test_a_tasks_score_weighs_its_subsets_the_same(scores):
+    extra = scores[(scores["task"] == "one") & (scores["experiment"] < 2)].assign(subset="other", value=0.9)
+    found, before = by_task(pd.concat([scores, extra])), by_task(scores)
+    np.testing.assert_allclose(found["one"], (before["one"] + 0.9) / 2)
+
+
+def test_all_tables_are_written_with_their_provenance(scores, tmp_path):
+    parts = [str(tmp_path / f"{task}.parquet") for task in TASKS]
+    for task, part in zip(TASKS, parts, strict=True):
+        scores[scores["task"] == task].to_parquet(part)
+    scores.to_parquet(tmp_path / "scores.parquet")
+    facts = []
+    for task in TASKS:
+        (tmp_path / task).mkdir()
+        facts.append(str(tmp_path / task / "facts.json"))
+        (tmp_path / task / "facts.json").write_text(json.dumps(FACTS[task]))
+    assert read_facts(facts) == FACTS
+    write_ablation(parts, facts, str(tmp_path / "a.parquet"), "prompts", ABLATION)
     write_headline(
-        str(tmp_path / "scores.parquet"), str(tmp_path / "h.parquet"), str(tmp_path / "h.txt"), run="tiny",
+        str(tmp_path / "scores.parquet"), facts, str(tmp_path / "h.parquet"), str(tmp_path / "h.txt"), run="tiny",
         exports=EXPORTS, prompts=PROMPTS,
     )  # fmt: skip
     pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "a.parquet"), ablation_table(scores, "prompts", ABLATION), check_dtype=False
+        pd.read_parquet(tmp_path / "a.parquet"), ablation_table(scores, FACTS, "prompts", ABLATION), check_dtype=False
     )
     assert (tmp_path / "h.txt").read_text().rstrip() == as_text(pd.read_parquet(tmp_path / "h.parquet"), "tiny")
-    assert (tmp_path / "h.parquet.meta.json").exists()
+    assert (tmp_path / "h.parquet.meta.json").exists() and (tmp_path / "a.parquet.meta.json").exists()

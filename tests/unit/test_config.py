@@ -107,10 +107,10 @@ def test_absent_sections_are_empty_or_null():
 
 
 def test_null_seeds_and_names_take_the_value_they_stand_for():
-    full = resolve(demo(seed=7, pairs__halves__seed=3, tasks__ArXiv={"source": "mteb"}))
+    full = resolve(demo(seed=7, pairs__halves__seed=3, tasks__BIOSSES={"source": "mteb"}))
     assert full["pairs"]["continue"]["seed"] == full["adapters"]["halves"]["seed"] == 7
     assert full["pairs"]["halves"]["seed"] == 3
-    assert full["tasks"]["ArXiv"]["name"] == "ArXiv"
+    assert full["tasks"]["BIOSSES"]["name"] == "BIOSSES"
     assert full["exports"]["docs-cluster"]["max_text_tokens"] == full["grid"]["max_text_tokens"] == 100
 
 

@@ -1,11 +1,15 @@
 """Scores come from MTEB as it is: the same experiments for every variant, and rows of one shape."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.mteb_tasks import SCORE_COLUMNS, LookupEncoder, RecordingEncoder, evaluate, local_task, tidy
-from promptpool.scoring import average, score_variants
+from promptpool.lookup import RecordingEncoder, lookup
+from promptpool.mteb_results import SCORE_COLUMNS, tidy
+from promptpool.mteb_tasks import evaluate, local_task
+from promptpool.scoring import Scorer, average, mteb_name
 from promptpool.tasks import build_task, sample_texts
 from tiny_study import WORDS, sentences
 
@@ -30,12 +34,17 @@ def noise(labelled) -> dict[str, np.ndarray]:
     return {text: rng.standard_normal(8).astype(np.float32) for text in labelled["text"]}
 
 
-def scored(vectors: dict, labelled: pd.DataFrame) -> list[dict]:
-    return evaluate(LookupEncoder(vectors, "mine"), local_task("Topics", labelled))
+def scored(vectors: dict, labelled: pd.DataFrame):
+    return evaluate(lookup(list(vectors), np.stack(list(vectors.values()))), local_task("Topics", labelled))
+
+
+def rows_of(vectors: dict, labelled: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(tidy(scored(vectors, labelled), "v_measure", VARIANT, "topics"), columns=SCORE_COLUMNS)
 
 
 def experiments(vectors: dict, labelled: pd.DataFrame) -> list[float]:
-    return [row["value"] for row in tidy(scored(vectors, labelled), VARIANT, "x") if row["metric"] == "v_measure"]
+    rows = rows_of(vectors, labelled)
+    return rows.loc[rows["metric"] == "v_measure", "value"].tolist()
 
 
 def test_perfect_vectors_score_one(perfect, labelled):
@@ -63,27 +72,29 @@ def test_a_text_that_was_never_recorded_is_named(noise, labelled):
 
 
 def test_rows_have_exactly_the_columns_of_scores(noise, labelled):
-    rows = tidy(scored(noise, labelled), VARIANT, "topics")
+    rows = tidy(scored(noise, labelled), "v_measure", VARIANT, "topics")
     assert all(list(row) == SCORE_COLUMNS for row in rows)
     assert {row["task"] for row in rows} == {"topics"}
 
 
-def test_v_measure_has_ten_experiments(noise, labelled):
-    table = pd.DataFrame(tidy(scored(noise, labelled), VARIANT, "topics"))
-    found = table[table["metric"] == "v_measure"]
+@pytest.mark.parametrize("metric", ["v_measure", "ami", "main_score"])
+def test_a_metric_has_ten_experiments(noise, labelled, metric):
+    table = rows_of(noise, labelled)
+    found = table[table["metric"] == metric]
     assert found["experiment"].tolist() == list(range(10))
-    assert found["value"].between(0, 1).all()
+    assert found["value"].max() <= 1
 
 
-def test_the_main_score_is_the_mean_of_its_experiments(noise, labelled):
-    table = pd.DataFrame(tidy(scored(noise, labelled), VARIANT, "topics")).set_index("metric")["value"]
-    assert table["main_score"] == pytest.approx(table["v_measure"].mean())
+def test_the_main_score_is_mtebs(noise, labelled):
+    table = rows_of(noise, labelled).set_index("metric")["value"]
+    assert scored(noise, labelled).get_score() == pytest.approx(table["main_score"].mean())
+    assert table["main_score"].tolist() == table["v_measure"].tolist()
 
 
-def test_levels_of_a_hierarchical_task_are_rows_of_their_own():
-    entry = {"split": "test", "hf_subset": "default", "main_score": 0.5,
-             "v_measures": {"Level 0": [0.4, 0.6], "Level 1": [0.5, 0.5]}}  # fmt: skip
-    rows = [row for row in tidy([entry], VARIANT, "topics") if row["metric"] == "v_measure"]
+def test_levels_of_a_hierarchical_task_are_rows_of_their_own(noise, labelled):
+    result = scored(noise, labelled)
+    result.scores["test"][0]["v_measures"] = {"Level 0": [0.4, 0.6], "Level 1": [0.5, 0.5]}
+    rows = [row for row in tidy(result, "v_measure", VARIANT, "topics") if row["metric"] == "v_measure"]
     assert [(row["level"], row["experiment"], row["value"]) for row in rows] == [
         ("Level 0", 0, 0.4), ("Level 0", 1, 0.6), ("Level 1", 0, 0.5), ("Level 1", 1, 0.5)
     ]  # fmt: skip
@@ -107,16 +118,39 @@ def test_a_scored_table_has_a_block_for_each_variant(noise, perfect, labelled, t
     labelled.to_parquet(tmp_path / "labelled.parquet")
     pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
     matrices = {"none": np.stack(list(noise.values())), "cluster": np.stack([perfect[text] for text in noise])}
-    variants = [({**VARIANT, "prompt": prompt}, matrix) for prompt, matrix in matrices.items()]
+    variants = [({**VARIANT, "prompt": prompt}, "tuned@3", matrix) for prompt, matrix in matrices.items()]
     files = [str(tmp_path / name) for name in ("labelled.parquet", "texts.parquet")]
-    table = score_variants("topics", {"source": "file"}, *files, variants)
-    assert list(table.columns) == SCORE_COLUMNS
+    table, lines = Scorer("topics", {"source": "file"}, *files).score(variants)
+    assert list(table.columns) == SCORE_COLUMNS and len(lines) == 2
     means = table[table["metric"] == "v_measure"].groupby("prompt")["value"].mean()
     assert means["cluster"] == pytest.approx(1) and means["none"] < 0.4
 
 
+def test_the_order_of_variants_does_not_matter(noise, perfect, labelled, tmp_path):
+    labelled.to_parquet(tmp_path / "labelled.parquet")
+    pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
+    matrices = [np.stack([vectors[text] for text in noise]) for vectors in (noise, perfect)]
+    variants = [({**VARIANT, "layer": layer}, "tuned@3", matrix) for layer, matrix in enumerate(matrices)]
+    scorer = Scorer("topics", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    one, other = (scorer.score(order)[0].sort_values(SCORE_COLUMNS) for order in (variants, variants[::-1]))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
+
+
+def test_vectors_of_other_texts_are_refused(noise, labelled, tmp_path):
+    labelled.to_parquet(tmp_path / "labelled.parquet")
+    pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
+    scorer = Scorer("topics", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    with pytest.raises(ValueError, match="vectors for"):
+        scorer.score([(VARIANT, "base", np.zeros((3, 8), np.float32))])
+
+
+def test_a_variant_has_a_name_that_mteb_takes():
+    assert mteb_name({**VARIANT, "pooling": "mean:text"}) == "small.cluster.mean-text.L-1"
+    assert mteb_name({**VARIANT, "adapter": "baseline", "model": "random"}) == "random.baseline"
+
+
 def test_several_draws_of_a_baseline_are_averaged_experiment_by_experiment(noise, perfect, labelled):
-    draws = [pd.DataFrame(tidy(scored(v, labelled), VARIANT, "x"), columns=SCORE_COLUMNS) for v in (noise, perfect)]
+    draws = [rows_of(vectors, labelled) for vectors in (noise, perfect)]
     found = average(draws)
     np.testing.assert_allclose(found["value"], (draws[0]["value"] + draws[1]["value"]) / 2)
     assert list(found.columns) == SCORE_COLUMNS and len(found) == len(draws[0])
@@ -128,6 +162,28 @@ def test_a_task_of_a_file_is_built_with_its_texts(labelled, tmp_path):
     build_task("mine", spec, None, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
     assert pd.read_parquet(tmp_path / "labelled.parquet").equals(labelled.reset_index(drop=True))
     assert sorted(pd.read_parquet(tmp_path / "texts.parquet")["text"]) == sorted(labelled["text"])
+
+
+def test_bad_rows_are_counted_and_told(labelled, tmp_path, capsys):
+    bad = pd.DataFrame({"text": [None, "  ", labelled["text"][0], labelled["text"][0]], "label": ["x", "x", "x", None]})
+    pd.concat([labelled, bad]).to_parquet(tmp_path / "mine.parquet")
+    spec = {"source": "file", "path": str(tmp_path / "mine.parquet"), "text": "text", "label": "label"}
+    build_task("mine", spec, None, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: tasks.mine")]
+    assert "3 of 40 rows lack a text or a label" in told[0]
+    assert "1 texts stand under two labels or more" in told[1] and "'cooking' and 'x'" in told[1]
+    facts = json.loads((tmp_path / "labelled.parquet.meta.json").read_text())
+    assert (facts["repeated"], facts["contradictory"]) == (1, 1)
+
+
+def test_ten_rows_are_enough_for_a_task(tmp_path):
+    rows = pd.DataFrame({"text": [f"text {n}" for n in range(10)], "label": [f"{n % 5}" for n in range(10)]})
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    spec = {"source": "file", "path": str(tmp_path / "mine.csv"), "text": "text", "label": "label"}
+    files = {key: str(tmp_path / f"{key}.parquet") for key in ("labelled", "texts")}
+    build_task("mine", spec, None, files["labelled"], files["texts"])
+    table, _ = Scorer("mine", spec, **files).score([(VARIANT, "base", np.eye(10, dtype=np.float32))])
+    assert table["value"].notna().all()
 
 
 def test_a_sample_of_texts_does_not_depend_on_the_others(labelled, tmp_path):

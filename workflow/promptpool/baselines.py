@@ -1,15 +1,23 @@
-"""What a number must beat: random vectors, and TF-IDF with a truncated SVD."""
+"""What a number must beat: random vectors, TF-IDF with a truncated SVD, and embedding models that others trained."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+
+from .artifacts import write_sidecar
+from .errors import PromptpoolError
+from .vectors import write_vectors
+
+EMBEDDED = "sentence-transformers"  # the kind whose vectors are worth a file, and a device
 
 
-def baseline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
-    """Matrices float32 [n, dim] of one baseline: one per seed for `random`, one for `tfidf-svd`."""
+def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
+    """Matrices float32 [n, dim] of a baseline that costs little: one per seed for `random`, one for `tfidf-svd`."""
     if spec["kind"] == "random":
         for seed in range(spec["seeds"]):
-            yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"])).astype(np.float32)
+            yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
     else:
         yield tfidf_svd(texts, spec["dim"])
 
@@ -27,3 +35,45 @@ def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
     counts = vectorizer.fit_transform(texts)
     dim = max(1, min(dim, counts.shape[1] - 1, len(texts) - 1))
     return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)
+
+
+def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
+    """Writes one sentence-transformers model's vectors of a task's texts, float32, under the key "none/none/0"."""
+    started = time.time()
+    known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
+    matrix = sentence_vectors(known, spec, f"baselines.{name}", device)
+    write_vectors(out, {("none", "none", 0): matrix})
+    write_sidecar(out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1])
+
+
+def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:
+    """float32 [n, dim] from any model that `SentenceTransformer(path)` loads. Raises PromptpoolError where it can't be
+    loaded, and for a vector that is not finite.
+
+    spec: `path` (directory or hub id), `revision`, `prompt` (a template with one {text}; the text goes into it before
+    the model's own tokenizer sees it), `max_text_tokens` (of prompt and text together; null: the model's own).
+    """
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            spec["path"],
+            revision=spec["revision"],
+            device=None if device == "auto" else device,
+            trust_remote_code=False,
+        )
+    except Exception as error:  # each backend has exceptions of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PromptpoolError(
+            f"{where}.path: {spec['path']!r} can't be loaded by sentence-transformers: {reason}"
+        ) from None
+    if spec["max_text_tokens"]:
+        model.max_seq_length = spec["max_text_tokens"]
+    model.default_prompt_name = None  # what the config says is all that is put around a text
+    before, _, after = spec["prompt"].partition("{text}")
+    matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
+    matrix = np.asarray(matrix, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(bad):
+        raise PromptpoolError(f"{where}: the vector of {texts[bad[0]][:80]!r} is not finite; check the model")
+    return matrix

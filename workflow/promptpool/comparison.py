@@ -1,87 +1,88 @@
-"""The comparison stage: ablation tables and the headline table, from scores.parquet."""
+"""The comparison stage: ablation tables, the headline table and benchmark averages, from scores and tasks' facts."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from .artifacts import atomic_path, write_sidecar
 from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
-from .statistics import Estimate, holm, interval, paired
+from .samples import VARIANT, read_facts, samples_by_variant
+from .score_table import BASELINE, benchmark_averages, label
+from .statistics import Estimate, Sample, holm, interval, outcomes, paired, ranks
 
-VARIANT = ["model", "adapter", "step", "prompt", "pooling", "layer"]
-METRIC = "v_measure"
-Scores = dict[str, list[float]]  # task -> values, experiment by experiment
-
-
-def by_variant(scores: pd.DataFrame) -> dict[tuple, Scores]:
-    """(model, adapter, step, prompt, pooling, layer) -> scores, experiments in a fixed order."""
-    rows = scores[scores["metric"] == METRIC].sort_values(["task", "split", "subset", "level", "experiment"])
-    return {
-        variant: {task: part["value"].tolist() for task, part in group.groupby("task")}
-        for variant, group in rows.groupby(VARIANT)
-    }
+Facts = Mapping[str, Mapping]  # task -> its facts
+Scores = dict[str, Sample]  # task -> sample
+RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 
 
-def label(variant: tuple) -> str:
-    """What a person calls a variant."""
-    model, adapter, step, prompt, pooling, layer = variant
-    if adapter == "baseline":
-        return model
-    tuned = "untuned" if adapter == "base" else f"{adapter}@{step}"
-    return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer}")
-
-
-def ablation_table(scores: pd.DataFrame, name: str, spec: Mapping) -> pd.DataFrame:
+def ablation_table(scores: pd.DataFrame, facts: Facts, name: str, spec: Mapping) -> pd.DataFrame:
     """One row per value of the varied thing and task (`mean` over tasks first), against the baseline.
 
-    Columns: ablation, task, value, baseline, score, estimate, low, high, p, p_holm (Holm over the ablation's
-    `mean` rows), n. `estimate` is the paired difference to the baseline's score.
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm and, on `mean` rows alone,
+    RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN where a task's spread
+    is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks
+    by their own intervals; `rank` is the mean rank over tasks among all values, the baseline with them.
     """
-    variants = by_variant(scores)
-    vary = spec["vary"]
-    columns = ["adapter", "step"] if vary == "adapter" else [vary]
-    fixed = dict(spec["fixed"])
-    if "adapter" in fixed:
-        fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
-    found = {}
-    for variant, values in variants.items():
-        row = dict(zip(VARIANT, variant, strict=True))
-        if row["adapter"] != "baseline" and all(row[key] == wanted for key, wanted in fixed.items()):
-            key = tuple(row[column] for column in columns)
-            found[f"{key[0]}@{key[1]}" if vary == "adapter" and key[1] else str(key[0])] = values
-    baseline = str(spec["baseline"])
+    found = _values(samples_by_variant(scores, facts), spec)
+    vary, baseline = spec["vary"], str(spec["baseline"])
     if baseline not in found:
         raise PromptpoolError(f"ablations.{name}: no score for {vary} {baseline!r}; add it to the grid")
+    for value, own in found.items():
+        lacking = sorted(set(found[baseline]) ^ set(own))
+        if lacking:
+            raise PromptpoolError(
+                f"ablations.{name}: {vary} {value!r} and the baseline differ in task {lacking[0]!r}; score both"
+            )
+    places = ranks(found)
     rows = []
     for value in sorted(found, key=lambda v: (v != baseline, split_adapter_id(v) if vary == "adapter" else (v, 0))):
-        tasks = {"mean": list(found[value])} | {task: [task] for task in found[value]}
-        for task, members in tasks.items():
-            own = {member: found[value][member] for member in members}
-            other = {member: found[baseline][member] for member in members}
-            difference = paired(own, other)
-            rows.append({"ablation": name, "task": task, "value": value, "baseline": baseline,
-                         "score": interval(own).estimate, **vars(difference)})  # fmt: skip
+        own, other = found[value], found[baseline]
+        single = {task: paired({task: own[task]}, {task: other[task]}) for task in own}
+        place, counts = places[value], outcomes(list(single.values()))
+        ranking = (*counts, place.rank, place.low, place.high, place.best, place.p_best)
+        start = {"ablation": name, "value": value, "baseline": baseline}
+        rows.append({**start, "task": "mean", "score": interval(own).estimate, **vars(paired(own, other)),
+                     **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
+        rows += [{**start, "task": task, "score": own[task].estimate, **vars(one)} for task, one in single.items()]
     table = pd.DataFrame(rows)
     table["p_holm"] = float("nan")
     family = (table["task"] == "mean") & (table["value"] != baseline)
-    if family.any():
-        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
-    return table
+    table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
+    first = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "n", "p_holm"]
+    return table[[*first, *RANKING]]
 
 
-def headline(scores: pd.DataFrame, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:
+def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores]:
+    """Value of the varied thing -> scores, of the variants that an ablation compares."""
+    vary, fixed, found = spec["vary"], dict(spec["fixed"]), {}
+    if "adapter" in fixed:
+        fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
+    chosen = {str(value) for value in (*(spec.get("values") or ()), spec["baseline"])} if spec.get("values") else None
+    for variant, scores in variants.items():
+        row = dict(zip(VARIANT, variant, strict=True))
+        if row["adapter"] == BASELINE or any(row[key] != wanted for key, wanted in fixed.items()):
+            continue
+        tuned = vary == "adapter" and row["step"]
+        value = f"{row['adapter']}@{row['step']}" if tuned else str(row[vary])
+        if chosen is None or value in chosen:
+            found[value] = scores
+    return found
+
+
+def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:
     """The run in a few rows: floors, the best untuned and tuned variants, and what was gained.
 
     Columns: row, kind (`score` or `difference`), task (`mean` or a task), label, VARIANT, score, low, high, n.
     The best variant is the best by its mean over the tasks, so it is picked on the data it is shown on.
     """
-    variants = by_variant(scores)
+    variants = samples_by_variant(scores, facts)
     means = {variant: interval(values).estimate for variant, values in variants.items()}
-    floors = [v for v in variants if v[1] == "baseline"]
+    floors = [v for v in variants if v[1] == BASELINE]
     untuned = max((v for v in variants if v[1] == "base"), key=means.get)
-    tuned = max((v for v in variants if v[1] not in ("base", "baseline")), key=means.get, default=None)
+    tuned = max((v for v in variants if v[1] not in ("base", BASELINE)), key=means.get, default=None)
     rows = [_row(v[0], "score", v, interval(variants[v])) for v in sorted(floors)]
     rows.append(_row("best untuned", "score", untuned, interval(variants[untuned])))
     if tuned:
@@ -112,34 +113,58 @@ def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean
             "score": found.estimate, "low": found.low, "high": found.high, "n": found.n}  # fmt: skip
 
 
-def write_ablation(scores: str, out: str, name: str, spec: Mapping) -> None:
-    _write(out, ablation_table(pd.read_parquet(scores), name, spec), scores, spec)
-
-
-def write_headline(scores: str, out: str, text: str, *, run: str, exports: Mapping, prompts: Mapping[str, str]) -> None:
-    """Writes the headline as a table, and as the text that the demo prints at its end."""
-    table = headline(pd.read_parquet(scores), exports, prompts)
-    _write(out, table, scores, {"exports": exports, "prompts": prompts})
-    with atomic_path(text) as temporary:
-        temporary.write_text(as_text(table, run) + "\n", encoding="utf-8")
-
-
-def _write(out: str, table: pd.DataFrame, scores: str, spec: Mapping) -> None:
+def write_ablation(parts: Sequence[str], facts: Sequence[str], out: str, name: str, spec: Mapping) -> None:
+    """Writes one ablation's table from the score parts of what it compares."""
     started = time.time()
+    known = read_facts(facts)
+    scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    table = ablation_table(scores, known, name, spec)
+    _write(out, table, [*parts, *facts], spec, started)
+
+
+def write_headline(
+    scores: str, facts: Sequence[str], out: str, text: str, *, run: str, exports: Mapping, prompts: Mapping[str, str]
+) -> None:
+    """Writes the headline as a table, and as the text that the demo prints at its end."""
+    started = time.time()
+    known = read_facts(facts)
+    table = headline(pd.read_parquet(scores), known, exports, prompts)
+    _write(out, table, [scores, *facts], {"exports": exports, "prompts": prompts}, started)
+    with atomic_path(text) as temporary:
+        temporary.write_text(as_text(table, run, measures(known)) + "\n", encoding="utf-8")
+
+
+def write_benchmarks(scores: str, out: str, benchmarks: Mapping[str, Mapping[str, str]]) -> None:
+    """Writes every benchmark's averages; those of an incomplete benchmark are missing, and a line says so."""
+    started = time.time()
+    table = benchmark_averages(pd.read_parquet(scores), benchmarks)
+    for (benchmark, missing), rows in table[table["missing"] != ""].groupby(["benchmark", "missing"]):
+        print(f"{benchmark}: no average for {len(rows)} variants, which lack {missing}")
+    _write(out, table, [scores], {"benchmarks": benchmarks}, started)
+
+
+def _write(out: str, table: pd.DataFrame, inputs: Sequence[str], spec: Mapping, started: float) -> None:
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
-    write_sidecar(out, inputs=[scores], spec=spec, started=started, rows=len(table))
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table))
 
 
-def as_text(headline_table: pd.DataFrame, run: str) -> str:
-    """The headline as a terminal prints it (V-measure times 100), and where to look next."""
+def measures(facts: Facts) -> str:
+    """What the tasks' main scores are, in words."""
+    names = {fact["main_score"] for fact in facts.values()}
+    return "V-measure" if names <= {"v_measure"} else f"main score ({', '.join(sorted(names))})"
+
+
+def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") -> str:
+    """The headline as a terminal prints it (scores times 100), and where to look next."""
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]))
-    lines = [f"V-measure x 100, mean over tasks [95 % interval], run {run}", ""]
+    lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]
     for row in shown.itertuples():
         sign = "+" if row.kind == "difference" else ""
         value, low, high = (f"{100 * number:{sign}.1f}" for number in (row.score, row.low, row.high))
-        lines.append(f"  {row.row:<{width}}  {value:>5} [{low}, {high}]  {row.label if sign == '' else ''}".rstrip())
+        bounds = "[not known]" if math.isnan(row.low) else f"[{low}, {high}]"
+        lines.append(f"  {row.row:<{width}}  {value:>5} {bounds}  {row.label if sign == '' else ''}".rstrip())
     base = f"results/{run}"
     lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
     lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]

@@ -6,6 +6,7 @@ Every Snakemake process reads the config, so nothing heavy is imported here.
 from collections.abc import Mapping
 from typing import Any
 
+from .catalogue import expand_benchmarks
 from .config_adapters import adapter_ids, adapter_of
 from .config_checks import first_problem
 from .config_schema import fill_defaults
@@ -17,8 +18,9 @@ __all__ = ["adapter_ids", "adapter_of", "resolve"]
 def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     """The full config: every default filled, every reference checked. Its argument stays as it is.
 
-    A null that stands for another value is replaced by it: `seed` of pairs and adapters, `name` of an MTEB
-    task, `max_text_tokens` of an export. Resolving a resolved config changes nothing.
+    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
+    pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config changes
+    nothing.
 
     source: the name to put in front of an error, as a rule the config file's.
     Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
@@ -26,7 +28,7 @@ def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     full = _plain(config, source, ())
     if not isinstance(full, dict):
         raise PromptpoolError(f"{source}: expected keys and values, not {full!r}; start with `run: <name>`")
-    problem = fill_defaults(full) or first_problem(full)
+    problem = fill_defaults(full) or expand_benchmarks(full) or first_problem(full)
     if problem:
         raise PromptpoolError(f"{source}: {' '.join(problem.splitlines())}")
     return _with_inherited(full)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from .catalogue import unknown_tasks
 from .config_adapters import BASE, adapter_ids, checkpoints
 from .config_files import corpus_file_problems, task_file_problems, topic_problems
 from .config_schema import choices
@@ -24,7 +25,8 @@ def first_problem(config: Mapping) -> str | None:
     last: they take longest.
     """
     for check in (
-        _prompts, _models, _corpora, _base_model, _pairs, _adapters, _grid, _tasks, _ablations, _attention, _exports,
+        _prompts, _models, _corpora, _base_model, _pairs, _adapters, _grid, _tasks, unknown_tasks,
+        _baselines, _ablations, _attention, _exports,
         corpus_file_problems, topic_problems, task_file_problems,
     ):  # fmt: skip
         for problem in check(config):
@@ -61,14 +63,33 @@ def _models(config: Mapping) -> Iterator[str]:
         key, path = f"models.{name}", model["path"]
         if not looks_local(path):
             continue
-        if model["revision"] is not None:
-            yield f"{key}.revision: {model['revision']!r} is for a hub model, and {path!r} is a directory; take it out"
+        yield from _no_revision(key, model)
         if not Path(path).exists() and config["base_model"]:
             continue  # `make base-model` reads this very config to make it
         if not Path(path).is_dir():
             yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
         elif not Path(path, "config.json").is_file():
             yield f"{key}.path: {path!r} holds no config.json; give a directory that save_pretrained wrote"
+
+
+def _no_revision(key: str, spec: Mapping) -> Iterator[str]:
+    if spec["revision"] is not None:
+        revision, path = spec["revision"], spec["path"]
+        yield f"{key}.revision: {revision!r} is for a hub model, and {path!r} is a directory; take it out"
+
+
+def _baselines(config: Mapping) -> Iterator[str]:
+    for name, spec in config["baselines"].items():
+        key, path = f"baselines.{name}", spec.get("path")
+        if path is None:
+            continue
+        if spec["prompt"].count("{text}") != 1:
+            slots = spec["prompt"].count("{text}")
+            yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
+        if looks_local(path):
+            yield from _no_revision(key, spec)
+            if not Path(path).is_dir():
+                yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
 
 
 def _corpora(config: Mapping) -> Iterator[str]:
@@ -190,6 +211,8 @@ def _layers(name: str, path: str, layers: Iterable[int]) -> Iterator[str]:
 
 
 def _tasks(config: Mapping) -> Iterator[str]:
+    if not config["tasks"]:
+        yield "tasks: there is none; add one, or name a benchmark under benchmarks"
     for name, spec in config["tasks"].items():
         if spec["source"] != "docstrings":
             continue
@@ -223,9 +246,14 @@ def _ablations(config: Mapping) -> Iterator[str]:
         for where, part, value in (
             *((f"{key}.fixed.{part}", part, value) for part, value in fixed.items()),
             (f"{key}.baseline", vary, spec["baseline"]),
+            *((f"{key}.values", vary, value) for value in spec["values"] or ()),
         ):
             if value not in values[part]:
                 yield f"{where}: {part} {value!r} is not in the grid; {choices(value, values[part])}, or add it to grid"
+        known = [*config["benchmarks"], *config["tasks"]]
+        for task in spec["tasks"] or ():
+            if task not in known:
+                yield f"{key}.tasks: no task or benchmark named {task!r}; {choices(task, known)}"
 
 
 def _attention(config: Mapping) -> Iterator[str]:

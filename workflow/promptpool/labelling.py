@@ -1,4 +1,4 @@
-"""Labelled tasks from the embedded corpus: a docstring's text -> the topic it lives under."""
+"""Labelled tasks: docstrings of the embedded corpus under their topics, and what to know of anyone's labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +33,22 @@ def label_docstrings(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.Data
         )
     rows = rows.sort_values("digest")
     return pd.DataFrame({"text": rows[spec["column"]], "label": rows["label"], "id": rows["id"]}).reset_index(drop=True)
+
+
+def label_faults(labelled: pd.DataFrame) -> dict:
+    """What a table of `text` and `label` has that its owner should know of: `repeated` (rows whose text stands there
+    already), `contradictory` (texts under two labels or more) and an `example` of one; only what is not 0.
+    """
+    repeated = int(labelled["text"].duplicated().sum())
+    if not repeated:
+        return {}
+    kinds = labelled.drop_duplicates(["text", "label"]).groupby("text")["label"].agg(list)
+    several = kinds[kinds.map(len) > 1]
+    if several.empty:
+        return {"repeated": repeated}
+    text, labels = next(iter(several.items()))
+    shown = " and ".join(map(repr, labels[:2]))
+    return {"repeated": repeated, "contradictory": len(several), "example": f"{text[:60]!r} under {shown}"}
 
 
 def topics_of_modules(path: str | Path, where: str) -> dict[str, str]:

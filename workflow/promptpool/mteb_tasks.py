@@ -1,30 +1,31 @@
-"""Real, unmodified MTEB: tasks over local labelled files, an encoder that looks vectors up, tidy rows."""
+"""Real, unmodified MTEB tasks, and our own over labelled files; a fresh object of each for every variant."""
 
-import os
-import tempfile
+import copy
+import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-# Importing mteb creates its cache folder; nothing of ours is kept there.
-os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
+from . import lookup  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
 
+# isort: split
 import mteb
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict
-from mteb.abstasks import AbsTaskClustering
+from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskClustering
+from mteb.abstasks.aggregated_task import AbsTaskAggregate
+from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 from mteb.abstasks.task_metadata import TaskMetadata
-from mteb.models.model_meta import ModelMeta
+from mteb.results import TaskResult
 
 from .errors import PromptpoolError
 from .hub import snapshots
+from .lookup import LookupEncoder, RecordingEncoder
 from .mteb_data import read_from
 
-SCORE_COLUMNS = [
-    "model", "adapter", "step", "prompt", "pooling", "layer",
-    "task", "split", "subset", "level", "experiment", "metric", "value",
-]  # fmt: skip
 MAX_DRAWN = 16_384  # MTEB's own size of one clustering experiment
+BATCH = 1024  # texts that MTEB hands over at once; of no consequence to a score
 
 
 def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsTaskClustering:
@@ -57,83 +58,101 @@ def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsT
     return LocalClustering()
 
 
-def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None):
-    """A task object no variant has used: MTEB tasks keep a random state, and paired scores need the same one."""
+def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTask:
+    """A task object that no variant has used, its data not yet loaded.
+
+    spec: a task of the config; one of source mteb may hold `subsets` and `splits`, fewer than all.
+    """
     if labelled is not None:
         return local_task(name, labelled)
-    (task,) = mteb.get_tasks(tasks=[spec["name"]])
+    task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
     return read_from(task, snapshots(spec), spec["revision"])
 
 
-class LookupEncoder:
-    """Stands in for a model: answers MTEB with vectors that were computed before, by text."""
+class TaskSource:
+    """One task's data, loaded once, and fresh task objects over it.
 
-    def __init__(self, vectors: Mapping[str, np.ndarray], name: str):
-        self.vectors = vectors
-        self.mteb_model_meta = ModelMeta.create_empty(overwrites={"name": f"promptpool/{name}", "revision": "local"})
-
-    def encode(self, inputs, *, task_metadata=None, hf_split=None, hf_subset=None, prompt_type=None, **_) -> np.ndarray:
-        """float32 [n, dim]. Raises PromptpoolError for a text that was never recorded."""
-        rows = []
-        for batch in inputs:
-            for text in batch["text"]:
-                if text not in self.vectors:
-                    raise PromptpoolError(
-                        f"task {task_metadata.name}: no vector for {text[:60]!r}; its recorded texts are stale, "
-                        f"delete the task's texts.parquet and run again"
-                    )
-                rows.append(self.vectors[text])
-        return np.asarray(rows, dtype=np.float32)
-
-    def similarity(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a, b = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b))
-        return a @ b.T
-
-    def similarity_pairwise(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        a, b = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b))
-        return (a * b).sum(-1)
-
-
-class RecordingEncoder(LookupEncoder):
-    """Writes down what MTEB asks for, and answers with seeded noise."""
-
-    def __init__(self, dim: int = 8):
-        super().__init__({}, "recorder")
-        self.dim = dim
-        self.texts: dict[str, None] = {}
-
-    def encode(self, inputs, **_) -> np.ndarray:
-        texts = [text for batch in inputs for text in batch["text"]]
-        self.texts.update(dict.fromkeys(texts))
-        return np.random.default_rng(0).standard_normal((len(texts), self.dim)).astype(np.float32)
-
-
-def evaluate(encoder: LookupEncoder, task) -> list[dict]:
-    """MTEB's scores of one encoder on one task, a dict per (split, subset)."""
-    results = mteb.evaluate(encoder, task, co2_tracker=False, cache=None, show_progress_bar=False)
-    (result,) = results.task_results
-    return [{"split": split, **subset} for split, subsets in result.scores.items() for subset in subsets]
-
-
-def tidy(scores: list[dict], variant: Mapping, task: str) -> list[dict]:
-    """MTEB's scores as rows of SCORE_COLUMNS: one per metric, level and experiment.
-
-    variant: the columns model, adapter, step, prompt, pooling, layer. A metric without experiments is one
-    row with experiment 0 and level "all".
+    MTEB tasks keep a random state, so an object that has scored one variant draws other documents for the next.
+    `fresh` gives an object in exactly the state in which a new one stands after loading its data.
     """
-    rows = []
-    for entry in scores:
-        base = {**variant, "task": task, "split": entry["split"], "subset": entry["hf_subset"]}
-        for metric, key in (("v_measure", "v_measures"), ("ami", "ami_scores")):
-            values = entry.get(key)
-            if values is None:
-                continue
-            levels = values if isinstance(values, dict) else {"Level 0": values}
-            for level, numbers in levels.items():
-                rows += [
-                    {**base, "level": level, "experiment": index, "metric": metric, "value": float(number)}
-                    for index, number in enumerate(numbers)
-                ]
-        main = {**base, "level": "all", "experiment": 0, "metric": "main_score"}
-        rows.append({**main, "value": float(entry["main_score"])})
-    return rows
+
+    def __init__(self, name: str, spec: Mapping, labelled: pd.DataFrame | None):
+        self._make = lambda: fresh_task(name, spec, labelled)
+        self._loaded = _Loaded(self._make())
+
+    def fresh(self) -> AbsTask:
+        return self._loaded.onto(self._make())
+
+
+class _Loaded:
+    def __init__(self, task: AbsTask):
+        self.parts = [_Loaded(part) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
+        if not self.parts:
+            task.load_data()
+        self.task = task
+        self.global_states = random.getstate(), np.random.get_state()  # some tasks draw from these
+
+    def onto(self, task: AbsTask) -> AbsTask:
+        """`task`, newly made, with this one's data and random states."""
+        if self.parts:
+            parts = [part.onto(type(part.task)()) for part in self.parts]
+            task.metadata = task.metadata.model_copy(update={"tasks": parts})
+            task.tasks = parts
+            return task
+        for key, value in self.task.__dict__.items():
+            task.__dict__[key] = copy.deepcopy(value) if key in ("rng_state", "np_rng") else _shallow(value)
+        random.setstate(self.global_states[0])
+        np.random.set_state(self.global_states[1])
+        return task
+
+
+def _shallow(value: Any) -> Any:
+    """The containers copied, so that a task may rearrange them; the data in them shared."""
+    if isinstance(value, dict) and any(isinstance(item, dict | Dataset) for item in value.values()):
+        made = type(value)() if isinstance(value, DatasetDict) else {}
+        made.update({key: _shallow(item) for key, item in value.items()})
+        return made
+    return value
+
+
+def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = None) -> TaskResult:
+    """MTEB's own result of one encoder on one task. predictions: a folder that MTEB is to save its predictions in."""
+    results = mteb.evaluate(
+        encoder,
+        task,
+        co2_tracker=False,
+        cache=None,
+        show_progress_bar=False,
+        encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
+        prediction_folder=predictions,
+    )
+    (result,) = results.task_results
+    if not isinstance(result, TaskResult) or not result.scores:
+        raise PromptpoolError(f"task {task.metadata.name}: MTEB gave no score; see the job's log")
+    return result
+
+
+def facts_of(task: AbsTask, recorder: RecordingEncoder) -> dict:
+    """What statistics must know of a task (see `statistics.Sample`), and what a reader wants to.
+
+    experiments: `bootstrap` where each draws documents anew with replacement, `sets` where each has documents of its
+    own, `none` where they say nothing of other documents: the experiments of a classification task fit anew, and are
+    scored on the same texts.
+    """
+    meta = task.metadata
+    facts = {
+        "mteb_name": meta.name,
+        "type": meta.type,
+        "main_score": meta.main_score,
+        "revision": meta.revision,
+        "texts": len(recorder.texts),
+        "asked": sum(recorder.asked.values()),
+        "experiments": "none",
+    }
+    if isinstance(task, AbsTaskClustering):
+        facts |= {"experiments": "bootstrap", "draws": task.max_documents_per_cluster, "documents": recorder.asked}
+    elif isinstance(task, AbsTaskClusteringLegacy) or (
+        isinstance(task, AbsTaskClassification) and task.is_cross_validation
+    ):
+        facts["experiments"] = "sets"
+    return facts

@@ -1,7 +1,8 @@
-"""The scores stage: vectors looked up by text, scored by unmodified MTEB, as tidy rows."""
+"""The scores stage: vectors looked up by text, scored by unmodified MTEB, as tidy rows and as MTEB's own results."""
 
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,52 +10,124 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .artifacts import atomic_path, write_sidecar
-from .baselines import baseline_vectors
+from .baselines import inline_vectors
 from .config_adapters import split_adapter_id
-from .mteb_tasks import SCORE_COLUMNS, LookupEncoder, evaluate, fresh_task, tidy
-from .vectors import read_vectors
+from .lookup import LookupEncoder
+from .mteb_results import SCORE_COLUMNS, result_line, tidy
+from .mteb_tasks import TaskSource
+from .observation import observed
+from .samples import RESAMPLED
+from .vectors import read_vectors, vector_keys
 
-Variants = Sequence[tuple[Mapping, np.ndarray]]  # the score columns of a variant, and its matrix [n, dim]
+Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
 
 
-def score_variants(task: str, spec: Mapping, labelled: str, texts: str, variants: Variants) -> pd.DataFrame:
-    """Rows of SCORE_COLUMNS. A matrix's rows stand in the order of the task's recorded texts."""
-    known = pd.read_parquet(texts)["text"].tolist()
-    table = pd.read_parquet(labelled) if spec["source"] != "mteb" else None
-    rows: list[dict] = []
-    with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
-        for columns, matrix in tqdm(variants, desc=f"score {task}", unit="variant"):
-            name = "-".join(map(str, columns.values()))
-            encoder = LookupEncoder(dict(zip(known, matrix, strict=True)), name)
-            rows += tidy(evaluate(encoder, fresh_task(task, spec, table)), columns, task)
-    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
+class Scorer:
+    """One task, ready for many variants: its data is loaded and its texts are indexed once."""
+
+    def __init__(self, task: str, spec: Mapping, labelled: str, texts: str):
+        self.task = task
+        known = pd.read_parquet(texts, columns=["text"])["text"]
+        self.rows = {text: row for row, text in enumerate(known)}
+        self.source = TaskSource(task, spec, pd.read_parquet(labelled) if spec["source"] != "mteb" else None)
+
+    def score(self, variants: Variants, total: int | None = None) -> tuple[pd.DataFrame, list[str]]:
+        """Rows of SCORE_COLUMNS, and MTEB's results as lines of JSON. A matrix's rows stand in the order of the
+        task's recorded texts; one is held at a time.
+        """
+        rows: list[dict] = []
+        lines: list[str] = []
+        with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
+            for columns, revision, matrix in tqdm(variants, total=total, desc=f"score {self.task}", unit="variant"):
+                if len(matrix) != len(self.rows):
+                    raise ValueError(f"{len(matrix)} vectors for {len(self.rows)} texts")
+                encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
+                task = self.source.fresh()
+                result, replicates = observed(encoder, task)
+                rows += tidy(result, task.metadata.main_score, columns, self.task)
+                for (split, subset), values in replicates.items():
+                    base = {**columns, "task": self.task, "split": split, "subset": subset, "level": "all"}
+                    rows += [
+                        {**base, "experiment": index, "metric": RESAMPLED, "value": float(value)}
+                        for index, value in enumerate(values)
+                    ]
+                lines.append(result_line(encoder, result, columns))
+        return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
+
+
+def mteb_name(columns: Mapping) -> str:
+    """A variant as MTEB names a model (after `promptpool/`); the checkpoint is its revision."""
+    if columns["adapter"] == "baseline":
+        return f"{columns['model']}.baseline"
+    name = f"{columns['model']}.{columns['prompt']}.{columns['pooling']}.L{columns['layer']}"
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", name)  # it becomes a folder's name
 
 
 def score_family(
-    out: str, *, task: str, spec: Mapping, labelled: str, texts: str, vectors: str, model: str, adapter: str
+    out: str,
+    results: str,
+    *,
+    task: str,
+    spec: Mapping,
+    labelled: str,
+    texts: str,
+    vectors: str,
+    model: str,
+    adapter: str,
 ) -> None:
     """Scores every prompt, pooling and layer of one embeddings file. adapter: `base` or `name@step`."""
     started = time.time()
     name, step = split_adapter_id(adapter)
-    state = {"model": model, "adapter": name, "step": step}
-    variants = [
-        ({**state, "prompt": prompt, "pooling": pooling, "layer": layer}, matrix)
-        for (prompt, pooling, layer), matrix in sorted(read_vectors(vectors).items())
-    ]
-    table = score_variants(task, spec, labelled, texts, variants)
-    _write(out, table, [labelled, texts, vectors], spec, started)
+    keys = sorted(vector_keys(vectors))
+
+    def variants() -> Variants:
+        for prompt, pooling, layer in keys:
+            columns = {
+                "model": model,
+                "adapter": name,
+                "step": step,
+                "prompt": prompt,
+                "pooling": pooling,
+                "layer": layer,
+            }
+            yield columns, adapter, read_vectors(vectors, [(prompt, pooling, layer)])[prompt, pooling, layer]
+
+    table, lines = Scorer(task, spec, labelled, texts).score(variants(), len(keys))
+    _write(out, results, table, lines, [labelled, texts, vectors], spec, started)
 
 
-def score_baselines(out: str, *, task: str, spec: Mapping, labelled: str, texts: str, baselines: Mapping) -> None:
-    """Scores the baselines of the config: rows with adapter `baseline`, prompt and pooling `none`."""
+def score_baseline(
+    out: str,
+    results: str,
+    *,
+    task: str,
+    spec: Mapping,
+    labelled: str,
+    texts: str,
+    name: str,
+    baseline: Mapping,
+    vectors: str | None,
+) -> None:
+    """Scores one baseline of the config: rows with adapter `baseline`, prompt and pooling `none`.
+
+    vectors: its embeddings file, for kinds that have one; several seeds of a kind become one set of rows.
+    """
     started = time.time()
-    known = pd.read_parquet(texts)["text"].tolist()
-    frames = []
-    for name, settings in sorted(baselines.items()):
-        columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
-        draws = baseline_vectors(known, settings)
-        frames.append(average([score_variants(task, spec, labelled, texts, [(columns, draw)]) for draw in draws]))
-    _write(out, pd.concat(frames, ignore_index=True), [labelled, texts], {**spec, "baselines": baselines}, started)
+    columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
+    scorer = Scorer(task, spec, labelled, texts)
+    if vectors:
+        draws = iter(read_vectors(vectors).values())
+        count = 1
+    else:
+        draws = inline_vectors(list(scorer.rows), baseline)
+        count = baseline.get("seeds", 1)
+    frames, lines = [], []
+    for seed, matrix in enumerate(tqdm(draws, total=count, desc=name, unit="draw", disable=count == 1)):
+        table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
+        frames.append(table)
+        lines += own
+    inputs = [labelled, texts, *([vectors] if vectors else [])]
+    _write(out, results, average(frames), lines, inputs, {**spec, "baseline": dict(baseline)}, started)
 
 
 def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -63,7 +136,17 @@ def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(draws).groupby(keys, sort=False, as_index=False)["value"].mean()[SCORE_COLUMNS]
 
 
-def _write(out: str, table: pd.DataFrame, inputs: Sequence[str], spec: Mapping, started: float) -> None:
+def _write(
+    out: str,
+    results: str,
+    table: pd.DataFrame,
+    lines: Sequence[str],
+    inputs: Sequence[str],
+    spec: Mapping,
+    started: float,
+) -> None:
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
+    with atomic_path(results) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table))

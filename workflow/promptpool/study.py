@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
 from .hub import marker_path
 from .hub_needs import hub_needs, told
@@ -101,6 +102,52 @@ class Study:
         """The corpus a pair set or a task is made from, as a rule's input."""
         corpus = self.config[section][name].get("corpus")
         return [f"{self.results}/corpora/{corpus}.parquet"] if corpus else []
+
+    # --- scores and what is read from them -------------------------------------------------------
+
+    def benchmarks(self) -> dict[str, dict[str, str]]:
+        """Benchmark -> task -> type: all that belongs to it, also what the config leaves out."""
+        types = catalogue()["tasks"]
+        return {
+            name: {task: types[task] for task in benchmark_tasks(spec["name"], spec["types"])}
+            for name, spec in self.config["benchmarks"].items()
+        }
+
+    def ablation_tasks(self, name: str) -> list[str]:
+        """The tasks that an ablation is measured on."""
+        wanted = self.config["ablations"][name]["tasks"]
+        if wanted is None:
+            return list(self.config["tasks"])
+        benchmarks = self.benchmarks()
+        chosen = {task for one in wanted for task in benchmarks.get(one, [one])}
+        return [task for task in self.config["tasks"] if task in chosen]
+
+    def ablation_states(self, name: str) -> list[str]:
+        """`model/adapter/task/family` of all that an ablation compares, and of nothing else."""
+        spec = self.config["ablations"][name]
+        model, vary = spec["fixed"]["model"], spec["vary"]
+        values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
+
+        def chosen(part: str, known: list[str]) -> list[str]:
+            return (
+                [one for one in known if (one in values if values else True)] if part == vary else [spec["fixed"][part]]
+            )
+
+        prompts = set(chosen("prompt", list(self.prompts)))
+        families = [
+            family for family, content in self.families.items() if prompts & {one.name for one in content.templates}
+        ]
+        return [
+            f"{model}/{adapter}/{task}/{family}"
+            for adapter in chosen("adapter", adapter_ids(self.config, model))
+            for task in self.ablation_tasks(name)
+            for family in families
+        ]
+
+    def ablation_spec(self, name: str) -> dict:
+        """What changes an ablation's table, beside its inputs."""
+        kept = ("vary", "baseline", "fixed", "values")
+        return {key: self.config["ablations"][name][key] for key in kept}
 
     # --- embeddings, attention, exports ----------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Reading users' files: texts and labelled texts from parquet, csv, tsv or jsonl, with errors one can act on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -64,10 +64,22 @@ def _hub_texts(spec: Mapping, where: str) -> list[str]:
     return [str(text) for text in rows[spec["column"]] if text is not None]
 
 
-def read_labelled(path: str | Path, text: str, label: str, where: str) -> pd.DataFrame:
-    """A labelled file as columns `text` and `label` (both str). At least two different labels."""
-    table = read_table(path, [text, label], where).dropna()
+def read_labelled(
+    path: str | Path, text: str, label: str, where: str, tell: Callable[[str], object] = lambda line: None
+) -> pd.DataFrame:
+    """A labelled file as columns `text` and `label` (both str). At least two different labels.
+
+    Rows without a text or a label, null or blank, are left out; `tell` is called with a line that counts them.
+    """
+    if text == label:
+        raise PromptpoolError(f"{where}: {path}: text and label name the same column {text!r}; name two")
+    whole = read_table(path, [text, label], where)
+    table = whole.dropna()
     table = pd.DataFrame({"text": table[text].astype(str), "label": table[label].astype(str)})
+    table = table[(table["text"].str.strip() != "") & (table["label"].str.strip() != "")]
+    if len(table) < len(whole):
+        left_out = len(whole) - len(table)
+        tell(f"{where}: {path}: {left_out} of {len(whole)} rows lack a text or a label and are left out")
     labels = table["label"].unique()
     if len(labels) < 2:
         only = f"only the label {labels[0]!r}" if len(labels) else "no labelled row"

@@ -1,7 +1,17 @@
+EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] == "sentence-transformers"]
+PARTS = [
+    *STATES,
+    *(f"baselines/{baseline}/{task}" for baseline in study["baselines"] for task in study["tasks"]),
+]
+FACTS = expand(f"{R}/tasks/{{task}}/facts.json", task=study["tasks"])
+
+
 rule scores:
-    """scores.parquet: every measurement, one row each."""
+    """scores.parquet: every measurement, one row each; and MTEB's own result files."""
     input:
         f"{R}/scores.parquet",
+        f"{R}/mteb",
+        [f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
 
 
 rule score_family:
@@ -12,7 +22,8 @@ rule score_family:
         snapshot=lambda w: study.snapshot("tasks", w.task),
         vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
     output:
-        f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
+        rows=f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
+        results=f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.results.jsonl",
     log:
         f"{R}/logs/score_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
     conda:
@@ -24,31 +35,54 @@ rule score_family:
         "../scripts/score_family.py"
 
 
-rule score_baselines:
-    """The baselines' scores on one task."""
+rule embed_baseline:
+    """The vectors of a model that someone else trained, once for each task's texts."""
+    input:
+        texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("baselines", w.baseline),
+    output:
+        f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors",
+    log:
+        f"{R}/logs/embed_baseline/{{baseline}}/{{task}}.log",
+    conda:
+        "../../envs/main.yaml"
+    resources:
+        gpu=1,
+    params:
+        spec=lambda w: study["baselines"][w.baseline],
+        code=code_digest("baselines"),
+    script:
+        "../scripts/embed_baseline.py"
+
+
+rule score_baseline:
+    """One baseline's scores on one task."""
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         snapshot=lambda w: study.snapshot("tasks", w.task),
+        vectors=lambda w: (
+            [f"{R}/embeddings/baselines/{w.baseline}/{w.task}.safetensors"] if w.baseline in EMBEDDED else []
+        ),
     output:
-        f"{R}/scores/baselines/{{task}}.parquet",
+        rows=f"{R}/scores/baselines/{{baseline}}/{{task}}.parquet",
+        results=f"{R}/scores/baselines/{{baseline}}/{{task}}.results.jsonl",
     log:
-        f"{R}/logs/score_baselines/{{task}}.log",
+        f"{R}/logs/score_baseline/{{baseline}}/{{task}}.log",
     conda:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.hub_spec("tasks", w.task),
-        baselines=study["baselines"],
+        baseline=lambda w: study["baselines"][w.baseline],
         code=code_digest("scoring"),
     script:
-        "../scripts/score_baselines.py"
+        "../scripts/score_baseline.py"
 
 
 rule gather_scores:
     """All parts as one table."""
     input:
-        [f"{R}/scores/{state}.parquet" for state in STATES],
-        expand(f"{R}/scores/baselines/{{task}}.parquet", task=study["tasks"]),
+        [f"{R}/scores/{part}.parquet" for part in PARTS],
     output:
         f"{R}/scores.parquet",
     log:
@@ -62,6 +96,39 @@ rule gather_scores:
         "../scripts/gather.py"
 
 
+rule mteb_results:
+    """MTEB's own result files, as mteb.ResultCache reads them."""
+    input:
+        [f"{R}/scores/{part}.results.jsonl" for part in PARTS],
+    output:
+        directory(f"{R}/mteb"),
+    log:
+        f"{R}/logs/mteb_results.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        code=code_digest("mteb_results"),
+    script:
+        "../scripts/mteb_results.py"
+
+
+rule benchmarks:
+    """Averages over whole benchmarks; missing while a task of one is."""
+    input:
+        f"{R}/scores.parquet",
+    output:
+        f"{R}/benchmarks.parquet",
+    log:
+        f"{R}/logs/benchmarks.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        benchmarks=study.benchmarks(),
+        code=code_digest("comparison"),
+    script:
+        "../scripts/benchmarks.py"
+
+
 rule ablations:
     """Every ablation table."""
     input:
@@ -69,9 +136,10 @@ rule ablations:
 
 
 rule ablation:
-    """What one varied thing does: paired differences to its baseline, with intervals."""
+    """What one varied thing does: paired differences to its baseline, with intervals. Needs only what it compares."""
     input:
-        f"{R}/scores.parquet",
+        parts=lambda w: [f"{R}/scores/{state}.parquet" for state in study.ablation_states(w.name)],
+        facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         f"{R}/ablations/{{name}}.parquet",
     log:
@@ -79,7 +147,7 @@ rule ablation:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["ablations"][w.name],
+        spec=lambda w: study.ablation_spec(w.name),
         code=code_digest("comparison"),
     script:
         "../scripts/ablation.py"
@@ -88,7 +156,8 @@ rule ablation:
 rule summary:
     """The headline table: floors, best untuned, best tuned, what was gained."""
     input:
-        f"{R}/scores.parquet",
+        scores=f"{R}/scores.parquet",
+        facts=FACTS,
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",

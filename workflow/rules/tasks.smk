@@ -5,13 +5,14 @@ rule tasks:
 
 
 rule build_task:
-    """A task's labelled texts, and the unique texts that MTEB really asks for."""
+    """A task's labelled texts, the unique texts that MTEB really asks for, and the task's facts."""
     input:
         corpus=lambda w: study.corpus_of("tasks", w.task),
         snapshot=lambda w: study.snapshot("tasks", w.task),
     output:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        facts=f"{R}/tasks/{{task}}/facts.json",
     log:
         f"{R}/logs/build_task/{{task}}.log",
     priority: 10

@@ -3,4 +3,10 @@ from promptpool.job import job
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.comparison import write_ablation
 
-    write_ablation(snakemake.input[0], snakemake.output[0], snakemake.wildcards.name, snakemake.params.spec)
+    write_ablation(
+        list(snakemake.input.parts),
+        list(snakemake.input.facts),
+        snakemake.output[0],
+        snakemake.wildcards.name,
+        snakemake.params.spec,
+    )

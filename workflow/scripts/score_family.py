@@ -4,7 +4,8 @@ with job(snakemake.log[0], snakemake.threads):
     from promptpool.scoring import score_family
 
     score_family(
-        snakemake.output[0],
+        snakemake.output.rows,
+        snakemake.output.results,
         task=snakemake.wildcards.task,
         spec=snakemake.params.spec,
         labelled=snakemake.input.labelled,

@@ -4,7 +4,8 @@ with job(snakemake.log[0], snakemake.threads):
     from promptpool.comparison import write_headline
 
     write_headline(
-        snakemake.input[0],
+        snakemake.input.scores,
+        list(snakemake.input.facts),
         snakemake.output.table,
         snakemake.output.text,
         run=snakemake.params.run,

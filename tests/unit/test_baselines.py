@@ -1,0 +1,104 @@
+"""Floors and rivals: rows of the same table, from vectors that cost as little as they can."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from promptpool.baselines import embed_baseline, inline_vectors, sentence_vectors
+from promptpool.errors import PromptpoolError
+from promptpool.scoring import score_baseline
+from promptpool.tasks import build_task
+from promptpool.vectors import read_vectors
+from tiny import tiny_tokenizer
+from tiny_study import sentences
+
+TEXTS = ["bread and butter", "a sail and a mast", "bread and dough"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A sentence-transformers directory: an embedding a token, averaged."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "static"
+    module = StaticEmbedding(tiny_tokenizer()._tokenizer, embedding_dim=12)
+    SentenceTransformer(modules=[module], prompts={"own": "never used: "}, default_prompt_name="own").save(str(folder))
+    return str(folder)
+
+
+def spec(path: str, **changes: object) -> dict:
+    plain = {"kind": "sentence-transformers", "revision": None, "prompt": "{text}", "max_text_tokens": None}
+    return {**plain, "path": path, **changes}
+
+
+def test_random_vectors_are_seeded_and_unlike():
+    draws = list(inline_vectors(TEXTS, {"kind": "random", "dim": 6, "seeds": 5}))
+    again = list(inline_vectors(TEXTS, {"kind": "random", "dim": 6, "seeds": 5}))
+    assert len(draws) == 5 and draws[0].shape == (3, 6) and draws[0].dtype == np.float32
+    assert all((one == other).all() for one, other in zip(draws, again, strict=True))
+    assert len({float(draw.sum()) for draw in draws}) == 5
+
+
+def test_tfidf_knows_shared_words():
+    (vectors,) = inline_vectors(TEXTS, {"kind": "tfidf-svd", "dim": 64})
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1] + 0.1
+
+
+def test_a_models_vectors_are_its_own(model):
+    from sentence_transformers import SentenceTransformer
+
+    wanted = SentenceTransformer(model).encode(TEXTS, prompt="")
+    np.testing.assert_allclose(sentence_vectors(TEXTS, spec(model), "baselines.mine"), wanted, atol=1e-6)
+
+
+def test_a_prompt_goes_around_the_text_and_no_other_does(model):
+    found = sentence_vectors(["bread"], spec(model, prompt="query: {text} !"), "baselines.mine")
+    np.testing.assert_allclose(found, sentence_vectors(["query: bread !"], spec(model), "baselines.mine"), atol=1e-6)
+
+
+def test_a_path_that_is_no_model_is_told_in_one_line(tmp_path):
+    with pytest.raises(PromptpoolError) as caught:
+        sentence_vectors(TEXTS, spec(str(tmp_path)), "baselines.mine")
+    assert str(caught.value).startswith(f"baselines.mine.path: {str(tmp_path)!r} can't be loaded")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("task")
+    sentences(3, 12).to_csv(folder / "mine.csv", index=False)
+    own = {"source": "file", "path": str(folder / "mine.csv"), "text": "text", "label": "label"}
+    build_task("mine", own, None, str(folder / "labelled.parquet"), str(folder / "texts.parquet"))
+    return {
+        "task": "mine",
+        "spec": own,
+        "labelled": str(folder / "labelled.parquet"),
+        "texts": str(folder / "texts.parquet"),
+    }
+
+
+def rows(task: dict, folder, name: str, baseline: dict, vectors: str | None = None) -> pd.DataFrame:
+    out, results = folder / f"{name}.parquet", folder / f"{name}.results.jsonl"
+    score_baseline(str(out), str(results), name=name, baseline=baseline, vectors=vectors, **task)
+    assert len(results.read_text().splitlines()) == baseline.get("seeds", 1)
+    return pd.read_parquet(out)
+
+
+def test_many_seeds_of_the_random_floor_are_one_set_of_rows(task, tmp_path):
+    found = rows(task, tmp_path, "random", {"kind": "random", "dim": 8, "seeds": 4})
+    main = found[found["metric"] == "main_score"]
+    assert len(main) == 10 and set(main["model"]) == {"random"} and set(main["adapter"]) == {"baseline"}
+    one = rows(task, tmp_path, "one", {"kind": "random", "dim": 8, "seeds": 1})
+    assert main["value"].std() < one.loc[one["metric"] == "main_score", "value"].std()
+
+
+def test_a_model_is_encoded_once_and_scored_from_the_file(task, tmp_path, model):
+    path = tmp_path / "vectors.safetensors"
+    embed_baseline(str(path), texts=task["texts"], name="static", spec=spec(model), device="cpu")
+    (matrix,) = read_vectors(path).values()
+    assert matrix.shape == (len(pd.read_parquet(task["texts"])), 12)
+    found = rows(task, tmp_path, "static", spec(model), str(path))
+    assert found.loc[found["metric"] == "main_score", "value"].mean() > 0.2
+    assert set(zip(found["model"], found["prompt"], found["pooling"], strict=True)) == {("static", "none", "none")}

@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.mteb_results import write_layout
+
+    write_layout(list(snakemake.input), snakemake.output[0])

@@ -1,0 +1,16 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.scoring import score_baseline
+
+    score_baseline(
+        snakemake.output.rows,
+        snakemake.output.results,
+        task=snakemake.wildcards.task,
+        spec=snakemake.params.spec,
+        labelled=snakemake.input.labelled,
+        texts=snakemake.input.texts,
+        name=snakemake.wildcards.baseline,
+        baseline=snakemake.params.baseline,
+        vectors=str(snakemake.input.vectors) or None,
+    )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,14 @@ from fakehub import FakeHub, serving
 from huggingface_hub import constants
 from promptpool import hub, hub_fetch, hub_lock
 from promptpool.errors import PromptpoolError
-from promptpool.hub_needs import MODEL
+from promptpool.hub_needs import MODEL, snapshot_id
 
 MODEL_FILES = {"config.json": b"{}", "model.safetensors": b"w" * 5000, "pytorch_model.bin": b"w" * 5000}
-KEY = "models/small"
+WANTED_BY = "models.small"
 
 
-def need(repo: str | None = "owner/small", revision: str | None = "main", repo_type: str = "model", **more) -> dict:
-    return {"repo_type": repo_type, "repo": repo, "revision": revision, "file": None, "task": None, **more}
+def need(repo: str = "owner/small", revision: str = "main", repo_type: str = "model", file: str | None = None) -> dict:
+    return {"repo_type": repo_type, "repo": repo, "revision": revision, "file": file}
 
 
 @pytest.fixture
@@ -39,24 +40,32 @@ def results(tmp_path) -> Path:
     return tmp_path / "results/run"
 
 
-def locked(results: Path, needs: dict) -> dict:
-    hub_lock.lock_hub(str(results / hub.LOCK), needs)
-    return json.loads((results / hub.LOCK).read_text())
+def pin(results: Path, wanted: dict) -> dict:
+    """Pins one need, as its rule does, and returns what is pinned; the lock must say the same."""
+    out = results / f"hub/pins/{snapshot_id(wanted)}.json"
+    hub_lock.pin_snapshot(str(out), str(results), snapshot_id(wanted), wanted, WANTED_BY)
+    content = json.loads(out.read_text())
+    assert hub.read_lock(results / hub.LOCK)[snapshot_id(wanted)] == content
+    return content
 
 
-def fetched(results: Path, wanted: dict, key: str = KEY) -> str:
-    """Locks and fetches one need; returns its marker."""
-    locked(results, {key: wanted})
-    marker = hub.marker_path(str(results), key)
-    hub_fetch.fetch_snapshot(marker, key, wanted)
+def fetched(results: Path, wanted: dict) -> str:
+    """Pins and fetches one need; returns its marker."""
+    pin(results, wanted)
+    marker = hub.marker_path(str(results), snapshot_id(wanted))
+    hub_fetch.fetch_snapshot(marker, str(results / f"hub/pins/{snapshot_id(wanted)}.json"), WANTED_BY)
     return marker
 
 
-def refusal(results: Path, wanted: dict, key: str = KEY) -> str:
+def refusal(results: Path, wanted: dict) -> str:
     with pytest.raises(PromptpoolError) as caught:
-        fetched(results, wanted, key)
+        fetched(results, wanted)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def changed(text: bytes) -> dict[str, bytes]:
+    return {**MODEL_FILES, "config.json": text}
 
 
 # --- the lock ---------------------------------------------------------------------------------------
@@ -64,68 +73,88 @@ def refusal(results: Path, wanted: dict, key: str = KEY) -> str:
 
 def test_a_branch_is_looked_up_once_and_a_moved_branch_changes_nothing(served, results):
     first = served.commit("model", "owner/small", MODEL_FILES)
-    assert locked(results, {KEY: need()})[KEY][0]["commit"] == first
-    served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"moved": 1}'})
+    assert pin(results, need())["commit"] == first
+    served.commit("model", "owner/small", changed(b'{"moved": 1}'))
     marker = fetched(results, need())
-    assert locked(results, {KEY: need()})[KEY][0]["commit"] == first
+    assert pin(results, need())["commit"] == first
     assert hub.pinned({"model": "owner/small", "revision": "main"}, marker)["revision"] == first
-    assert (hub.snapshot_folder(hub.held(marker)[0]) / "config.json").read_bytes() == b"{}"
+    assert Path(hub.held(marker)["folder"], "config.json").read_bytes() == b"{}"
 
 
 def test_a_commit_id_is_taken_as_it_is(served, results):
     old = served.commit("model", "owner/small", MODEL_FILES)
-    served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"new": 1}'})
-    entry = locked(results, {KEY: need(revision=old)})[KEY][0]
-    assert entry["asked"] == entry["commit"] == old
+    served.commit("model", "owner/small", changed(b'{"new": 1}'))
+    found = pin(results, need(revision=old))
+    assert found["asked"] == found["commit"] == old
 
 
 def test_another_ask_is_looked_up_and_leaves_the_others(served, results):
     kept = served.commit("model", "owner/kept", MODEL_FILES)
     served.commit("model", "owner/small", MODEL_FILES)
-    before = locked(results, {KEY: need(), "models/kept": need("owner/kept")})
-    tagged = served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"v": 2}'}, ref="v2")
-    served.commit("model", "owner/kept", {**MODEL_FILES, "config.json": b'{"moved": 1}'})
-    after = locked(results, {KEY: need(revision="v2"), "models/kept": need("owner/kept")})
-    assert after[KEY][0]["commit"] == tagged
-    assert after["models/kept"] == before["models/kept"] and before["models/kept"][0]["commit"] == kept
+    before = pin(results, need("owner/kept")), pin(results, need())
+    tagged = served.commit("model", "owner/small", changed(b'{"v": 2}'), ref="v2")
+    served.commit("model", "owner/kept", changed(b'{"moved": 1}'))
+    assert pin(results, need(revision="v2"))["commit"] == tagged
+    lock = hub.read_lock(results / hub.LOCK)
+    assert (lock["models/owner--kept@main"], lock["models/owner--small@main"]) == before
+    assert before[0]["commit"] == kept
 
 
 def test_a_lost_lock_is_made_again_from_what_is_in_use(served, results):
     first = served.commit("model", "owner/small", MODEL_FILES)
     fetched(results, need())
-    served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"moved": 1}'})
+    served.commit("model", "owner/small", changed(b'{"moved": 1}'))
     (results / hub.LOCK).unlink()
-    assert locked(results, {KEY: need()})[KEY][0]["commit"] == first
+    assert pin(results, need())["commit"] == first
 
 
-def test_what_is_known_and_cached_is_not_asked_for(served, results):
+def test_a_lock_from_elsewhere_is_followed(served, results):
+    theirs = served.commit("model", "owner/small", MODEL_FILES)
+    pin(results, need())
+    served.commit("model", "owner/small", changed(b'{"moved": 1}'))
+    mine = results.with_name("mine")
+    mine.mkdir()
+    (mine / hub.LOCK).write_bytes((results / hub.LOCK).read_bytes())
+    assert hub.held(fetched(mine, need()))["commit"] == theirs
+
+
+def test_what_is_pinned_and_cached_is_not_asked_for(served, results):
     served.commit("model", "owner/small", MODEL_FILES)
     fetched(results, need())
     served.stop()
-    locked(results, {KEY: need()})
-    hub_fetch.fetch_snapshot(hub.marker_path(str(results), KEY), KEY, need())
+    fetched(results, need())
 
 
-def test_two_entries_that_ask_alike_get_one_commit(served, results):
-    served.commit("dataset", "owner/data", {"test.jsonl": b"{}"})
-    wanted = need("owner/data", repo_type="dataset")
-    lock = locked(results, {"tasks/a": wanted, "tasks/b": wanted})
-    assert lock["tasks/a"] == lock["tasks/b"]
+def test_two_files_of_one_branch_come_from_one_commit(served, results):
+    first = served.commit("dataset", "owner/data", {"a.txt": b"a", "b.txt": b"b"})
+    pin(results, need("owner/data", repo_type="dataset", file="a.txt"))
+    served.commit("dataset", "owner/data", {"a.txt": b"new", "b.txt": b"new"})
+    assert pin(results, need("owner/data", repo_type="dataset", file="b.txt"))["commit"] == first
 
 
-def test_the_lock_says_what_was_asked_and_how_large_it_is(served, results):
+def test_a_pin_says_what_was_asked_and_how_large_it_is(served, results):
     served.commit("dataset", "owner/data", {"test.jsonl": b"12345", "README.md": b"67"}, commit="a" * 40)
-    (entry,) = locked(results, {"corpora/c": need("owner/data", repo_type="dataset")})["corpora/c"]
-    told = {key: entry[key] for key in ("repo", "repo_type", "asked", "commit", "size")}
+    found = pin(results, need("owner/data", repo_type="dataset"))
+    told = {key: found[key] for key in ("repo", "repo_type", "asked", "commit", "size")}
     assert told == {"repo": "owner/data", "repo_type": "dataset", "asked": "main", "commit": "a" * 40, "size": 7}
-    assert entry["when"].startswith("20")
+    assert found["when"].startswith("20")
 
 
-def test_a_file_that_is_no_lock_is_named(results):
+@pytest.mark.parametrize("content", ['{"models/small": "main"}', "[]", "{", '{"models/small": {"repo": "x"}}'])
+def test_a_file_that_is_no_lock_is_named(served, results, content):
+    served.commit("model", "owner/small", MODEL_FILES)
     results.mkdir(parents=True)
-    (results / hub.LOCK).write_text('{"models/small": "main"}')
-    with pytest.raises(PromptpoolError, match=r"hub\.lock\.json: no lock file"):
-        hub_lock.lock_hub(str(results / hub.LOCK), {})
+    (results / hub.LOCK).write_text(content)
+    assert "hub.lock.json: no lock file" in refusal(results, need())
+
+
+def test_many_processes_pin_at_once_and_lose_nothing(served, results):
+    repos = [f"owner/r{n}" for n in range(8)]
+    for repo in repos:
+        served.commit("dataset", repo, {"a.txt": repo.encode()})
+    with ThreadPoolExecutor(8) as pool:  # a lock of files holds between open files, in one process too
+        list(pool.map(lambda repo: fetched(results, need(repo, repo_type="dataset")), repos))
+    assert len(hub.read_lock(results / hub.LOCK)) == len(repos)
 
 
 # --- what is fetched --------------------------------------------------------------------------------
@@ -158,9 +187,9 @@ def test_the_files_of_a_model(names, kept):
 def test_one_file_of_a_data_set_is_fetched_alone(served, results):
     served.commit("dataset", "owner/data", {"wanted [1].txt": b"a", "other.csv": b"b"})
     wanted = need("owner/data", repo_type="dataset", file="wanted*.txt")
-    marker = fetched(results, wanted, "corpora/c")
+    marker = fetched(results, wanted)
     assert served.fetched() == ["wanted [1].txt"]
-    assert list(hub.held(marker)[0]["files"]) == ["wanted [1].txt"]
+    assert list(hub.held(marker)["files"]) == ["wanted [1].txt"]
 
 
 def test_a_second_run_fetches_nothing(served, results):
@@ -175,7 +204,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(served, results, mo
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 100_000)  # what is written at once
     served.commit("model", "owner/small", {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 4000})
     served.breaks["model.safetensors"] = 300_000
-    (entry,) = hub.held(fetched(results, need()))
+    entry = hub.held(fetched(results, need()))
     ranges = [asked for method, path, asked, _ in served.requests if method == "GET" and asked]
     assert ranges == ["bytes=300000-"]
     assert (hub.snapshot_folder(entry) / "model.safetensors").read_bytes() == bytes(range(256)) * 4000
@@ -184,12 +213,12 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(served, results, mo
 def test_a_killed_fetch_goes_on_with_the_files_that_lack(served, results):
     served.commit("dataset", "owner/data", {"a.jsonl": b"a" * 100, "b.jsonl": b"b" * 100})
     wanted = need("owner/data", repo_type="dataset")
-    fetched(results, wanted, "tasks/t")
-    (entry,) = hub.held(hub.marker_path(str(results), "tasks/t"))
-    (hub.snapshot_folder(entry) / "b.jsonl").resolve().unlink()
-    (hub.snapshot_folder(entry) / "b.jsonl").unlink()
+    marker = fetched(results, wanted)
+    lost = Path(hub.held(marker)["folder"], "b.jsonl")
+    lost.resolve().unlink()
+    lost.unlink()
     served.requests.clear()
-    hub_fetch.prefetch([hub.marker_path(str(results), "tasks/t")])
+    hub_fetch.prefetch([marker])
     assert served.fetched() == ["b.jsonl"]
 
 
@@ -226,7 +255,7 @@ def test_a_gated_model_with_access_is_fetched(served, results, monkeypatch):
     repository.gated, repository.allowed = True, {"hf_mine"}
     served.tokens.add("hf_mine")
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    assert hub.held(fetched(results, need()))[0]["repo"] == "owner/small"
+    assert hub.held(fetched(results, need()))["repo"] == "owner/small"
 
 
 def test_a_token_that_the_hub_does_not_know(served, results, monkeypatch):
@@ -243,8 +272,8 @@ def test_a_revision_that_is_not_there(served, results):
 
 
 def test_a_repository_that_is_not_there(served, results):
-    told = refusal(results, need("owner/absent", repo_type="dataset"), "corpora/wiki")
-    assert told.startswith("corpora.wiki:") and "no data set 'owner/absent'" in told and "private" in told
+    told = refusal(results, need("owner/absent", repo_type="dataset"))
+    assert told.startswith("models.small:") and "no data set 'owner/absent'" in told and "private" in told
 
 
 def test_no_network(served, results):
@@ -271,8 +300,8 @@ def test_a_model_without_a_config(served, results):
 
 def test_a_file_that_the_data_set_lacks_is_told_with_those_it_has(served, results):
     served.commit("dataset", "owner/data", {"a.csv": b"a", "b.csv": b"b"})
-    told = refusal(results, need("owner/data", repo_type="dataset", file="c.csv"), "corpora/c")
-    assert told.startswith("corpora.c.file:") and "'c.csv'" in told and "a.csv, b.csv" in told
+    told = refusal(results, need("owner/data", repo_type="dataset", file="c.csv"))
+    assert "has no file 'c.csv'" in told and "a.csv, b.csv" in told
 
 
 def test_a_mirror_that_answers_with_another_commit_is_found_out(served, results):
@@ -288,10 +317,10 @@ def test_a_mirror_that_answers_with_another_commit_is_found_out(served, results)
 def test_another_revision_in_the_cache_is_not_used(served, results):
     first = served.commit("model", "owner/small", MODEL_FILES)
     marker = fetched(results, need())
-    other = served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"moved": 1}'})
+    other = served.commit("model", "owner/small", changed(b'{"moved": 1}'))
     fetched(results.with_name("other"), need())  # the same cache now holds both, and its ref names the newer
     assert hub.pinned({"model": "owner/small", "revision": "main"}, marker)["revision"] == first
-    for path in hub.snapshot_folder(hub.held(marker)[0]).iterdir():
+    for path in hub.snapshot_folder(hub.held(marker)).iterdir():
         path.unlink()
     with pytest.raises(PromptpoolError) as caught:
         hub.held(marker)
@@ -301,19 +330,19 @@ def test_another_revision_in_the_cache_is_not_used(served, results):
 def test_a_file_cut_short_in_the_cache_is_not_used(served, results):
     served.commit("model", "owner/small", MODEL_FILES)
     marker = fetched(results, need())
-    (hub.snapshot_folder(hub.held(marker)[0]) / "model.safetensors").resolve().write_bytes(b"w")
+    (hub.snapshot_folder(hub.held(marker)) / "model.safetensors").resolve().write_bytes(b"w")
     with pytest.raises(PromptpoolError, match=r"not whole .* no model\.safetensors"):
         hub.held(marker)
 
 
 def test_a_lock_edited_by_hand_is_not_overruled_in_silence(served, results):
     old = served.commit("model", "owner/small", MODEL_FILES)
-    served.commit("model", "owner/small", {**MODEL_FILES, "config.json": b'{"new": 1}'})
+    served.commit("model", "owner/small", changed(b'{"new": 1}'))
     marker = fetched(results, need())
     lock = json.loads((results / hub.LOCK).read_text())
-    lock[KEY][0]["commit"] = old
+    lock[snapshot_id(need())]["commit"] = old
     (results / hub.LOCK).write_text(json.dumps(lock))
-    with pytest.raises(PromptpoolError, match=f"remove {marker} and run again"):
+    with pytest.raises(PromptpoolError, match=f"remove {results}/hub and run again"):
         hub.held(marker)
 
 
@@ -324,6 +353,6 @@ def test_a_local_model_needs_no_marker():
 
 def test_a_sidecar_is_told_the_commit(served, results):
     commit = served.commit("dataset", "owner/data", {"test.jsonl": b"{}"})
-    marker = fetched(results, need("owner/data", repo_type="dataset"), "tasks/t")
-    assert hub.commits({"snapshot": marker}) == {"owner/data": commit}
+    marker = fetched(results, need("owner/data", repo_type="dataset"))
+    assert hub.commits({"snapshot": [marker]}) == {"owner/data": commit}
     assert hub.commits({"source": "file"}) == {}

@@ -34,7 +34,7 @@ def study() -> dict:
             }
         },
         "prompts": {"cluster": 'This sentence: "{text}" belongs to the following cluster:'},
-        "grid": {"models": ["small"], "prompts": ["cluster"], "poolings": ["mean", "last"], "adapters": [], "max_text_tokens": 32},
+        "grid": {"models": ["small"], "prompts": ["cluster"], "poolings": ["mean", "last"], "adapters": []},
         "tasks": {name: {"source": "mteb"} for name in SCORED},
         "baselines": {"random": {"kind": "random", "dim": 16, "seeds": 1}},
         "ablations": {},

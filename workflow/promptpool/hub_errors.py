@@ -1,7 +1,7 @@
 """The hub's refusals in one line each: which entry of the config, what is wrong, how to mend it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx2
@@ -22,12 +22,12 @@ TOKEN = "`hf auth login` or HF_TOKEN"
 
 
 @contextmanager
-def one_line(key: str, repo_type: str, repo: str, revision: str | None) -> Iterator[None]:
-    """Turns what the hub's client raises for one repository into a PromptpoolError."""
+def one_line(where: str, repo_type: str, repo: str, revision: str) -> Iterator[None]:
+    """Turns what the hub's client raises for one repository into a PromptpoolError that begins with `where`."""
     try:
         yield
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
-        raise PromptpoolError(_line(key.replace("/", ".", 1), repo_type, repo, revision, error)) from error
+        raise PromptpoolError(_line(where, repo_type, repo, revision, error)) from error
 
 
 def page(repo_type: str, repo: str) -> str:
@@ -35,7 +35,7 @@ def page(repo_type: str, repo: str) -> str:
     return f"{constants.ENDPOINT}/{'datasets/' if repo_type == 'dataset' else ''}{repo}"
 
 
-def _line(where: str, repo_type: str, repo: str, revision: str | None, error: Exception) -> str:
+def _line(where: str, repo_type: str, repo: str, revision: str, error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError):
         mend = "the token in use has no access yet" if get_token() else f"no token is set; log in with {TOKEN}"
@@ -64,8 +64,3 @@ def _line(where: str, repo_type: str, repo: str, revision: str | None, error: Ex
         )
     reason = next(iter(str(error).split("\n")), "") or type(error).__name__
     return f"{where}: {repo} can't be fetched into {constants.HF_HUB_CACHE}: {reason}"
-
-
-def unknown_file(key: str, repo: str, revision: str, file: str, known: Mapping) -> PromptpoolError:
-    where, listed = key.replace("/", ".", 1), ", ".join(sorted(known)[:8])
-    return PromptpoolError(f"{where}.file: {repo}@{revision} has no file {file!r}; it has {listed or 'none'}")

@@ -4,37 +4,18 @@
 very snapshot that was fetched.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import PromptpoolError
 
-# Importing mteb creates its cache folder; nothing of ours is kept there.
-os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
-
 Task = Any  # mteb.abstasks.AbsTask; importing mteb takes seven seconds
 
 
-def data_sets(key: str, name: str, revision: str | None = None) -> list[tuple[str, str]]:
-    """(repository, revision) of each data set behind MTEB's task `name`; `revision` takes the place of MTEB's own.
-
-    Raises PromptpoolError for a task that MTEB does not have, and for one revision for several data sets.
-    """
-    import mteb
-
-    where = key.replace("/", ".", 1)
-    try:
-        task = mteb.get_task(name)
-    except KeyError:
-        raise PromptpoolError(f"{where}.name: MTEB {mteb.__version__} has no task {name!r}; mend its name") from None
-    found = dict.fromkeys((part.metadata.dataset["path"], part.metadata.dataset["revision"]) for part in parts(task))
-    if revision is None:
-        return list(found)
-    if len(found) > 1:
-        raise PromptpoolError(f"{where}.revision: {name} has {len(found)} data sets; leave MTEB's own revisions")
-    return [(repo, revision) for repo, _ in found]
+def data_sets(task: Task) -> list[list[str]]:
+    """[repository, revision] of each data set behind a task, in order and once."""
+    found = [(part.metadata.dataset["path"], part.metadata.dataset["revision"]) for part in parts(task)]
+    return [list(pair) for pair in dict.fromkeys(found)]
 
 
 def read_from(task: Task, snapshots: Sequence[Mapping], revision: str | None = None) -> Task:
@@ -54,8 +35,8 @@ def read_from(task: Task, snapshots: Sequence[Mapping], revision: str | None = N
     entry = {(e["repo"], e["asked"]): e for e in snapshots}.get(wanted)
     if entry is None:
         raise PromptpoolError(
-            f"task {task.metadata.name}: {'@'.join(wanted)} was not prefetched; if MTEB is another now, remove the "
-            f"task's file in results/<run>/hub/tasks and run again"
+            f"task {task.metadata.name}: {'@'.join(wanted)} was not prefetched; run its rule, which does, or "
+            "`python -m promptpool.catalogue` if this is another MTEB"
         )
     changed = {"path": entry["folder"], "revision": entry["commit"]}
     task.metadata = task.metadata.model_copy(update={"dataset": {**asked, **changed}})

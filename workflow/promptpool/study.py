@@ -6,7 +6,7 @@ from pathlib import Path
 from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
 from .hub import marker_path
-from .hub_needs import hub_needs, told
+from .hub_needs import hub_needs, snapshot_id, told
 from .templates import families
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "batch_size")
@@ -41,22 +41,29 @@ class Study:
     # --- the hub -------------------------------------------------------------------------------
 
     def snapshot(self, section: str, name: str | None) -> list[str]:
-        """The marker of what an entry of the config takes from the hub, as a rule's input; nothing for a local one."""
-        key = f"{section}/{name}"
-        return [marker_path(self.results, key)] if key in self.needs else []
+        """The markers of what an entry of the config takes from the hub, as a rule's input; none for a local one."""
+        return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
 
-    def snapshots(self) -> list[str]:
-        return [marker_path(self.results, key) for key in self.needs]
+    def hub_snapshots(self) -> dict[str, dict]:
+        """snapshot -> its need, of all that the study takes from the hub."""
+        return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
+
+    def wanted_by(self, snapshot: str) -> str:
+        """The entries of the config that need a snapshot, as an error names them."""
+        return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
 
     def unfetched(self) -> list[str]:
         """What the hub is still to be asked for, one `dotted.key: what` each."""
-        fetched = {key for key in self.needs if Path(marker_path(self.results, key)).exists()}
-        return [told(key, need) for key, need in self.needs.items() if key not in fetched]
+        return [
+            told(entry, needs)
+            for entry, needs in self.needs.items()
+            if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
+        ]
 
     def hub_spec(self, section: str, name: str) -> dict:
-        """An entry of the config, and where it comes from the hub, the marker of its snapshot."""
-        marker = self.snapshot(section, name)
-        return {**self.config[section][name], **({"snapshot": marker[0]} if marker else {})}
+        """An entry of the config, and where it comes from the hub, the markers of its snapshots."""
+        markers = self.snapshot(section, name)
+        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
 
     # --- models and adapters -------------------------------------------------------------------
 

@@ -1,15 +1,22 @@
 # What comes from the model hub, fetched before it is used. On a cluster these run where the network is: on the head.
 localrules:
-    lock_hub,
+    pin_snapshot,
     fetch_snapshot,
     prefetch,
+
+
+wildcard_constraints:
+    kind="models|datasets",
+    snapshot="[^/]+",
+
+
+NEEDED = study.hub_snapshots()
 
 
 rule prefetch:
     """Fetches all that the study takes from the model hub; afterwards it runs without network (docs/offline.md)."""
     input:
-        lock=f"{R}/hub.lock.json" if study.needs else [],
-        snapshots=study.snapshots(),
+        expand(f"{R}/hub/{{snapshot}}.json", snapshot=NEEDED),
     log:
         f"{R}/logs/prefetch.log",
     conda:
@@ -18,36 +25,38 @@ rule prefetch:
         "../scripts/prefetch.py"
 
 
-rule lock_hub:
-    """Every repository at one commit, allowed and affordable, before anything costly starts."""
+rule pin_snapshot:
+    """One repository at one commit, in hub.lock.json too: allowed and affordable, before anything costly starts."""
     output:
-        # Not removed before the rule runs again: what was looked up once is not asked again.
-        update(f"{R}/hub.lock.json"),
+        f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
     log:
-        f"{R}/logs/lock_hub.log",
+        f"{R}/logs/pin_snapshot/{{kind}}/{{snapshot}}.log",
     priority: 100
     conda:
         "../../envs/main.yaml"
-    # No code digest: another version of the code is no reason to ask the hub again.
+    # For the errors alone: that another entry wants it too is no reason to ask again.
+    resources:
+        wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
+    # Nor is another version of the code, so there is no digest of it.
     params:
-        needs=study.needs,
+        results=R,
+        need=lambda w: NEEDED[f"{w.kind}/{w.snapshot}"],
     script:
-        "../scripts/prefetch_lock.py"
+        "../scripts/prefetch_pin.py"
 
 
 rule fetch_snapshot:
-    """One entry's repositories in the hub's cache, at the lock's commits; its marker says where."""
+    """A pinned repository's files in the hub's cache; the marker says where."""
     input:
-        # Another entry's new lock does not fetch this one again.
-        ancient(f"{R}/hub.lock.json"),
+        f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
     output:
-        f"{R}/hub/{{section}}/{{entry}}.json",
+        f"{R}/hub/{{kind}}/{{snapshot}}.json",
     log:
-        f"{R}/logs/fetch_snapshot/{{section}}/{{entry}}.log",
-    priority: 100
+        f"{R}/logs/fetch_snapshot/{{kind}}/{{snapshot}}.log",
+    priority: 90
     conda:
         "../../envs/main.yaml"
-    params:
-        need=lambda w: study.needs[f"{w.section}/{w.entry}"],
+    resources:
+        wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
     script:
         "../scripts/prefetch_snapshot.py"

@@ -35,6 +35,7 @@ wildcard_constraints:
     name="[^/]+",
 
 
+include: "workflow/rules/prefetch.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/pairs.smk"
@@ -57,6 +58,6 @@ rule all:
 
 onstart:
     try:
-        require_hub(study.needs_hub(), DEVICE)
+        require_hub(study.unfetched(), DEVICE)
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 from promptpool.catalogue import RESOURCE, build, catalogue, write
-from promptpool.config import needs_hub, resolve
+from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.study import Study
 from test_config import ROOT, demo, told
@@ -90,11 +90,6 @@ def test_a_benchmarks_tasks_can_be_named_elsewhere():
 def test_the_papers_config_scores_the_eight_tasks():
     config = resolve(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
     assert sorted(config["tasks"]) == ENGLISH_V2
-
-
-def test_a_baseline_from_the_hub_is_named():
-    e5 = {"kind": "sentence-transformers", "path": "intfloat/e5-small-v2", "revision": "abc"}
-    assert needs_hub(resolve(demo(baselines__e5=e5))) == ["baselines.e5: intfloat/e5-small-v2@abc"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from promptpool.config import adapter_ids, adapter_of, needs_hub, resolve
+from promptpool.config import adapter_ids, adapter_of, resolve
 from promptpool.config_adapters import EXECUTION, execution, recipe
 from promptpool.config_schema import schema
 from promptpool.errors import PromptpoolError
@@ -631,25 +631,6 @@ def test_layer_that_a_local_model_lacks_is_told_in_one_line(tmp_path):
     assert resolve(demo(**model, **{"grid.layers": [-5, 0, 4]}))
     line = told(demo(**model, **{"grid.layers": [5]}))
     assert line == "config.yaml: grid.layers: model 'nano-docs' has no layer 5; give one from -5 to 4"
-
-
-def test_demo_needs_no_hub():
-    assert needs_hub(resolve(demo())) == []
-
-
-def test_everything_from_the_hub_is_named():
-    full = resolve(
-        demo(
-            models__gpt={"path": "openai/gpt2", "revision": "abc"},
-            corpora__wiki={"source": "hub", "path": "owner/wiki", "revision": "main"},
-            tasks__News={"source": "mteb", "name": "TwentyNewsgroupsClustering.v2"},
-        )
-    )
-    assert needs_hub(full) == [
-        "models.gpt: openai/gpt2@abc",
-        "corpora.wiki: owner/wiki@main",
-        "tasks.News: MTEB's TwentyNewsgroupsClustering.v2",
-    ]
 
 
 def test_adapter_ids_are_sorted_by_name_and_step():

@@ -18,8 +18,9 @@ ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 @functools.cache
 def catalogue() -> Mapping:
-    """`mteb` (its version), `tasks` (name -> type), `benchmarks` (name -> entries, each a task's name or a mapping
-    with `name`, and `subsets` and `splits` where the benchmark takes fewer than the task has).
+    """`mteb` (its version), `tasks` (name -> type), `data` (name -> [repository, revision] of each of its data sets),
+    `benchmarks` (name -> entries, each a task's name or a mapping with `name`, and `subsets` and `splits` where the
+    benchmark takes fewer than the task has).
     """
     return json.loads(RESOURCE.read_text(encoding="utf-8"))
 
@@ -100,8 +101,11 @@ def build() -> dict:
     """The table, from the installed mteb. Takes it seven seconds to import."""
     import mteb
 
-    tasks = {t.metadata.name: t.metadata.type for t in mteb.get_tasks(exclude_superseded=False, exclude_private=False)
-             if list(t.metadata.modalities) == ["text"]}  # fmt: skip
+    from .mteb_data import data_sets
+
+    known = mteb.get_tasks(exclude_superseded=False, exclude_private=False)
+    texts = sorted((t for t in known if list(t.metadata.modalities) == ["text"]), key=lambda task: task.metadata.name)
+    tasks = {task.metadata.name: task.metadata.type for task in texts}
     benchmarks: dict[str, list] = {}
     for benchmark in mteb.get_benchmarks():
         if all(task.metadata.name in tasks for task in benchmark.tasks):
@@ -110,7 +114,8 @@ def build() -> dict:
     benchmarks["paper"] = [e for e in benchmarks[ENGLISH_CLUSTERING_V2] if tasks[_name(e)] == "Clustering"]
     asked = mteb.get_tasks(task_types=["Clustering"], languages=["eng"])
     benchmarks["published-script"] = [_entry(mteb, task) for task in asked if task.metadata.name in tasks]
-    return {"mteb": mteb.__version__, "tasks": dict(sorted(tasks.items())), "benchmarks": benchmarks}
+    data = {task.metadata.name: data_sets(task) for task in texts}
+    return {"mteb": mteb.__version__, "tasks": tasks, "data": data, "benchmarks": benchmarks}
 
 
 def _entry(mteb: object, task: object) -> str | dict:
@@ -134,7 +139,7 @@ def write(table: Mapping, path: Path = RESOURCE) -> None:
     def lines(section: Mapping) -> str:
         return ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items())
 
-    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "benchmarks")]
+    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "data", "benchmarks")]
     path.write_text(f'{{\n "mteb": {json.dumps(table["mteb"])},\n' + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 

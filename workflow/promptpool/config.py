@@ -8,13 +8,11 @@ from typing import Any
 
 from .catalogue import expand_benchmarks
 from .config_adapters import adapter_ids, adapter_of
-from .config_checks import first_problem, looks_local
+from .config_checks import first_problem
 from .config_schema import fill_defaults
 from .errors import PromptpoolError
 
-EMBEDDED = "sentence-transformers"
-
-__all__ = ["adapter_ids", "adapter_of", "needs_hub", "resolve"]
+__all__ = ["adapter_ids", "adapter_of", "resolve"]
 
 
 def resolve(config: Mapping, source: str = "config.yaml") -> dict:
@@ -36,28 +34,6 @@ def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     return _with_inherited(full)
 
 
-def needs_hub(config: Mapping) -> list[str]:
-    """What a resolved config takes from the hub, one `dotted.key: what` each. Empty: it runs offline."""
-    needed = []
-    for name, model in config["models"].items():
-        if not looks_local(model["path"]):
-            needed.append(f"models.{name}: {_pinned(model)}")
-    for name, corpus in config["corpora"].items():
-        if corpus["source"] == "hub":
-            needed.append(f"corpora.{name}: {_pinned(corpus)}")
-    for name, pairs in config["pairs"].items():
-        judge = pairs["filters"]["semantic"]
-        if judge and judge["model"] not in config["models"] and not looks_local(judge["model"]):
-            needed.append(f"pairs.{name}.filters.semantic: {judge['model']}")
-    for name, task in config["tasks"].items():
-        if task["source"] == "mteb":
-            needed.append(f"tasks.{name}: MTEB's {task['name']}")
-    for name, baseline in config["baselines"].items():
-        if baseline["kind"] == EMBEDDED and not looks_local(baseline["path"]):
-            needed.append(f"baselines.{name}: {_pinned(baseline)}")
-    return needed
-
-
 def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
     """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
     if isinstance(value, Mapping):
@@ -69,10 +45,6 @@ def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, source, path) for item in value]
     return value
-
-
-def _pinned(spec: Mapping) -> str:
-    return spec["path"] + (f"@{spec['revision']}" if spec["revision"] else "")
 
 
 def _with_inherited(config: dict) -> dict:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .artifacts import atomic_path, text_digest, write_sidecar
 from .docstrings import corpus_versions, read_docstrings
+from .hub import commits
 from .tables import read_texts
 
 
@@ -28,7 +29,7 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     inputs = [spec["path"]] if spec["source"] == "file" and Path(spec["path"]).is_file() else []
-    write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table), **facts)
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table), hub=commits(spec), **facts)
 
 
 def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,16 +11,19 @@ from .errors import PromptpoolError
 
 
 @contextmanager
-def job(log: str, threads: int = 1) -> Iterator[None]:
+def job(log: str, threads: int = 1, *, online: bool = False) -> Iterator[None]:
     """Runs a script's one call with stdout and stderr in `log`, on `threads` threads.
 
+    Only a job that fetches is `online`; for all others the hub is switched off, so that none asks it in passing.
     A PromptpoolError is printed as one line, to the log and to the terminal, and ends the job.
     """
     # Read by the numeric libraries when they are first imported, so set before the stage is.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not online:
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.simplefilter("ignore", FutureWarning)
     Path(log).parent.mkdir(parents=True, exist_ok=True)

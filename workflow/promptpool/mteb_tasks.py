@@ -20,7 +20,9 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.results import TaskResult
 
 from .errors import PromptpoolError
+from .hub import snapshots
 from .lookup import LookupEncoder, RecordingEncoder
+from .mteb_data import read_from
 
 MAX_DRAWN = 16_384  # MTEB's own size of one clustering experiment
 BATCH = 1024  # texts that MTEB hands over at once; of no consequence to a score
@@ -63,7 +65,8 @@ def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTa
     """
     if labelled is not None:
         return local_task(name, labelled)
-    return mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
+    task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
+    return read_from(task, snapshots(spec), spec["revision"])
 
 
 class TaskSource:
@@ -83,7 +86,7 @@ class TaskSource:
 
 class _Loaded:
     def __init__(self, task: AbsTask):
-        self.parts = [_Loaded(type(part)()) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
+        self.parts = [_Loaded(part) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
         if not self.parts:
             task.load_data()
         self.task = task

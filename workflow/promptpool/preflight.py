@@ -15,7 +15,7 @@ TIMEOUT = 5  # seconds
 def require_hub(needed: Sequence[str], device: str = "auto") -> None:
     """Raises one line, before any job, where the config needs the model hub and it can't be reached.
 
-    needed: what comes from the hub, as `config.needs_hub` lists it. Nothing needed, nothing checked.
+    needed: what comes from the hub, as `Study.unfetched` lists it. Nothing needed, nothing checked.
     """
     if not needed:
         return

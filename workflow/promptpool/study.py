@@ -1,10 +1,13 @@
 """A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from .catalogue import benchmark_tasks, catalogue
-from .config import adapter_ids, adapter_of, needs_hub
+from .config import adapter_ids, adapter_of
 from .config_adapters import recipe
+from .hub import marker_path
+from .hub_needs import hub_needs, snapshot_id, told
 from .styles import worded
 from .templates import families
 
@@ -27,6 +30,7 @@ class Study:
         self.config = config = in_order(config)  # the order of keys is no reason to run again
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
+        self.needs = hub_needs(config)
         grid = config["grid"]
         self.prompts = {name: config["prompts"][name] for name in sorted(grid["prompts"])}
         self.families = {family.name: family for family in families(self.prompts)}
@@ -38,8 +42,32 @@ class Study:
         """The config as the report prints it: without the device, which changes no result."""
         return {key: value for key, value in self.config.items() if key != "device"}
 
-    def needs_hub(self) -> list[str]:
-        return needs_hub(self.config)
+    # --- the hub -------------------------------------------------------------------------------
+
+    def snapshot(self, section: str, name: str | None) -> list[str]:
+        """The markers of what an entry of the config takes from the hub, as a rule's input; none for a local one."""
+        return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
+
+    def hub_snapshots(self) -> dict[str, dict]:
+        """snapshot -> its need, of all that the study takes from the hub."""
+        return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
+
+    def wanted_by(self, snapshot: str) -> str:
+        """The entries of the config that need a snapshot, as an error names them."""
+        return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
+
+    def unfetched(self) -> list[str]:
+        """What the hub is still to be asked for, one `dotted.key: what` each."""
+        return [
+            told(entry, needs)
+            for entry, needs in self.needs.items()
+            if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
+        ]
+
+    def hub_spec(self, section: str, name: str) -> dict:
+        """An entry of the config, and where it comes from the hub, the markers of its snapshots."""
+        markers = self.snapshot(section, name)
+        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
 
     # --- models and adapters -------------------------------------------------------------------
 
@@ -118,6 +146,13 @@ class Study:
         spec = self.pairs_spec(name)
         written_by = [f"generation_{spec['backend']}"] if spec["wording"] else []
         return ["synthesis", *written_by, *(["semantic"] if spec["filters"]["semantic"] else [])]
+
+    def judge_snapshot(self, name: str) -> list[str]:
+        """The marker of the embedder that the filter `semantic` of a set asks, if it comes from the hub."""
+        judge = self.config["pairs"][name]["filters"]["semantic"]
+        if not judge:
+            return []
+        return self.snapshot("models", judge["model"]) or self.snapshot("pairs", name)
 
     def pairs_gpus(self, name: str) -> int:
         """GPUs that writing a set wants: none without a language model or where a server has it."""

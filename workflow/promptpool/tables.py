@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import PromptpoolError
+from .hub import snapshots
 
 READERS = {
     ".parquet": pd.read_parquet,
@@ -50,17 +51,21 @@ def read_texts(spec: Mapping, where: str) -> pd.DataFrame:
 
 
 def _hub_table(spec: Mapping, columns: list[str], where: str) -> pd.DataFrame:
+    """Columns of a data set that was prefetched: read from its directory, as `datasets` ignores revisions offline."""
     from datasets import load_dataset
-    from huggingface_hub import snapshot_download
 
-    # load_dataset(revision=) is silently ignored offline; a snapshot's path is not.
-    only = spec["file"]
-    folder = snapshot_download(spec["path"], repo_type="dataset", revision=spec["revision"], allow_patterns=only)
-    rows = load_dataset(folder, data_files=only, split=spec["split"])
+    (snapshot,) = snapshots(spec)
+    try:
+        rows = load_dataset(snapshot["folder"], data_files=spec["file"], split=spec["split"])
+    except (ValueError, OSError) as error:  # a split that is not there, files of no known kind
+        reason = str(error).strip().splitlines()[0]
+        raise PromptpoolError(f"{where}: {spec['path']}@{snapshot['commit']}: cannot be read: {reason}") from None
     missing = [column for column in columns if column not in rows.column_names]
     if missing:
-        has = ", ".join(map(repr, rows.column_names))
-        raise PromptpoolError(f"{where}: {spec['path']}: no column {missing[0]!r}; it has {has}")
+        raise PromptpoolError(
+            f"{where}: {spec['path']}@{snapshot['commit']}: no column {missing[0]!r}; it has "
+            f"{', '.join(map(repr, rows.column_names))}"
+        )
     return rows.select_columns(columns).to_pandas()
 
 

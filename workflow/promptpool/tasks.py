@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from .artifacts import atomic_path, text_digest, write_json, write_sidecar
+from .hub import commits
 from .labelling import label_docstrings, label_faults
 from .tables import read_labelled
 
@@ -44,10 +45,10 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     for out, content in ((labelled_out, table), (texts_out, texts)):
         with atomic_path(out) as temporary:
             content.to_parquet(temporary, index=False)
-        write_sidecar(out, inputs=inputs, spec=spec, started=started, **counts, **faults)
+        write_sidecar(out, inputs=inputs, spec=spec, started=started, hub=commits(spec), **counts, **faults)
     facts_out = Path(texts_out).with_name("facts.json")
     write_json(facts_out, facts_of(task, recorder))
-    write_sidecar(facts_out, inputs=inputs, spec=spec, started=started)
+    write_sidecar(facts_out, inputs=inputs, spec=spec, started=started, hub=commits(spec))
 
 
 def _warn(line: str) -> None:

@@ -107,6 +107,7 @@ def train_adapter(
         spec={**spec, "lora": dict(spec["lora"]), "template": template},
         started=started,
         base_model=model,
+        base_revision=revision,
         seed=spec["seed"],
         device=str(place),
         dtype=str(pick_dtype(spec["dtype"], place)).removeprefix("torch."),

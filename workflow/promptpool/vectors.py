@@ -17,8 +17,6 @@ from .variants import Key, key_text, parse_key
 DTYPES = {"float32": ("F32", np.float32), "float16": ("F16", np.float16)}
 FEW = 100_000  # texts below which `auto` keeps float32
 
-Key = tuple[str, str, int]
-
 
 def stored_dtype(storage: str, texts: int) -> str:
     """`auto` -> float32 for a task of fewer than 100,000 texts, float16 for a larger one."""

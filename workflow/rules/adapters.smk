@@ -10,6 +10,7 @@ rule train_adapter:
         # Newly written pairs train again. A new task only has the pairs selected anew; check_training_data says if that matters.
         written=lambda w: expand(f"{R}/pairs/{{name}}/written.parquet", name=study.adapter_pairs(w.name)),
         pairs=lambda w: ancient(expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name))),
+        snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
     output:
         directory(f"{R}/adapters/{{name}}"),
     log:

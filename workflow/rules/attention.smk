@@ -16,6 +16,7 @@ rule measure_attention:
     input:
         texts=f"{R}/tasks/{study['attention']['task']}/texts.parquet" if ATTENTION else [],
         adapter=lambda w: study.adapter_input(w.adapter),
+        snapshot=lambda w: study.snapshot("models", w.model),
     output:
         f"{R}/attention/{{model}}/{{adapter}}/{{prompt}}.parquet",
     log:

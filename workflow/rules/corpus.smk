@@ -6,6 +6,8 @@ rule corpora:
 
 rule build_corpus:
     """Texts to train on, one row a text."""
+    input:
+        snapshot=lambda w: study.snapshot("corpora", w.name),
     output:
         f"{R}/corpora/{{name}}.parquet",
     log:
@@ -14,7 +16,7 @@ rule build_corpus:
         "../../envs/main.yaml"
     threads: 4
     params:
-        spec=lambda w: study["corpora"][w.name],
+        spec=lambda w: study.hub_spec("corpora", w.name),
         code=code_digest("corpus"),
     script:
         "../scripts/build_corpus.py"

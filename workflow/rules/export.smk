@@ -8,6 +8,7 @@ rule export_model:
     """One variant as a directory that plain sentence-transformers loads."""
     input:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+        snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
         scores=f"{R}/scores.parquet",
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
@@ -35,6 +36,7 @@ rule check_parity:
         exported=f"{R}/models/{{name}}",
         texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
+        snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
     output:
         f"{R}/parity/{{name}}.json",
     log:

@@ -13,6 +13,8 @@ rule make_pairs:
     """A positive for every anchor, fit or not, in shards that outlive a killed job."""
     input:
         corpus=lambda w: study.corpus_of("pairs", w.name),
+        snapshot=lambda w: study.snapshot("models", study["pairs"][w.name]["model"]),
+        judge=lambda w: study.judge_snapshot(w.name),
     output:
         f"{R}/pairs/{{name}}/written.parquet",
     log:

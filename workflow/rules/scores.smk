@@ -19,6 +19,7 @@ rule score_family:
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("tasks", w.task),
         vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
     output:
         rows=f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
@@ -28,7 +29,7 @@ rule score_family:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["tasks"][w.task],
+        spec=lambda w: study.hub_spec("tasks", w.task),
         code=code_digest("scoring"),
     script:
         "../scripts/score_family.py"
@@ -38,6 +39,7 @@ rule embed_baseline:
     """The vectors of a model that someone else trained, once for each task's texts."""
     input:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("baselines", w.baseline),
     output:
         f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors",
     log:
@@ -58,6 +60,7 @@ rule score_baseline:
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
+        snapshot=lambda w: study.snapshot("tasks", w.task),
         vectors=lambda w: (
             [f"{R}/embeddings/baselines/{w.baseline}/{w.task}.safetensors"] if w.baseline in EMBEDDED else []
         ),
@@ -69,7 +72,7 @@ rule score_baseline:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["tasks"][w.task],
+        spec=lambda w: study.hub_spec("tasks", w.task),
         baseline=lambda w: study["baselines"][w.baseline],
         code=code_digest("scoring"),
     script:

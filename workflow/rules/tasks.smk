@@ -8,6 +8,7 @@ rule build_task:
     """A task's labelled texts, the unique texts that MTEB really asks for, and the task's facts."""
     input:
         corpus=lambda w: study.corpus_of("tasks", w.task),
+        snapshot=lambda w: study.snapshot("tasks", w.task),
     output:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
@@ -18,7 +19,7 @@ rule build_task:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study["tasks"][w.task],
+        spec=lambda w: study.hub_spec("tasks", w.task),
         code=code_digest("tasks"),
     script:
         "../scripts/build_task.py"

@@ -1,6 +1,7 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
+    from promptpool.hub import pinned
     from promptpool.parity import check_parity
 
     check_parity(
@@ -11,5 +12,5 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         template=snakemake.params.template,
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

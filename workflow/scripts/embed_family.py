@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.embedding import embed_family
+    from promptpool.hub import pinned
 
     embed_family(
         snakemake.output[0],
@@ -11,6 +12,6 @@ with job(snakemake.log[0], snakemake.threads):
         device=snakemake.config.get("device", "auto"),
         workers=snakemake.resources.get("gpu", 1),
         code=snakemake.params.code,
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
         **snakemake.params.grid,
     )

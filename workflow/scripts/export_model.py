@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.export import export_model
+    from promptpool.hub import pinned
 
     export_model(
         snakemake.output[0],
@@ -14,5 +15,5 @@ with job(snakemake.log[0], snakemake.threads):
         qc=list(snakemake.input.qc),
         pairs=snakemake.params.pairs,
         recipe=snakemake.params.recipe,
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

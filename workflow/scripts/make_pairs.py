@@ -3,6 +3,7 @@ from promptpool.job import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
+    from promptpool.hub import pinned
     from promptpool.study import Study
     from promptpool.synthesis import make_pairs
 
@@ -13,7 +14,8 @@ with job(snakemake.log[0], snakemake.threads):
 
         from promptpool.semantic import similarities
 
-        closeness = partial(similarities, spec=spec["filters"]["semantic"], device=study["device"])
+        judge = pinned(spec["filters"]["semantic"], str(snakemake.input.judge))
+        closeness = partial(similarities, spec=judge, device=study["device"])
     make_pairs(
         snakemake.input.corpus[0],
         snakemake.output[0],
@@ -25,5 +27,5 @@ with job(snakemake.log[0], snakemake.threads):
         device=study["device"],
         code=snakemake.params.code,
         closeness=closeness,
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.attention import run_attention
+    from promptpool.hub import pinned
     from promptpool.tasks import sample_texts
 
     spec = snakemake.params.spec
@@ -17,5 +18,5 @@ with job(snakemake.log[0], snakemake.threads):
         layers=spec["layers"],
         max_text_tokens=spec["max_text_tokens"],
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

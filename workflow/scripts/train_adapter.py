@@ -2,6 +2,7 @@ from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from promptpool.config_adapters import execution
+    from promptpool.hub import pinned
     from promptpool.ranks import train
 
     how = execution(snakemake.config, snakemake.wildcards.name)
@@ -14,5 +15,5 @@ with job(snakemake.log[0], snakemake.threads):
         template=snakemake.params.template,
         scratch=f"{snakemake.output[0]}.scratch",
         device=snakemake.config.get("device", "auto"),
-        **snakemake.params.model,
+        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

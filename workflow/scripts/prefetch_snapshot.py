@@ -1,0 +1,6 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads, online=True):
+    from promptpool.hub_fetch import fetch_snapshot
+
+    fetch_snapshot(snakemake.output[0], snakemake.input[0], snakemake.resources.wanted_by)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from promptpool.backbone import load_backbone
 from promptpool.base_card import base_licence
-from promptpool.config_checks import _exports
+from promptpool.config_outputs import exports as _exports
 from promptpool.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.parity import awkward_texts, cosines

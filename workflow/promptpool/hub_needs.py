@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from .catalogue import catalogue
-from .config_checks import looks_local
+from .config_references import looks_local
 from .errors import PromptpoolError
 
 MODEL, DATASET = "model", "dataset"

@@ -108,13 +108,11 @@ class SentenceTransformers:
         from promptpool.sentence_model import sentence_model
         from promptpool.templates import Template
 
-        shared = None
         self.models = {}
         for template, pooling in variants:
             model = sentence_model(str(path), Template.parse("p", template), pooling, MAX_TOKENS, device="cpu")
-            if shared is None:
-                shared = model[0].model
-            model[0].model = shared  # 54 copies of the weights would measure the memory
+            if self.models:  # 54 copies of the weights would measure the memory
+                model[0].model = next(iter(self.models.values()))[0].model
             self.models[template, pooling] = model
 
     def run(self, texts: Sequence[str], template: str, pooling: str):

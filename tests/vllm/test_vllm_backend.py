@@ -7,13 +7,17 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import NANO, OPTIONS, SAMPLING, workers
 from promptpool.errors import PromptpoolError
-from promptpool.generation import Request, Written, open_backend
+from promptpool.generation import Request, Written, open_backend, tidy
+from promptpool.generation_transformers import nucleus
 from promptpool.generation_vllm import VllmBackend
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOPICS = ("the sum of an array", "a sorted list", "the shortest path", "a random number", "the parsed file")
 REQUESTS = [
@@ -64,6 +68,24 @@ def test_its_likeliest_text_is_that_of_transformers():
     settings = {**SAMPLING, "temperature": 0}
     with open_backend("transformers", NANO, None, settings, {"batch_size": 8}, needs_chat=False) as backend:
         assert ours == backend.write(REQUESTS[:40])
+
+
+def test_its_draws_follow_the_shares_within_top_p(no_orphans):
+    draws, top_p, warm = 4000, 0.8, 1.5
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
+    prompt = "Compute the"
+    with torch.inference_mode():
+        logits = model(**tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)).logits[0, -1:]
+    tokens, shares = nucleus(torch.softmax(logits / warm, -1), top_p)
+    expected: Counter = Counter()
+    for token, share in zip(tokens[0].tolist(), (shares[0] / shares[0].sum()).tolist(), strict=True):
+        expected[tidy(tokenizer.decode([token], skip_special_tokens=True))] += share
+    with opened(max_new_tokens=1, temperature=warm, top_p=top_p) as backend:
+        counted = Counter(answer.text for answer in backend.write([Request(prompt, False, n) for n in range(draws)]))
+    assert set(counted) <= {text for text, share in expected.items() if share > 0}
+    likely, share = expected.most_common(1)[0]
+    assert share < 0.95 and abs(counted[likely] / draws - share) < 5 * (share * (1 - share) / draws) ** 0.5
 
 
 def test_one_text_too_long_costs_no_other(no_orphans):

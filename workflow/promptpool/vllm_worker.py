@@ -87,7 +87,6 @@ class Engine:
             max_model_len=settings["max_model_len"] or -1,  # -1: as long as the memory holds
             enable_prefix_caching=settings["prefix_caching"],
             enforce_eager=on_cpu if eager is None else eager,
-            limit_mm_per_prompt={},
             **place,
         )
         self.tokenizer = self.llm.get_tokenizer()

@@ -66,7 +66,8 @@ def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTa
     if labelled is not None:
         return local_task(name, labelled)
     task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
-    return read_from(task, snapshots(spec), spec["revision"])
+    # In the workflow every such task has a snapshot; elsewhere it is MTEB's to find its data.
+    return read_from(task, snapshots(spec), spec["revision"]) if spec.get("snapshot") else task
 
 
 class TaskSource:

@@ -13,7 +13,13 @@ from promptpool.training import train_adapter
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 # Masks that reach across ranks, both directions, more than one chunk a rank, and no dropout, whose draws differ.
-RECIPE = {"lora": {**SPEC["lora"], "dropout": 0.0}, "symmetric": True, "margin": 0.1, "batch_size": 40}
+RECIPE = {
+    "lora": {**SPEC["lora"], "dropout": 0.0},
+    "symmetric": True,
+    "margin": 0.1,
+    "batch_size": 40,
+    "validation": 0.2,
+}
 COLUMNS = ["step", "loss", "accuracy", "negatives", "grad_norm"]
 
 
@@ -24,9 +30,9 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory) -> Path:
-    path = write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet")
+    path = write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.parquet", 20)
     table = pd.read_parquet(path)
-    pd.concat([table.head(24), table.head(24)], ignore_index=True).to_parquet(path)
+    pd.concat([table.head(30), table.head(30)], ignore_index=True).to_parquet(path)
     return path
 
 
@@ -41,6 +47,8 @@ def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeyp
     assert (one["negatives"] < 39).all()  # some were masked
     for name, wanted in weights(tmp_path / "one", 3).items():
         torch.testing.assert_close(weights(tmp_path / "two", 3)[name], wanted, rtol=1e-2, atol=1e-4)
+    one, two = (pd.read_parquet(tmp_path / name / "validation.parquet") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(two, one)
     told = json.loads((tmp_path / "two.meta.json").read_text())
     assert told["ranks"] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.meta.json", "two", "two.meta.json"]
@@ -57,7 +65,7 @@ def test_a_ranks_fault_is_told_in_one_line(model, pairs, tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, ended.value.code)
 
     monkeypatch.setattr(ranks.subprocess, "run", run)
-    with pytest.raises(PromptpoolError, match="48 pairs are fewer than one batch of 100"):
+    with pytest.raises(PromptpoolError, match="pairs are fewer than one batch of 100"):
         ranks.launch(job, 2)
 
 

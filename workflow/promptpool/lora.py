@@ -48,7 +48,7 @@ def tunable_model(
     """
     loading: dict[str, object] = {"attn_implementation": attention}
     if attention == "flash_attention_2":
-        need("flash_attn", "execution: attention flash_attention_2", device, "write sdpa")
+        need("flash_attn", "attention: flash_attention_2", device, "write sdpa")
     if spec["quantize"] == "4bit":
         need("bitsandbytes", "quantize: 4bit", device, "write null")
         loading["quantization_config"] = four_bit()

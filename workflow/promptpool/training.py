@@ -67,7 +67,6 @@ def train_adapter(
     # The weights' own digest, not their path: a scratch is gone on with only where all is the same.
     made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
-    remove(Path(scratch).with_name(f".gone-{Path(scratch).name}"))  # what a kill left of an earlier one
     args = arguments(spec, work / "trainer", place, how, out)
     per_epoch = len(table) // spec["batch_size"]
     if not per_epoch:
@@ -96,7 +95,10 @@ def train_adapter(
         where=out,
     )
     checkpoints.trainer = trainer
-    trainer.train(resume_from_checkpoint=last_whole(work / "trainer"))
+    with args.main_process_first(local=False):  # one rank cleans up, and all see the same
+        remove(Path(scratch).with_name(f".gone-{Path(scratch).name}"))
+        last = last_whole(work / "trainer")
+    trainer.train(resume_from_checkpoint=last)
     if not trainer.is_world_process_zero():
         return
     with trainer.writing(Path(out)):

@@ -793,3 +793,21 @@ def test_the_stage_has_the_schemas_defaults():
     from promptpool import training
 
     assert execution(demo(), "synthetic") == {**training.EXECUTION, "gpus": 1}
+
+
+def server(**openai: object) -> Study:
+    pairs = {"corpus": "docstrings", "styles": ["detail"], "backend": "openai", "model": "theirs"}
+    return Study(resolve(demo(pairs__asked=pairs, backends__openai=openai)))
+
+
+def test_what_a_server_is_asked_is_part_of_the_pairs_and_where_it_stands_is_not():
+    here = server(url="http://localhost:8000/v1")
+    assert here.pairs_spec("asked") == server(url="http://elsewhere:1/v1", concurrency=2).pairs_spec("asked")
+    thinking = server(url="http://localhost:8000/v1", extra={"reasoning_effort": "low"})
+    assert thinking.pairs_spec("asked") != here.pairs_spec("asked")
+    assert here.pairs_model("asked") == {"model": "theirs", "revision": None}
+    assert here.pairs_gpus("asked") == 0
+
+
+def test_the_config_that_a_report_prints_has_no_address():
+    assert "localhost" not in str(server(url="http://localhost:8000/v1").shown())

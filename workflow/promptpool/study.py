@@ -11,7 +11,7 @@ from .hub_needs import hub_needs, snapshot_id, told
 from .styles import worded
 from .templates import families
 
-LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p")
+LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
 NOT_WRITING = ("shard_size", "contamination")
 
@@ -39,8 +39,8 @@ class Study:
         return self.config[section]
 
     def shown(self) -> dict:
-        """The config as the report prints it: without the device, which changes no result."""
-        return {key: value for key, value in self.config.items() if key != "device"}
+        """The config as the report prints it: without what changes no result (and may hold an address)."""
+        return {key: value for key, value in self.config.items() if key not in ("device", "backends")}
 
     # --- the hub -------------------------------------------------------------------------------
 
@@ -118,6 +118,8 @@ class Study:
             spec["filters"] |= {"semantic": {**semantic, **self.model_or_path(semantic["model"])}}
         placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
         spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
+        if spec["backend"] == "openai":
+            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # what a server is asked changes its answer
         return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
 
     def selection_spec(self, name: str) -> dict:

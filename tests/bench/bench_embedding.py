@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -271,19 +270,20 @@ def peak(spec: str) -> None:
     else:
         engine = ours(Path(path), token_budget=budget)
         engine.encode(texts[:1], PROMPTS["eol"])
-    before = resident()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of loading is not the question
+    before = memory_of("VmRSS")
     if side == "st":
         for key in plain.models:
             plain.run(texts, *key)
     else:
         engine.grid(texts, chosen, poolings)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    print(memory_of("VmHWM") - before)
 
 
-def resident() -> float:
-    """MiB of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+def memory_of(field: str) -> float:
+    """MiB of this process: VmRSS now, VmHWM at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 BENCHES = {f.__name__: f for f in (published, st, single, prefix, shared, memory)}

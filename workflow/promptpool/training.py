@@ -166,8 +166,12 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
                                        return_attention_mask=False, verbose=False)["length"], 2 * limit)
             for start in range(0, len(both), 4096)
         ])  # fmt: skip
-    sizes = table["set"].value_counts().sort_index()
-    sizes = [int(sizes.get(i, 0)) for i in range(max(len(spec["weights"] or []), int(table["set"].max()) + 1))]
+    sets = range(len(spec["weights"])) if spec["weights"] else sorted(table["set"].unique())
+    sizes = [int((table["set"] == number).sum()) for number in sets]
+    if 0 in sizes:
+        raise PromptpoolError(
+            f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pair to train on; lower validation or take it out"
+        )
     return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
 
 

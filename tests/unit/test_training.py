@@ -218,6 +218,13 @@ def test_pair_sets_are_mixed_by_weight(model, pairs, tmp_path):
     assert len(anchors) == 96 and (anchors < 48).sum() == 24
 
 
+def test_a_weighed_set_without_pairs_is_one_line(model, pairs, tmp_path):
+    pd.read_parquet(pairs).head(0).to_parquet(tmp_path / "none.parquet")
+    job = call(model, pairs, tmp_path / "x", weights=[1, 3])
+    with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pair to train on; lower validation or take"):
+        train_adapter(**{**job, "pairs": [str(pairs), str(tmp_path / "none.parquet")]})
+
+
 @pytest.mark.parametrize("pooling", ["mean", "eos", "weighted", "concat"])
 def test_every_trainable_pooling_trains(model, pairs, tmp_path, pooling):
     train_adapter(**call(model, pairs, tmp_path / "x", pooling=pooling, max_steps=1, steps=[1]))

@@ -78,9 +78,10 @@ def result(loss: torch.Tensor, model: nn.Module) -> tuple[float, dict[str, torch
         {"live_tokens": 10**6, "chunk_tokens": 10**6},
         {"live_tokens": 10**6, "chunk_tokens": 9},
         {"live_tokens": 0, "chunk_tokens": 9},
-        {"live_tokens": 0, "chunk_rows": 3},
+        {"live_tokens": 0, "chunk_tokens": 1},
+        {"live_tokens": 25, "chunk_tokens": 9},
     ],
-    ids=["one pass", "one pass in chunks", "cached by tokens", "cached by rows"],
+    ids=["one pass", "one pass in chunks", "all twice", "a text at a time", "some twice"],
 )
 def test_loss_and_gradients_are_those_of_the_definition(monkeypatch, masked, symmetric, margin, memory):
     monkeypatch.setattr("promptpool.losses.ROWS", 3)  # the score matrix is cut, too
@@ -129,10 +130,10 @@ def test_a_pair_whose_every_candidate_is_masked_costs_nothing():
 
 def test_the_cache_replays_dropout():
     """With noise, both passes over a chunk draw the same; the loss of the first is the loss whose gradient comes."""
-    loss = InfoNCE(Toy(noise=0.5).train(), TEMPERATURE, live_tokens=0, chunk_rows=4)
+    loss = InfoNCE(Toy(noise=0.5).train(), TEMPERATURE, live_tokens=0, chunk_tokens=9)
     torch.manual_seed(5)
     value, gradients = result(loss(batch(), IDS), loss.model)
-    direct = InfoNCE(Toy(noise=0.5).train(), TEMPERATURE, live_tokens=10**6, chunk_rows=4)
+    direct = InfoNCE(Toy(noise=0.5).train(), TEMPERATURE, live_tokens=10**6, chunk_tokens=9)
     torch.manual_seed(5)
     wanted, others = result(direct(batch(), IDS), direct.model)
     assert value == pytest.approx(wanted, rel=1e-12)

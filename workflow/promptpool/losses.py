@@ -56,9 +56,9 @@ class InfoNCE(CachedLossMixin, nn.Module):
     `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
 
     symmetric: half the loss tells each positive's own anchor from the other anchors. gather: the negatives of all
-    ranks count. The texts go through the model in chunks of at most chunk_tokens (padding not counted; None: of
-    chunk_rows texts). Chunks of up to live_tokens, padding counted, keep what their backward needs; the others are
-    computed again in the backward. None of the three changes the loss.
+    ranks count. The texts go through the model in chunks of at most chunk_tokens, padding not counted. Chunks of up to
+    live_tokens, padding counted, keep what their backward needs; the others are computed again in the backward. Neither
+    changes the loss.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class InfoNCE(CachedLossMixin, nn.Module):
         mask_duplicates: bool = True,
         gather: bool = False,
         live_tokens: int = 0,
-        chunk_tokens: int | None = None,
-        chunk_rows: int = 64,
+        chunk_tokens: int = 512,
     ):
         super().__init__()
         self.model = model
         self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
         self.mask_duplicates, self.gather = mask_duplicates, gather
-        self.live_tokens, self.mini_batch_num_tokens, self.mini_batch_size = live_tokens, chunk_tokens, chunk_rows
+        self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
+        self.mini_batch_size = 1  # texts of a chunk, where its tokens were not counted
         self.facts = torch.zeros(len(FACTS), dtype=torch.float64)
         self._places: Tensor | None = None  # of the step under way: where by_length put each text,
         self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,

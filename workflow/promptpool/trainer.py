@@ -70,7 +70,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
             return False
         if loss.live_tokens:
             loss.live_tokens = loss.live_tokens // 2 if loss.live_tokens > SMALLEST else 0
-        elif loss.mini_batch_num_tokens is not None and loss.mini_batch_num_tokens > SMALLEST:
+        elif loss.mini_batch_num_tokens > SMALLEST:
             loss.mini_batch_num_tokens //= 2
         else:
             return False

@@ -84,12 +84,15 @@ def train_adapter(
     set_seed(spec["seed"])
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
     checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
-    live = 0 if how["micro_batch_size"] else live_tokens(tuned, place, how["gradient_checkpointing"])
+    if how["micro_batch_size"]:
+        live = 2 * how["micro_batch_size"] * tuned.max_seq_length
+    else:
+        live = live_tokens(tuned, place, how["gradient_checkpointing"])
     trainer = ContrastiveTrainer(
         model=tuned,
         args=args,
         train_dataset=Dataset.from_dict({"text": texts["text"], "positive": texts["positive"], "label": ids(texts)}),
-        loss=loss_of(tuned, spec, how, place, live, gather=args.world_size > 1),
+        loss=loss_of(tuned, spec, live, CHUNK_TOKENS[place.type], gather=args.world_size > 1),
         callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
         batches=batches_of(table, tuned, texts, spec, args.per_device_train_batch_size),
         where=out,
@@ -167,25 +170,26 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
                                        return_attention_mask=False, verbose=False)["length"], 2 * limit)
             for start in range(0, len(both), 4096)
         ])  # fmt: skip
-    sizes = table["set"].value_counts().sort_index()
-    sizes = [int(sizes.get(i, 0)) for i in range(max(len(spec["weights"] or []), int(table["set"].max()) + 1))]
+    sets = range(len(spec["weights"])) if spec["weights"] else sorted(table["set"].unique())
+    sizes = [int((table["set"] == number).sum()) for number in sets]
+    if 0 in sizes:
+        raise PromptpoolError(
+            f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pair to train on; lower validation or take it out"
+        )
     return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
 
 
-def loss_of(model, spec: Mapping, how: Mapping, device: torch.device, live: int = 0, gather: bool = False) -> InfoNCE:
+def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
     """The recipe's loss. With `negatives: micro_batch` it sees a micro-batch at a time, and a rank's own alone."""
-    micro = how["micro_batch_size"]
-    whole = spec["negatives"] == "batch"
     return InfoNCE(
         model,
         spec["temperature"],
         margin=spec["margin"],
         symmetric=spec["symmetric"],
         mask_duplicates=spec["mask_duplicates"],
-        gather=gather and whole,
+        gather=gather and spec["negatives"] == "batch",
         live_tokens=live,
-        chunk_tokens=None if micro else max(1, min(CHUNK_TOKENS[device.type], live or CHUNK_TOKENS[device.type])),
-        chunk_rows=2 * (micro or 32),
+        chunk_tokens=max(1, min(chunk, live)),
     )
 
 

@@ -119,7 +119,7 @@ class Study:
         placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
         spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
         if spec["backend"] == "openai":
-            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # what a server is asked changes its answer
+            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # part of what a server is asked
         return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
 
     def selection_spec(self, name: str) -> dict:

@@ -87,7 +87,7 @@ class TaskSource:
 
 class _Loaded:
     def __init__(self, task: AbsTask):
-        self.parts = [_Loaded(part) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
+        self.parts = [_Loaded(_like(part)) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
         if not self.parts:
             task.load_data()
         self.task = task
@@ -105,6 +105,13 @@ class _Loaded:
         random.setstate(self.global_states[0])
         np.random.set_state(self.global_states[1])
         return task
+
+
+def _like(part: AbsTask) -> AbsTask:
+    """A new task that reads the same data; an aggregate's own parts are shared by all objects of its class."""
+    made = type(part)()
+    made.metadata = part.metadata
+    return made
 
 
 def _shallow(value: Any) -> Any:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from promptpool.lookup import RecordingEncoder, lookup
 from promptpool.mteb_results import SCORE_COLUMNS, result_line, tidy, write_layout
-from promptpool.mteb_tasks import TaskSource, evaluate, facts_of, fresh_task
+from promptpool.mteb_tasks import ListedColumns, TaskSource, evaluate, facts_of, fresh_task
 from promptpool.observation import observed
 from promptpool.resampling import REPLICATES
 from promptpool.samples import RESAMPLED, samples_by_variant
@@ -154,6 +154,13 @@ def test_facts_tell_what_experiments_are(monkeypatch, name, experiments):
     assert facts["experiments"] == experiments
     if experiments == "bootstrap":
         assert (facts["draws"], facts["documents"]) == (400, {"test/default": 200})  # half of 400 are embedded
+
+
+def test_shared_data_gives_columns_at_once_also_of_a_selection():
+    data = DATA["TwentyNewsgroupsClustering.v2"]()["test"]
+    for ours, theirs in ((ListedColumns.of(data), data), (ListedColumns.of(data).select([5, 2]), data.select([5, 2]))):
+        assert isinstance(ours["sentences"], list)
+        assert ours["sentences"] == list(theirs["sentences"]) and ours[1] == theirs[1]
 
 
 def test_a_benchmarks_subsets_and_splits_are_kept():

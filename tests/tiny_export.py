@@ -23,27 +23,22 @@ def spec_of(**changes: object) -> dict:
 
 
 def tables(folder: Path) -> dict:
-    """The stage's other inputs, by hand: summary, scores, one pair set's qc.json."""
+    """The stage's other inputs, by hand: summary, one pair set's qc.json."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {"row": "random", "kind": "score", "task": "mean", **VARIANT, "adapter": "baseline", "score": 0.101},
         {"row": "best tuned", "kind": "score", "task": "mean", **VARIANT, "score": 0.987},
         {"row": "export out", "kind": "score", "task": "mean", **VARIANT, "score": 0.432},
         {"row": "export out - untuned", "kind": "difference", "task": "mean", **VARIANT, "score": 0.123},
+        {"row": "export out", "kind": "score", "task": "topics", **VARIANT, "score": 0.492},
+        {"row": "export other", "kind": "score", "task": "topics", **VARIANT, "score": 0.592},
         {"row": "export other", "kind": "score", "task": "mean", **VARIANT, "score": 0.876},
     ]
     summary = pd.DataFrame([{**row, "low": row["score"] - 0.02, "high": row["score"] + 0.03} for row in rows])
     summary.to_parquet(folder / "summary.parquet")
-    scores = [
-        {**VARIANT, "layer": layer, "task": "topics", "metric": "v_measure", "value": 0.5 + layer / 100 + i / 1000}
-        for layer in (-1, 1)
-        for i in range(5)
-    ]
-    pd.DataFrame(scores).to_parquet(folder / "scores.parquet")
     styles = {"detail": {"asked": 500, "accepted": 1420}, "simple": {"asked": 500, "accepted": 77}}
     (folder / "qc.json").write_text(json.dumps({"accepted": 1497, "styles": styles}))
-    return {"headline": str(folder / "summary.parquet"), "scores": str(folder / "scores.parquet"),
-            "qc": [str(folder / "qc.json")], "pairs": {"rewritten": {"corpus": "lines"}},
+    return {"headline": str(folder / "summary.parquet"), "qc": [str(folder / "qc.json")], "pairs": {"rewritten": {"corpus": "lines"}},
             "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
 
 

@@ -131,18 +131,25 @@ def test_similarity_and_distinct_n_by_hand():
     assert distinct([["a"]], 2) == 0
 
 
-def trained(tmp_path, learned: pd.DataFrame, now: pd.DataFrame):
+def trained(tmp_path, learned: pd.DataFrame, now: pd.DataFrame, rank: int = 4):
     pairs, adapter = tmp_path / "pairs.parquet", tmp_path / "tuned"
     learned.to_parquet(pairs)
     adapter.mkdir()
-    write_sidecar(adapter, inputs=[str(pairs)])
+    write_sidecar(adapter, inputs=[str(pairs)], spec={"lora": {"rank": 4}, "steps": [1]})
     now.to_parquet(pairs)
-    check_training_data(str(adapter), [str(pairs)], str(tmp_path / "out.json"))
+    check_training_data(str(adapter), [str(pairs)], str(tmp_path / "out.json"), {"lora": {"rank": rank}, "steps": [1]})
 
 
 def test_an_adapter_of_these_very_pairs_passes(tmp_path):
     trained(tmp_path, rows(*GOOD), rows(*GOOD))
     assert (tmp_path / "out.json").exists()
+
+
+def test_an_adapter_of_other_settings_is_named(tmp_path):
+    with pytest.raises(
+        PromptpoolError, match="trained with other settings than the config's now; run the same command"
+    ):
+        trained(tmp_path, rows(*GOOD), rows(*GOOD), rank=8)
 
 
 def test_an_adapter_that_learned_from_a_tasks_text_is_named_with_the_mend(tmp_path):

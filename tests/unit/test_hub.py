@@ -43,7 +43,7 @@ def results(tmp_path) -> Path:
 def pin(results: Path, wanted: dict) -> dict:
     """Pins one need, as its rule does, and returns what is pinned; the lock must say the same."""
     out = results / f"hub/pins/{snapshot_id(wanted)}.json"
-    hub_lock.pin_snapshot(str(out), str(results), snapshot_id(wanted), wanted, WANTED_BY)
+    hub_lock.pin_snapshot(str(out), wanted, WANTED_BY)
     content = json.loads(out.read_text())
     assert hub.read_lock(results / hub.LOCK)[snapshot_id(wanted)] == content
     return content

@@ -145,13 +145,13 @@ def test_pairs_without_styles_in_qc_are_counted_as_one(tmp_path):
 
 def test_scores_are_this_exports_own_then_its_tasks_then_the_floors(tmp_path):
     given = tables(tmp_path)
-    table = scores_of("out", VARIANT, pd.read_parquet(given["headline"]), given["scores"])
+    table = scores_of("out", pd.read_parquet(given["headline"]))
     assert table["what"].tolist() == ["export out", "export out - untuned", "on topics", "floor: random"]
     assert table["difference"].tolist() == [False, True, False, False]
-    assert table["score"].round(3).tolist() == [0.432, 0.123, 0.492, 0.101]  # of layer -1 alone
+    assert table["score"].round(3).tolist() == [0.432, 0.123, 0.492, 0.101]
     assert (table["low"] < table["score"]).all() and (table["score"] < table["high"]).all()
 
 
 def test_an_unscored_variant_has_no_floors_either(tmp_path):
     given = tables(tmp_path)
-    assert scores_of("elsewhere", VARIANT, pd.read_parquet(given["headline"]), given["scores"]).empty
+    assert scores_of("elsewhere", pd.read_parquet(given["headline"])).empty

@@ -27,7 +27,10 @@ def study() -> dict:
             "lines": {"source": "hub", "path": "owner/lines", "revision": "main", "file": "lines.txt", "column": "text"}
         },
         "pairs": {
-            "written": {"corpus": "lines", "style": "continue", "model": "small", "max_new_tokens": 8, "min_words": 1}
+            "written": {
+                "corpus": "lines", "styles": ["continue"], "model": "small", "max_new_tokens": 8,
+                "filters": {"min_words": 1, "script": False, "language": False, "leaked": False},
+            }
         },
         "adapters": {
             "tuned": {
@@ -190,7 +193,7 @@ def test_a_snapshot_that_the_cache_has_lost_is_one_clear_line(folder, lock):
     kept = weights.read_bytes()
     weights.unlink()
     try:
-        answer = snakemake(folder, "--forcerun", "make_pairs", "--", "results/hub/pairs/written/pairs.parquet")
+        answer = snakemake(folder, "--forcerun", "make_pairs", "--", "results/hub/pairs/written/written.parquet")
     finally:
         weights.write_bytes(kept)
     assert answer.returncode != 0

@@ -108,6 +108,8 @@ def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapp
         if variant not in variants:
             continue
         rows.append(_row(f"export {name}", "score", variant, interval(variants[variant])))
+        for task, sample in variants[variant].items():
+            rows.append(_row(f"export {name}", "score", variant, interval({task: sample}), task))
         start = (spec["model"], "base", 0, plain[0] if plain else "", spec["pooling"], layer)
         if start in variants:
             difference = paired(variants[variant], variants[start])

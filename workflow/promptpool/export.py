@@ -19,7 +19,6 @@ from .errors import PromptpoolError
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 from .sentence_model import sentence_model
-from .statistics import interval
 from .templates import Template
 from .variants import layer_number
 
@@ -40,12 +39,11 @@ def export_model(
     pairs: Mapping[str, Mapping],
     recipe: Mapping | None,
     qc: Sequence[str] = (),
-    scores: str | None = None,
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
     The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
-    spec: one entry of `exports:`; headline: summary.parquet; scores: scores.parquet, for the card's scores by task;
+    spec: one entry of `exports:`; headline: summary.parquet, for the card's scores;
     pairs: the adapter's pair sets by name; qc: the qc.json of each, in that order. Raises PromptpoolError, before
     anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
     """
@@ -74,7 +72,7 @@ def export_model(
         merged=not beside,
         dtype=spec["dtype"],
         dim=built.get_embedding_dimension(),
-        scores=scores_of(name, variant, pd.read_parquet(headline), scores),
+        scores=scores_of(name, pd.read_parquet(headline)),
         data=data_of(pairs, qc),
         recipe=recipe,
     )
@@ -96,7 +94,7 @@ def export_model(
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *qc, *([scores] if scores else [])]
+    inputs = [*weights, headline, *qc]
     write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"])
 
 
@@ -190,20 +188,12 @@ def data_of(pairs: Mapping[str, Mapping], qc: Sequence[str]) -> list[dict]:
     return rows
 
 
-def scores_of(name: str, variant: Mapping, headline: pd.DataFrame, scores: str | None) -> pd.DataFrame:
-    """This variant's rows (task, score, low, high; `difference` marks gains), then the floors'. Empty if not scored."""
-    means = headline[headline["task"] == "mean"] if "task" in headline else headline
+def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:
+    """This export's rows (what, score, low, high; `difference` marks gains), then the floors'. Empty if not scored."""
+    means, single = headline[headline["task"] == "mean"], headline[headline["task"] != "mean"]
     own = means[(means["row"] == f"export {name}") | means["row"].str.startswith(f"export {name} - ")]
     rows = [_line(row.row, row) for row in own.itertuples()]
-    if scores and rows:
-        table = pd.read_parquet(scores)
-        keys = ("model", "adapter", "step", "prompt", "pooling", "layer")
-        fits = (table["metric"] == "v_measure") & np.logical_and.reduce([table[key] == variant[key] for key in keys])
-        for task, part in table[fits].groupby("task"):
-            if len(part) > 1:
-                found = interval({task: part["value"].tolist()})
-                rows.append({"what": f"on {task}", "difference": False, "score": found.estimate, "low": found.low,
-                             "high": found.high})  # fmt: skip
+    rows += [_line(f"on {row.task}", row) for row in single[single["row"] == f"export {name}"].itertuples()]
     if rows:
         rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
     return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])

@@ -22,7 +22,7 @@ from .artifacts import write_json
 from .errors import PromptpoolError
 from .hub import LOCK, cache_folder, missing_files, read_lock
 from .hub_errors import one_line
-from .hub_needs import MODEL
+from .hub_needs import MODEL, snapshot_id
 
 # Beside the safetensors weights that transformers reads, model repositories hold the same in other programs' formats.
 OTHER_FORMATS = (
@@ -31,13 +31,13 @@ OTHER_FORMATS = (
 )  # fmt: skip
 
 
-def pin_snapshot(out: str, results: str, snapshot: str, need: Mapping, wanted_by: str) -> None:
-    """Writes one need's pin to `out` and into the lock in `results`.
+def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
+    """Writes one need's pin to `out`, results/<run>/hub/pins/{snapshot}.json, and into that run's lock.
 
     need: see hub_needs; wanted_by: the config's entries, for errors. Raises PromptpoolError, one line, for what the hub
     refuses or lacks, and where the disk is too small for all that is pinned and not yet fetched.
     """
-    folder = Path(results)
+    folder, snapshot = Path(out).parents[3], snapshot_id(need)
     with _alone(folder):
         known = _in_use(folder) | read_lock(folder / LOCK)
         pin = looked_up(need, known, snapshot, wanted_by)

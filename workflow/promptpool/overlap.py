@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +11,21 @@ from .artifacts import file_digest, sidecar_path, write_json, write_sidecar
 from .errors import PromptpoolError
 
 
-def check_training_data(adapter: str, pairs: Sequence[str], out: str) -> None:
-    """Writes {"pairs": {path: digest}}. Raises PromptpoolError if the adapter was trained on other pairs.
+def check_training_data(adapter: str, pairs: Sequence[str], out: str, spec: Mapping) -> None:
+    """Writes {"pairs": {path: digest}}. Raises PromptpoolError if the adapter was trained on other pairs, or otherwise.
 
     Training does not start again when a task is added, since that seldom changes the pairs. Where it does (they held
     a text of the new task), the adapter has seen what it would be scored on.
     """
     started = time.time()
-    learned = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))["inputs"]
+    told = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))
+    learned = told["inputs"]
+    # Snakemake does not look at what stands behind an `ancient` input (training, behind the pairs) while that is renewed:
+    # a new task and a changed recipe in one edit would leave the adapter as it was.
+    if told["spec"] != json.loads(json.dumps(spec)):
+        raise PromptpoolError(
+            f"{adapter}: trained with other settings than the config's now; run the same command again"
+        )
     now = {path: file_digest(path) for path in pairs}
     for path, digest in now.items():
         if learned.get(path) != digest:

@@ -88,11 +88,10 @@ class Study:
         """The directory an adapter id lives in, as a rule's input; nothing for `base`."""
         return [] if adapter == "base" else [f"{self.results}/adapters/{adapter_of(self.config, adapter)[0]}"]
 
-    def adapter_check(self, adapter: str) -> list[str]:
-        """What says that an adapter id's training data is still right, as a rule's input; nothing for `base`."""
-        if adapter == "base":
-            return []
-        return [f"{self.results}/checks/training_data/{adapter_of(self.config, adapter)[0]}.json"]
+    def adapter_checks(self) -> list[str]:
+        """What says that the scored adapters learned from the right pairs, as a rule's input."""
+        names = sorted({adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"})
+        return [f"{self.results}/checks/training_data/{name}.json" for name in names]
 
     def adapter_path(self, adapter: str) -> str | None:
         """The directory of one step's weights; None for `base`."""

@@ -46,6 +46,8 @@ rule check_training_data:
     conda:
         "../../envs/main.yaml"
     params:
+        spec=lambda w: study.adapter_spec(w.name),
+        template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         code=code_digest("overlap"),
     script:
         "../scripts/check_training_data.py"

@@ -19,7 +19,6 @@ rule embed_family:
     input:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         adapter=lambda w: study.adapter_input(w.adapter),
-        check=lambda w: ancient(study.adapter_check(w.adapter)),
         snapshot=lambda w: study.snapshot("models", w.model),
     output:
         f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",

@@ -10,7 +10,6 @@ rule export_model:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
-        scores=f"{R}/scores.parquet",
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
     output:
         directory(f"{R}/models/{{name}}"),

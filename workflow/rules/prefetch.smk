@@ -39,7 +39,6 @@ rule pin_snapshot:
         wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
     # Nor is another version of the code, so there is no digest of it.
     params:
-        results=R,
         need=lambda w: NEEDED[f"{w.kind}/{w.snapshot}"],
     script:
         "../scripts/prefetch_pin.py"

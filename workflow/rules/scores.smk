@@ -82,7 +82,8 @@ rule score_baseline:
 rule gather_scores:
     """All parts as one table."""
     input:
-        [f"{R}/scores/{part}.parquet" for part in PARTS],
+        parts=[f"{R}/scores/{part}.parquet" for part in PARTS],
+        checks=study.adapter_checks(),
     output:
         f"{R}/scores.parquet",
     log:

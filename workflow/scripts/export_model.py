@@ -11,7 +11,6 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         template=snakemake.params.template,
         headline=snakemake.input.summary,
-        scores=snakemake.input.scores,
         qc=list(snakemake.input.qc),
         pairs=snakemake.params.pairs,
         recipe=snakemake.params.recipe,

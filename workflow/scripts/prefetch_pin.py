@@ -3,10 +3,4 @@ from promptpool.job import job
 with job(snakemake.log[0], snakemake.threads, online=True):
     from promptpool.hub_lock import pin_snapshot
 
-    pin_snapshot(
-        snakemake.output[0],
-        snakemake.params.results,
-        f"{snakemake.wildcards.kind}/{snakemake.wildcards.snapshot}",
-        snakemake.params.need,
-        snakemake.resources.wanted_by,
-    )
+    pin_snapshot(snakemake.output[0], snakemake.params.need, snakemake.resources.wanted_by)

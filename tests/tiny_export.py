@@ -38,8 +38,8 @@ def tables(folder: Path) -> dict:
     summary.to_parquet(folder / "summary.parquet")
     styles = {"detail": {"asked": 500, "accepted": 1420}, "simple": {"asked": 500, "accepted": 77}}
     (folder / "qc.json").write_text(json.dumps({"accepted": 1497, "styles": styles}))
-    return {"headline": str(folder / "summary.parquet"), "qc": [str(folder / "qc.json")], "pairs": {"rewritten": {"corpus": "lines"}},
-            "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
+    return {"headline": str(folder / "summary.parquet"), "qc": [str(folder / "qc.json")],
+            "pairs": {"rewritten": {"corpus": "lines"}}, "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
 
 
 def export(out: Path, base: Path, adapter: Path | None, given: dict, *, template: str = PROMPT, **changes) -> Path:

@@ -165,7 +165,7 @@ def test_weights_are_saved_in_the_type_that_was_asked_for(base, adapter, given, 
 def test_the_export_has_its_provenance(exported):
     sidecar = json.loads(exported.with_name("out.meta.json").read_text())
     names = {Path(path).name for path in sidecar["inputs"]}
-    assert names == {"adapter_model.safetensors", "summary.parquet", "scores.parquet", "qc.json"}
+    assert names == {"adapter_model.safetensors", "summary.parquet", "qc.json"}
 
 
 # --- refused before anything is written --------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_texts_longer_than_the_model_reads_are_refused(given, tmp_path):
 def test_an_echo_prompt_is_refused_when_the_config_is_read():
     config = {"exports": {"out": spec_of(adapter="base")}, "models": {"small": {"path": "owner/small"}},
               "prompts": {"quotes": "{text} again: {text}"}, "adapters": {}}  # fmt: skip
-    assert next(_exports(config)).startswith("exports.out.prompt: 'quotes' holds the text twice")
+    assert next(_exports(config)).startswith("exports.out.prompt: 'quotes' holds {text} twice")
 
 
 # --- the base's licence ------------------------------------------------------------------------------------------

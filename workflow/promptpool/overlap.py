@@ -20,8 +20,8 @@ def check_training_data(adapter: str, pairs: Sequence[str], out: str, spec: Mapp
     started = time.time()
     told = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))
     learned = told["inputs"]
-    # Snakemake does not look at what stands behind an `ancient` input (training, behind the pairs) while that is renewed:
-    # a new task and a changed recipe in one edit would leave the adapter as it was.
+    # Snakemake does not look at what stands behind an `ancient` input (training, behind the pairs) while that is
+    # renewed: a new task and a changed recipe in one edit would leave the adapter as it was.
     if told["spec"] != json.loads(json.dumps(spec)):
         raise PromptpoolError(
             f"{adapter}: trained with other settings than the config's now; run the same command again"

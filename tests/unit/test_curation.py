@@ -131,31 +131,37 @@ def test_similarity_and_distinct_n_by_hand():
     assert distinct([["a"]], 2) == 0
 
 
-def trained(tmp_path, learned: pd.DataFrame, now: pd.DataFrame, rank: int = 4):
-    pairs, adapter = tmp_path / "pairs.parquet", tmp_path / "tuned"
-    learned.to_parquet(pairs)
+LEARNED = {"lora": {"rank": 4}, "steps": [1]}
+
+
+def trained(tmp_path, learned: pd.DataFrame, now: pd.DataFrame, tasks=("an unheard text of a task",), **spec: object):
+    pairs, adapter, texts = tmp_path / "pairs.parquet", tmp_path / "tuned", tmp_path / "texts.parquet"
+    learned.drop(columns="reason").to_parquet(pairs)
     adapter.mkdir()
-    write_sidecar(adapter, inputs=[str(pairs)], spec={"lora": {"rank": 4}, "steps": [1]})
-    now.to_parquet(pairs)
-    check_training_data(str(adapter), [str(pairs)], str(tmp_path / "out.json"), {"lora": {"rank": rank}, "steps": [1]})
+    write_sidecar(adapter, inputs=[str(pairs)], spec=LEARNED)
+    now.drop(columns="reason").to_parquet(pairs)
+    pd.DataFrame({"text": tasks}).to_parquet(texts)
+    check_training_data(
+        str(adapter), [str(pairs)], {"ships": str(texts)}, str(tmp_path / "out.json"), spec={**LEARNED, **spec},
+        near=[0.8],
+    )  # fmt: skip
 
 
-def test_an_adapter_of_these_very_pairs_passes(tmp_path):
+def test_an_adapter_of_these_very_pairs_and_settings_passes(tmp_path):
     trained(tmp_path, rows(*GOOD), rows(*GOOD))
-    assert (tmp_path / "out.json").exists()
+    assert json.loads((tmp_path / "out.json").read_text())["task_texts"] == 1
 
 
-def test_an_adapter_of_other_settings_is_named(tmp_path):
-    with pytest.raises(
-        PromptpoolError, match="trained with other settings than the config's now; run the same command"
-    ):
-        trained(tmp_path, rows(*GOOD), rows(*GOOD), rank=8)
+@pytest.mark.parametrize("change", [{"now": rows(*GOOD[:2])}, {"lora": {"rank": 8}}], ids=["pairs", "settings"])
+def test_an_adapter_of_other_pairs_or_settings_is_named(tmp_path, change):
+    with pytest.raises(PromptpoolError, match=r"tuned: trained with other settings or pairs than now; run the same"):
+        trained(tmp_path, rows(*GOOD), **{"now": rows(*GOOD), **change})
 
 
-def test_an_adapter_that_learned_from_a_tasks_text_is_named_with_the_mend(tmp_path):
-    rows((TASK_TEXT, "ships"), reason="contaminated").to_parquet(tmp_path / "rejected.parquet")
+def test_a_task_that_came_later_and_was_learned_from_is_told_with_the_mend(tmp_path):
+    seen = rows(*GOOD, (TASK_TEXT, "ships"))
     with pytest.raises(PromptpoolError) as caught:
-        trained(tmp_path, rows(*GOOD, (TASK_TEXT, "ships")), rows(*GOOD))
+        trained(tmp_path, seen, seen, tasks=[TASK_TEXT])
     told = str(caught.value)
-    assert "1 of the set are a task's texts" in told and f"remove {tmp_path / 'tuned'}" in told and "\n" not in told
+    assert "1 pairs hold a text of task ships" in told and "remove that file" in told and "\n" not in told
     assert not (tmp_path / "out.json").exists()

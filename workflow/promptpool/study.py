@@ -40,7 +40,9 @@ class Study:
 
     def shown(self) -> dict:
         """The config as the report prints it: without what changes no result (and may hold an address)."""
-        return {key: value for key, value in self.config.items() if key not in ("device", "backends")}
+        shown = {key: value for key, value in self.config.items() if key not in ("device", "backends")}
+        pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
+        return {**shown, "pairs": pairs}
 
     # --- the hub -------------------------------------------------------------------------------
 
@@ -162,9 +164,9 @@ class Study:
             return 0
         return self.backend_options(name).get("tensor_parallel", 1)
 
-    def training_pairs(self, adapter: str) -> dict:
-        """By set, what decides which pairs an adapter is trained on."""
-        return {name: self.selection_spec(name) for name in self.config["adapters"][adapter]["pairs"]}
+    def contamination_of(self, adapter: str) -> list[float | None]:
+        """From which share of a task's text on a pair is too near it, for each of an adapter's sets."""
+        return [self.config["pairs"][name]["contamination"]["near"] for name in self.adapter_pairs(adapter)]
 
     def corpus_of(self, section: str, name: str) -> list[str]:
         """The corpus a pair set or a task is made from, as a rule's input."""

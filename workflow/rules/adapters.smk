@@ -7,9 +7,7 @@ rule adapters:
 rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names."""
     input:
-        # Newly written pairs train again. A new task only has the pairs selected anew; check_training_data says if that matters.
-        written=lambda w: expand(f"{R}/pairs/{{name}}/written.parquet", name=study.adapter_pairs(w.name)),
-        pairs=lambda w: ancient(expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name))),
+        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
         snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
     output:
         directory(f"{R}/adapters/{{name}}"),
@@ -27,17 +25,17 @@ rule train_adapter:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
-        pairs=lambda w: study.training_pairs(w.name),
-        code=[code_digest("ranks"), code_digest("selection")],
+        code=code_digest("ranks"),
     script:
         "../scripts/train_adapter.py"
 
 
 rule check_training_data:
-    """Fails the run if an adapter learned from pairs that are no longer chosen, such as a new task's texts."""
+    """Fails the run if an adapter learned from a text of a task, such as one that was added since."""
     input:
         adapter=f"{R}/adapters/{{name}}",
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
+        tasks=rules.tasks.input,
     output:
         f"{R}/checks/training_data/{{name}}.json",
     log:
@@ -48,6 +46,7 @@ rule check_training_data:
     params:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
+        near=lambda w: study.contamination_of(w.name),
         code=code_digest("overlap"),
     script:
         "../scripts/check_training_data.py"

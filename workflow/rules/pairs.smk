@@ -33,10 +33,11 @@ rule make_pairs:
 
 
 rule select_pairs:
-    """The pairs to train on: no duplicates, no task's text. A new task renews this, and nothing is written again."""
+    """The pairs to train on: no duplicates, no task's text."""
     input:
         written=f"{R}/pairs/{{name}}/written.parquet",
-        tasks=rules.tasks.input,
+        # A new task does not choose them anew, for all adapters would be trained again: check_training_data looks at it.
+        tasks=ancient(rules.tasks.input),
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",

@@ -33,7 +33,7 @@ def test_a_wide_grid_is_embedded_scored_and_compared(tmp_path):
     tiny_model(tmp_path / "model")
     sentences(1, 10).to_csv(tmp_path / "labelled.csv", index=False)
     sentences(2, 10).to_csv(tmp_path / "corpus.csv", index=False)
-    answer = snakemake(tmp_path, "ablations", "--quiet", config=wide_grid())
+    answer = snakemake(tmp_path, "ablations", "scores", "--quiet", config=wide_grid())
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = tmp_path / "results/tiny"
     scores = pd.read_parquet(results / "scores.parquet")

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.workflow
 
 def config(**changes: object) -> dict:
     made = study()
-    made["pairs"]["whole"] = {"corpus": "lines", "style": "identity", "min_words": 1}
+    made["pairs"]["whole"] = {"corpus": "lines", "styles": ["identity"]}
     made["adapters"]["tuned"] |= {"pairs": {"halves": 3, "whole": 1}, "validation": 0.2, **changes}
     return made
 

@@ -203,10 +203,10 @@ class Study:
                 [one for one in known if (one in values if values else True)] if part == vary else [spec["fixed"][part]]
             )
 
-        prompts = set(chosen("prompt", list(self.prompts)))
+        prompts = set(chosen("prompt", [*self.prompts, *self.config["ensembles"]]))
         families = [
             family for family, content in self.families.items() if prompts & {one.name for one in content.templates}
-        ]
+        ] + [f"ensemble-{name}" for name in self.config["ensembles"] if name in prompts]
         return [
             f"{model}/{adapter}/{task}/{family}"
             for adapter in chosen("adapter", adapter_ids(self.config, model))

@@ -183,6 +183,10 @@ class Study:
             for name, spec in self.config["benchmarks"].items()
         }
 
+    def task_texts(self) -> dict[str, str]:
+        """Task -> its recorded texts."""
+        return {name: f"{self.results}/tasks/{name}/texts.parquet" for name in self.config["tasks"]}
+
     def ablation_tasks(self, name: str) -> list[str]:
         """The tasks that an ablation is measured on."""
         wanted = self.config["ablations"][name]["tasks"]

@@ -37,7 +37,7 @@ rule select_pairs:
     input:
         written=f"{R}/pairs/{{name}}/written.parquet",
         # A new task does not choose them anew, for all adapters would be trained again: check_training_data looks at it.
-        tasks=ancient(rules.tasks.input),
+        ready=ancient(rules.tasks_ready.output[0]),
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",

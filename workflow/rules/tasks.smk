@@ -23,3 +23,11 @@ rule build_task:
         code=code_digest("tasks"),
     script:
         "../scripts/build_task.py"
+
+
+rule tasks_ready:
+    """Says that the texts of every task are there, to what must wait for them and not start again for a new one."""
+    input:
+        rules.tasks.input,
+    output:
+        touch(f"{R}/checks/tasks_ready"),

@@ -1,13 +1,12 @@
 from promptpool.job import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from pathlib import Path
-
     from promptpool.curation import select_pairs
+    from promptpool.study import Study
 
     select_pairs(
         snakemake.input.written,
-        {Path(path).parent.name: path for path in snakemake.input.tasks},
+        Study(snakemake.config).task_texts(),
         snakemake.output.pairs,
         snakemake.output.rejected,
         snakemake.output.qc,

@@ -1,8 +1,3 @@
-def pairs_environment(w):
-    """vLLM pins its own torch: it lives apart."""
-    return "../../envs/vllm.yaml" if study["pairs"][w.name]["backend"] == "vllm" else "../../envs/main.yaml"
-
-
 rule pairs:
     """Every set of positive pairs, rid of the tasks' texts."""
     input:
@@ -21,7 +16,8 @@ rule make_pairs:
         f"{R}/logs/make_pairs/{{name}}.log",
     priority: 10
     conda:
-        pairs_environment
+        # vLLM pins its own torch: it lives apart.
+        lambda w: f"../../envs/{'vllm' if study['pairs'][w.name]['backend'] == 'vllm' else 'main'}.yaml"
     resources:
         gpu=lambda w: study.pairs_gpus(w.name),
     params:

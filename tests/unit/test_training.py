@@ -18,14 +18,7 @@ from promptpool.trainer import ContrastiveTrainer
 from promptpool.training import ids, train_adapter
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in one order: what makes a CPU's training the same to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

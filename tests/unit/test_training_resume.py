@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from promptpool import trainer as trainer_module
 from promptpool import training
 from promptpool.errors import PromptpoolError
@@ -19,19 +18,12 @@ from promptpool.trainer import ContrastiveTrainer, cause, discard, last_whole
 from promptpool.training import train_adapter
 from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Five epochs of six steps, saved at 5, 7, 14, 21, 28 and 30: in epochs' middles. Every kind of state: dropout, masks,
 # mixing, validation.
 LONG = {"max_steps": None, "epochs": 5, "steps": [5, 30], "validation": 0.1, "group_by_length": True, "weights": [1]}
 EXACT = ["step", "loss", "accuracy", "negatives", "learning_rate", "grad_norm"]  # the others are seconds
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in one order: what makes a CPU's training the same to the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -167,15 +167,14 @@ class Composer:
 def normalised(text: str, how: str) -> str:
     """A text as a method wants it, before it is put into a prompt.
 
-    `none`: as it is. `prompteol` (arXiv 2307.16645, its evaluation code): double quotes become single ones, and the
-    text ends as a statement does: a full stop is put where no . ? or quote ends it, and in place of a last ?.
+    `none`: as it is. `prompteol` (arXiv 2307.16645, as in its published evaluation): double quotes become single ones,
+    and the text ends as a statement does: a full stop is put where no . ? or quote ends it, and in place of a last ?.
     """
     if how == "none" or not text:
         return text
-    if text[-1] not in ".?\"'":
-        text += "."
-    text = text.replace('"', "'")
-    return text[:-1] + "." if text[-1] == "?" else text
+    closed = text if text.endswith((".", "?", '"', "'")) else f"{text}."
+    quoted = closed.replace('"', "'")
+    return f"{quoted[:-1]}." if quoted.endswith("?") else quoted
 
 
 def well_formed(text: str) -> str:

@@ -14,8 +14,10 @@ if not workflow.config_settings.configfiles:
     configfile: "config.yaml"
 
 
+CONFIG = str([*workflow.config_settings.configfiles, "config.yaml"][0])
+
 try:
-    study = Study(resolve(config, str(([*workflow.config_settings.configfiles, "config.yaml"])[0])))
+    study = Study(resolve(config, CONFIG, files=workflow.is_main_process))
 except PromptpoolError as error:
     raise WorkflowError(str(error)) from None
 

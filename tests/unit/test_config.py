@@ -567,6 +567,11 @@ def test_absent_labelled_file_is_told_in_one_line():
     assert line == "config.yaml: tasks.Mine: mine.csv: no such file; mend the path"
 
 
+def test_a_job_does_not_read_the_labelled_files_again():
+    study = demo(tasks__Mine={"source": "file", "path": "mine.csv"})
+    assert resolve(study, files=False)["tasks"]["Mine"]["path"] == "mine.csv"
+
+
 def test_labelled_file_with_its_own_column_names_is_accepted(tmp_path):
     path = tmp_path / "mine.tsv"
     path.write_text("body\ttopic\na\tx\nb\ty\n")

@@ -15,7 +15,7 @@ from .errors import PromptpoolError
 __all__ = ["adapter_ids", "adapter_of", "resolve"]
 
 
-def resolve(config: Mapping, source: str = "config.yaml") -> dict:
+def resolve(config: Mapping, source: str = "config.yaml", files: bool = True) -> dict:
     """The full config: every default filled, every reference checked. Its argument stays as it is.
 
     The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
@@ -23,12 +23,14 @@ def resolve(config: Mapping, source: str = "config.yaml") -> dict:
     nothing.
 
     source: the name to put in front of an error, as a rule the config file's.
+    files: whether users' files are read and checked too. A study's start does; its jobs, which read the config each
+        anew, need not.
     Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
     """
     full = _plain(config, source, ())
     if not isinstance(full, dict):
         raise PromptpoolError(f"{source}: expected keys and values, not {full!r}; start with `run: <name>`")
-    problem = fill_defaults(full) or expand_benchmarks(full) or first_problem(full)
+    problem = fill_defaults(full) or expand_benchmarks(full) or first_problem(full, files)
     if problem:
         raise PromptpoolError(f"{source}: {' '.join(problem.splitlines())}")
     return _with_inherited(full)

@@ -10,16 +10,20 @@ from .errors import PromptpoolError
 from .templates import Template
 
 
-def first_problem(config: Mapping) -> str | None:
+FILES = (corpus_file_problems, topic_problems, task_file_problems)
+
+
+def first_problem(config: Mapping, files: bool = True) -> str | None:
     """The first fault of a config whose defaults are filled, as `dotted.key: what is wrong; the mend`, or None.
 
     A check may rely on all that stands before it, so only the first fault is sure to be one. Users' files come
-    last: they take longest.
+    last, and only if asked for: they take longest.
     """
-    for check in (
+    checks = (
         _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
-        baselines, ablations, attention, exports, corpus_file_problems, topic_problems, task_file_problems,
-    ):  # fmt: skip
+        baselines, ablations, attention, exports,
+    )  # fmt: skip
+    for check in (*checks, *(FILES if files else ())):
         for problem in check(config):
             return problem
     return None

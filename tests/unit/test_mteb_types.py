@@ -110,7 +110,7 @@ def test_the_mean_of_the_main_rows_is_mtebs_main_score(source):
 def test_replicates_of_the_main_score_lie_around_it(source):
     result, replicates = observed(looked_up(source), source.fresh())
     ((place, values),) = replicates.items()
-    assert place == ("test", "default") and values.shape == (REPLICATES,)
+    assert place == ("test", "default", "all", RESAMPLED) and values.shape == (REPLICATES,)
     assert 0 < values.std() < 0.2
     assert abs(values.mean() - result.get_score()) < values.std()
 
@@ -122,6 +122,39 @@ def test_replicates_are_paired(source):
     other = lookup(list(encoder.rows), encoder.matrix + np.float32(1e-3) * np.eye(16, dtype=np.float32)[3])
     one, two = (next(iter(observed(e, source.fresh())[1].values())) for e in (encoder, other))
     assert (one - two).std() < 0.3 * one.std()
+
+
+@pytest.mark.parametrize("source", ["TwentyNewsgroupsClustering"], indirect=True)
+def test_legacy_clustering_gets_the_ami_of_each_set(source):
+    rows = source.fresh()
+    rows.load_data()
+    sets = rows.dataset["test"]
+    texts = sorted({text for row in sets["sentences"] for text in row})
+    label_of = {text: label for row in sets for text, label in zip(row["sentences"], row["labels"], strict=True)}
+    labels = sorted(set(label_of.values()))
+    told = np.eye(len(labels), dtype=np.float32)[[labels.index(label_of[text]) for text in texts]]
+    blind = np.random.default_rng(0).standard_normal((len(texts), 16)).astype(np.float32)
+    for matrix, bounds in ((told, (0.999, 1.001)), (blind, (-0.1, 0.1))):  # chance is 0, which V-measure lacks
+        result, found = observed(lookup(texts, matrix), source.fresh())
+        ((place, values),) = found.items()
+        assert place == ("test", "default", "Level 0", "ami") and len(values) == len(sets)
+        assert bounds[0] < values.mean() < bounds[1]
+        assert result.get_score() > values.mean() - 1e-9
+        assert "ami" not in str(result.scores)  # MTEB's own result stays as it is
+
+
+def test_a_set_of_one_label_keeps_its_place():
+    from datasets import Dataset, DatasetDict
+
+    words = [[f"{a} {n}" for n in range(20)] for a in ("red", "blue")]
+    sets = {"sentences": [words[0], [*words[0], *words[1]]], "labels": [[0] * 20, [0] * 20 + [1] * 20]}
+    task = mteb.get_task("TwentyNewsgroupsClustering")
+    task.dataset, task.data_loaded = DatasetDict({"test": Dataset.from_dict(sets)}), True
+    texts = sets["sentences"][1]
+    blind = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    _, found = observed(lookup(texts, blind), task)
+    (values,) = found.values()
+    assert values[0] == 1.0 and abs(values[1]) < 0.3
 
 
 def test_what_a_task_asks_for_in_which_role(monkeypatch, tmp_path):

@@ -9,7 +9,6 @@ from .config_outputs import ablations, attention, ensembles, exports, grid
 from .errors import PromptpoolError
 from .templates import Template
 
-
 FILES = (corpus_file_problems, topic_problems, task_file_problems)
 
 

@@ -16,7 +16,6 @@ from .lookup import LookupEncoder
 from .mteb_results import SCORE_COLUMNS, result_line, tidy
 from .mteb_tasks import TaskSource
 from .observation import observed
-from .samples import RESAMPLED
 from .vectors import read_vectors
 
 Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
@@ -43,12 +42,12 @@ class Scorer:
                     raise ValueError(f"{len(matrix)} vectors for {len(self.rows)} texts")
                 encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
                 task = self.source.fresh()
-                result, replicates = observed(encoder, task)
+                result, beyond = observed(encoder, task)
                 rows += tidy(result, task.metadata.main_score, columns, self.task)
-                for (split, subset), values in replicates.items():
-                    base = {**columns, "task": self.task, "split": split, "subset": subset, "level": "all"}
+                for (split, subset, level, metric), values in beyond.items():
+                    base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
                     rows += [
-                        {**base, "experiment": index, "metric": RESAMPLED, "value": float(value)}
+                        {**base, "experiment": index, "metric": metric, "value": float(value)}
                         for index, value in enumerate(values)
                     ]
                 lines.append(result_line(encoder, result, columns))

@@ -89,7 +89,7 @@ def test_the_section_shows_the_answer_with_intervals(checkpoints, tmp_path):
         row = html.split("<tbody>")[1].split("</tr>")[0]
         change = section["moves"][0]["changes"]["content"]
         assert f"+{change['estimate'] * 100:.1f}" in row and f"+{change['high'] * 100:.1f}" in row
-        assert "0 of 4</td>" in row and "3: +" in " ".join(row.split())
+        assert "0 of 4</td>" in row and "layer 3: +" in " ".join(row.split())
     else:
         assert "Does tuning move" not in html
     assert len(read_shown(tmp_path / "a.parquet")) == 5 * 4 * len(checkpoints)

@@ -90,7 +90,7 @@ def test_many_checkpoints_are_drawn_as_first_and_last(tmp_path, drawn):
 def test_the_layer_map_has_a_panel_an_adapter_and_a_cell_a_layer_and_step(tmp_path, drawn):
     summary = sample_attention_summary(texts=30)
     attention_layers(summary, tmp_path / "l")
-    assert titles(drawn[0]) == ["halves", "synthetic"]
+    assert titles(drawn[0]) == ["prompt cluster\nhalves", "prompt cluster\nsynthetic"]
     cells = drawn[0].axes[0].images[0].get_array()
     assert cells.shape == (4, 4)
     rows = summary.query("span == 'content' and adapter == 'halves' and step == 80 and layer == 3")

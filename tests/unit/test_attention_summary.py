@@ -91,11 +91,12 @@ def test_the_chosen_sentence_is_in_no_mean(tmp_path):
     pd.testing.assert_frame_equal(plain, spoilt)
 
 
-def test_the_interval_covers_as_often_as_it_says(tmp_path):
-    base = part(tmp_path / "base.parquet", layers=(1,))
+@pytest.mark.parametrize("texts", [4, TEXTS])
+def test_the_interval_covers_as_often_as_it_says(texts, tmp_path):
+    base = part(tmp_path / "base.parquet", layers=(1,), texts=texts)
     hits = []
     for seed in range(1, 61):
-        tuned = part(tmp_path / "tuned.parquet", "mine", 4, moved=0.02, layers=(1,), noise=seed)
+        tuned = part(tmp_path / "tuned.parquet", "mine", 4, moved=0.02, layers=(1,), noise=seed, texts=texts)
         row = picked(summary_table([base, tuned]), "content")
         hits.append(row["low"] < 0.02 < row["high"])
     assert 0.85 <= np.mean(hits) <= 1.0

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .artifacts import atomic_path, write_sidecar
 from .attention_spans import MEAN, SPANS
 from .attention_table import CHECKPOINT, join, read_measured
 from .errors import PromptpoolError
 from .resampling import replicates
-from .statistics import Estimate, Sample, holm, interval
+from .statistics import LEVEL, Estimate, holm
 
 # What is summarised: the spans; `prompt`, prefix and suffix together; `content_beyond_sink`, the content words' part of
 # all that the sink does not get (a sink that grows or shrinks moves all other shares); entropy.
@@ -73,8 +74,8 @@ def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:
     share_high: the mean over texts with its 95 % interval (shares of 1, entropy in nats); estimate, low, high, p:
     tuned minus base, text by text, NaN on base's own rows; p_holm: Holm's adjustment over all differences of the head
     means, and apart from them over all of single heads; n: texts.
-    Standard errors are those of the bootstrap over texts (resampling.replicates, the same draws everywhere), squared
-    times n / (n - 1); with one text intervals are NaN. One part's rows are held at a time, beside those of the bases.
+    Standard errors are those of the bootstrap over texts (resampling.replicates, the same draws everywhere), intervals
+    and p are t's; with one text they are NaN. One part's rows are held at a time, beside those of the bases.
     Raises PromptpoolError for an adapter without its base, or measured on other texts.
     """
     bases: dict[tuple[str, str], Cube] = {}
@@ -122,10 +123,16 @@ def _estimates(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     Estimate [layers, heads, measures].
     """
     n = values.shape[2]
-    means, resampled = values.mean(2), np.moveaxis(drawn @ values, 2, -1)
-    # The bootstrap's variance of a mean is the biased one, over n.
-    factor = n / (n - 1) if n > 1 else float("nan")
+    means, resampled = values.mean(2), drawn @ values
+    # The bootstrap's variance of a mean is the biased one, over n; and few texts tell little of their own spread, so
+    # the degrees of freedom are those of the texts where they are fewer than the draws.
+    errors = resampled.std(2, ddof=1) * (np.sqrt(n / (n - 1)) if n > 1 else np.nan)
+    freedom = min(n, len(drawn)) - 1
+    margins = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.where(errors == 0, np.where(means == 0, 1.0, 0.0), 2 * stats.t.sf(np.abs(means) / errors, freedom))
     found = np.empty(means.shape, dtype=object)
     for place in np.ndindex(*means.shape):
-        found[place] = interval({"": Sample(float(means[place]), (resampled[place][None],), factor)})
+        mean, margin = float(means[place]), float(margins[place])
+        found[place] = Estimate(mean, mean - margin, mean + margin, float(p[place]), n)
     return found

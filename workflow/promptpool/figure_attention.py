@@ -1,5 +1,6 @@
 """Figures of attention: where the last token looks, before training and after."""
 
+from itertools import compress, product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from .score_table import checkpoint, checkpoint_order
 NAMES = {"sink": "first token", "content": "content words", "function": "function words, punctuation"}
 STATE = ["model", "prompt", "adapter", "step"]
 MOST_ROWS = 24  # of stacked bars: beyond them only each adapter's first and last step are drawn
+TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 MOST_CELLS = 14  # layers whose numbers are printed in the layer map
 ALPHA = 0.05
 
@@ -134,24 +136,22 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
     if table.empty:
         raise PromptpoolError("attention_layers: no layer was measured; measure at least one text")
     panels = []
-    for (model, prompt), group in table.groupby(["model", "prompt"], sort=False):
-        base = group[group["adapter"] == "base"]
-        tuned = [(name, own) for name, own in group.groupby("adapter", sort=False) if name != "base"]
-        panels += [(model, prompt, name, pd.concat([base, own])) for name, own in tuned] or [
-            (model, prompt, "base", base)
-        ]
-    several = {key: table[key].nunique() > 1 for key in ("model", "prompt")}
-    adapters = len({panel[2] for panel in panels}) > 1
-    columns = min(3, len(panels))
+    for model, of_model in table.groupby("model", sort=False):
+        names = [name for name in of_model["adapter"].unique() if name != "base"] or ["base"]
+        for name, (prompt, group) in product(names, of_model.groupby("prompt", sort=False)):
+            panels.append((prompt, name, model, group[group["adapter"].isin(["base", name])]))
+    # A line of panels is an adapter's, where its prompts fit on one.
+    several = [True, len({panel[1] for panel in panels}) > 1, table["model"].nunique() > 1]
+    columns = min(3, table["prompt"].nunique())
     lines = -(-len(panels) // columns)
-    depth = int(table.groupby(["model"])["layer"].nunique().max())
-    height = min(0.24, 3.2 / depth) * depth
+    depth = int(table.groupby("model")["layer"].nunique().max())
+    height = min(0.24, 2.4 / depth) * depth
     scale = Normalize(table["share"].min() * 100, table["share"].max() * 100)
-    size = (WIDTH, lines * (height + 0.5) + 0.45)
+    size = (WIDTH, lines * (height + 0.3 + 0.15 * sum(several)) + 0.45)
     with drawing(out, nrows=lines, ncols=columns, figsize=size, squeeze=False) as (figure, axes):
         for axis in axes.flat[len(panels) :]:
             axis.set_axis_off()
-        for number, (axis, (model, prompt, adapter, group)) in enumerate(zip(axes.flat, panels, strict=False)):
+        for number, (axis, (prompt, adapter, model, group)) in enumerate(zip(axes.flat, panels, strict=False)):
             cells, sure = (
                 group.pivot_table(index="layer", columns="step", values=key, aggfunc="first", dropna=False)
                 for key in ("share", "p_holm")
@@ -166,14 +166,17 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
                     colour = (INK if dark else "white") if told else (GREY if dark else "#b5b5c5")
                     axis.text(x, y, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=6.5)
             names = ["base" if step == 0 else str(step) for step in cells.columns]
-            axis.set_xticks(range(len(names)), names)
+            crowded = sum(map(len, names)) * columns > 48
+            axis.set_xticks(range(len(names)), names, **(TILTED if crowded else {}))
             stride = 1 if depth <= MOST_CELLS else 4
             axis.set_yticks(range(0, len(cells), stride), cells.index[::stride])
             axis.tick_params(length=0)
             axis.spines[:].set_visible(False)
             if number % columns == 0:
                 axis.set_ylabel("attention layer")
-            parts = [f"prompt {prompt}"] * several["prompt"] + [adapter] * adapters + [model] * several["model"]
-            axis.set_title(", ".join(parts) or f"prompt {prompt}")
-        figure.colorbar(image, ax=axes, label="content words, %", aspect=18, pad=0.02).outline.set_visible(False)
+            axis.set_title("\n".join(compress((f"prompt {prompt}", adapter, model), several)))
+        bar = figure.colorbar(
+            image, ax=axes, label="content words, %", shrink=min(1, 1.6 / size[1]), aspect=12, pad=0.02
+        )
+        bar.outline.set_visible(False)
         figure.supxlabel(f"training step; mean over heads and {table['n'].max()} texts", fontsize=8)

@@ -1,7 +1,14 @@
 """Made-up results in the formats that the stages write: a base, two adapters of three steps, two or three tasks."""
 
+from itertools import product
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from promptpool.attention_summary import summary_table
+from promptpool.attention_table import SCHEMA, SHOWN
 
 PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
 POOLINGS = {"mean": 0.04, "last": 0.0, "eos": -0.02, "weighted": 0.05, "attention": 0.03}
@@ -9,7 +16,8 @@ TASKS = {"DocstringSummaries": 0.24, "DocstringParagraphs": 0.31, "StdlibTopics"
 CHECKPOINTS = [("base", 0), *((name, step) for name in ("halves", "synthetic") for step in (20, 40, 80))]
 TOKENS = 'This| sentence|:| "|Return| the| shortest| path| between| two| nodes|.|"| belongs| to| the| cluster|:'
 ABLATION = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "p_holm", "n"]
-SPANS = ["prefix"] * 4 + ["text"] * 8 + ["suffix"] * 6
+SPANS = ["sink", *["prefix"] * 3, "content", "function", *["content"] * 2, "function", *["content"] * 2, "function"]
+SPANS += ["suffix"] * 5 + ["itself"]
 
 
 def sample_scores() -> pd.DataFrame:
@@ -79,28 +87,35 @@ def sample_summary() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "score", "low", "high", "n"])
 
 
-def sample_attention(texts: int = 5, text: str = "Return the shortest path between two nodes.") -> pd.DataFrame:
-    """run_attention's table for the seven checkpoints: training moves attention from the sink to the text."""
-    rng, tables = np.random.default_rng(3), []
-    tokens = TOKENS.split("|")
-    for adapter, step in CHECKPOINTS:
-        for text_id in range(texts):
-            weights = rng.gamma(1.0, 1.0, len(tokens)) * np.where(np.array(SPANS) == "text", 1 + step / 40, 1.0)
-            weights[0] = weights.sum() * 4 / (1 + step / 20)
-            table = pd.DataFrame(
-                {
-                    "text_id": text_id,
-                    "layer": -1,
-                    "position": range(len(tokens)),
-                    "token": tokens,
-                    "span": SPANS,
-                    "weight": (weights / weights.sum()).astype("float32"),
-                    "sink": [True] + [False] * (len(tokens) - 1),
-                }
-            )
-            place = dict(model="nano-docs", adapter=adapter, step=step, prompt="cluster", text=f"{text} ({text_id})")
-            tables.append(table.assign(**place))
-    return pd.concat(tables, ignore_index=True)
+def sample_attention(
+    texts: int = 5, text: str = "Return the shortest path between two nodes.", checkpoints: list = CHECKPOINTS,
+    prompts: tuple = ("cluster",), layers: tuple = (0, 1, 2, 3),
+) -> pa.Table:  # fmt: skip
+    """attention.parquet: training moves attention from the prefix to the content words, in later layers more."""
+    tokens, rows = TOKENS.split("|"), []
+    for adapter, step in checkpoints:
+        for prompt, layer, text_id in product(prompts, layers, range(texts)):
+            rng = np.random.default_rng([3, layer, text_id])
+            gain = 1 + step * layer / 60
+            weights = rng.gamma(1.0, 1.0, len(tokens)) * np.where(np.array(SPANS) == "content", gain, 1.0)
+            weights[0] = weights.sum() / 4
+            weights /= weights.sum()
+            shares = {span: weights[np.array(SPANS) == span].sum() for span in dict.fromkeys(SPANS)}
+            place = {"model": "nano-docs", "adapter": adapter, "step": step, "prompt": prompt, "layer": layer}
+            shown = {"text": f"{text} ({text_id})", "tokens": tokens, "spans": SPANS, "weights": weights.tolist()}
+            rows.append({**place, "head": -1, "text_id": text_id, **shares, "entropy": 2.0, "length": 18, **shown})
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def sample_shown(**changes) -> pd.DataFrame:
+    """What read_shown reads of it."""
+    return sample_attention(**changes).to_pandas()[SHOWN]
+
+
+def sample_attention_summary(**changes) -> pd.DataFrame:
+    with TemporaryDirectory() as folder:
+        pq.write_table(sample_attention(**changes), f"{folder}/part.parquet")
+        return summary_table([f"{folder}/part.parquet"])
 
 
 def sample_training() -> dict[str, pd.DataFrame]:

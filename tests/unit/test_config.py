@@ -466,6 +466,14 @@ CROSS_FAULTS = {
         "attention.task: no task named 'Docs' in tasks; "
         "use one of DocstringSummaries, DocstringParagraphs, StdlibTopics, or add it there",
     ),
+    "attention in layers that are no list": (
+        {"attention.layers": "last"},
+        "attention.layers: expected all or a list, not 'last'; write [last]",
+    ),
+    "attention with a list of words that is not there": (
+        {"attention.function_words": "nowhere.txt"},
+        "attention.function_words: can't read 'nowhere.txt' (FileNotFoundError); mend the path or the file",
+    ),
     "export of attention pooling": (
         {"exports.docs-cluster.pooling": "attention"},
         "exports.docs-cluster.pooling: 'attention' can't be exported: sentence-transformers' own modules can't weigh "
@@ -816,3 +824,16 @@ def test_what_a_server_is_asked_is_part_of_the_pairs_and_where_it_stands_is_not(
 
 def test_the_config_that_a_report_prints_has_no_address():
     assert "localhost" not in str(server(url="http://localhost:8000/v1").shown())
+
+
+def test_how_attention_is_shown_is_no_part_of_another_stage_and_its_words_count(tmp_path):
+    plain = Study(resolve(demo()))
+    assert plain.attention_spec()["layers"] == [-1] and not plain.attention_spec()["heads"]
+    assert list(plain.attention_prompts()) == ["cluster"]
+    (tmp_path / "words.txt").write_text("der die das\n", encoding="utf-8")
+    own = Study(resolve(demo(attention__function_words=str(tmp_path / "words.txt"))))
+    assert own.attention_words() != plain.attention_words()
+    assert own.grid_spec() == plain.grid_spec()
+    none = demo()
+    none["attention"] = None
+    assert Study(resolve(none)).attention_prompts() == {} and Study(resolve(none)).attention_words() is None

@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from promptpool import figures
-from promptpool.attention import span_shares
 from promptpool.errors import PromptpoolError
 from promptpool.score_table import by_task
 from sample_tables import (
     sample_ablation,
-    sample_attention,
+    sample_attention_summary,
     sample_qc,
     sample_scores,
     sample_set,
+    sample_shown,
     sample_steps,
     sample_training,
 )
@@ -23,8 +23,9 @@ DRAWINGS = {
     "ablation": lambda out: figures.ablation(sample_steps(), out),
     "score_by_step": lambda out: figures.score_by_step(sample_scores(), sample_steps(), out),
     "training_curves": lambda out: figures.training_curves(sample_training(), out),
-    "attention_bars": lambda out: figures.attention_bars(sample_attention(), out),
-    "attention_spans": lambda out: figures.attention_spans(span_shares(sample_attention()), out),
+    "attention_bars": lambda out: figures.attention_bars(sample_shown(), out),
+    "attention_spans": lambda out: figures.attention_spans(sample_attention_summary(), out),
+    "attention_layers": lambda out: figures.attention_layers(sample_attention_summary(), out),
     "pairs_qc": lambda out: figures.pairs_qc(sample_qc(), out),
 }
 
@@ -129,23 +130,6 @@ def test_score_by_step_without_a_step_says_what_to_vary(tmp_path):
         figures.score_by_step(sample_scores(), table, tmp_path / "s")
 
 
-def test_attention_bars_leave_out_the_sink_but_tell_its_share(tmp_path, drawn):
-    table = sample_attention()
-    figures.attention_bars(table, tmp_path / "a")
-    axis = drawn[0].axes[0]
-    sentence = table[(table["text_id"] == 0) & (table["adapter"] == "base")]
-    assert len(axis.patches) == len(sentence) - 1
-    assert f"{sentence.loc[sentence['sink'], 'weight'].sum():.0%}" in axis.get_title(loc="left")
-    assert [axis.get_title(loc="left").split()[0] for axis in drawn[0].axes][:2] == ["base", "halves@20"]
-
-
-def test_odd_tokens_and_names_are_drawn_as_they_are(tmp_path):
-    table = sample_attention()
-    table["token"] = table["token"].replace({" path": "$x_1$", " two": "\n", " nodes": "<b>&"})
-    figures.attention_bars(table.assign(adapter="a$b$"), tmp_path / "a")
-    assert (tmp_path / "a.svg").exists()
-
-
 def test_pair_figures_do_without_what_was_not_recorded(tmp_path, drawn):
     counted = {"accepted": 3, "rejected": {"echo": 1}, "words": {"text": {"3": 5, "12": 1}}}
     figures.pairs_qc(
@@ -198,5 +182,5 @@ def test_pair_histograms_keep_the_share_of_every_bin(tmp_path, drawn):
 
 def test_a_failed_drawing_leaves_no_file(tmp_path):
     with pytest.raises(PromptpoolError):
-        figures.attention_bars(sample_attention().query("text_id > 0"), tmp_path / "a")
+        figures.attention_bars(sample_shown().query("text_id > 0"), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

@@ -8,19 +8,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from promptpool import figures
-from promptpool.attention import span_shares
 from promptpool.errors import PromptpoolError
 from promptpool.report import build_report, commands, score_rows
-from promptpool.report_attention import viewer
 from promptpool.report_pairs import pair_section
 from promptpool.score_table import by_task
 from sample_tables import (
     sample_ablation,
     sample_attention,
+    sample_attention_summary,
     sample_pairs,
     sample_qc,
     sample_scores,
     sample_set,
+    sample_shown,
     sample_steps,
     sample_summary,
     sample_training,
@@ -67,13 +67,14 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         table.to_parquet(folder / f"{name}.parquet")
         return folder / f"{name}.parquet"
 
-    attention = sample_attention(texts=3, text=words)
-    attention.loc[attention["position"] == 5, "token"] = words
+    attention = sample_attention(texts=3, text=words).to_pandas()
+    attention["tokens"] = [[*tokens[:5], words, *tokens[6:]] for tokens in attention["tokens"]]
+    moved = sample_attention_summary(texts=3)
     drawn = {"heat_map": (figures.heat_map, sample_scores()),
              "ablation_steps": (figures.ablation, sample_steps()),
              "training_curves": (figures.training_curves, sample_training()),
-             "attention_bars": (figures.attention_bars, attention),
-             "attention_spans": (figures.attention_spans, span_shares(attention)),
+             "attention_bars": (figures.attention_bars, sample_shown()),
+             "attention_spans": (figures.attention_spans, moved),
              "pairs_qc": (figures.pairs_qc, sample_qc())}  # fmt: skip
     for name, (draw, table) in drawn.items():
         draw(table, folder / name)
@@ -89,7 +90,7 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         summary=write("summary", sample_summary().assign(label=words)),
         scores=write("scores", sample_scores().replace({"prompt": {"eol": words}})),
         ablations={"steps": write("steps", sample_steps()), "prompts": write("prompts", prompts)},
-        attention=[write("attention", attention)],
+        attention=[write("attention", attention), write("moved", moved)],
         pairs={"rewritten": (write("pairs", written.assign(positive=words)), qc)},
         training={name: write(f"training-{name}", log) for name, log in sample_training().items()},
         figures={name: folder / f"{name}.svg" for name in drawn},
@@ -191,14 +192,6 @@ def test_the_demos_commands_name_its_profile_and_other_runs_do_not():
     assert all("--workflow-profile workflow/profiles/demo" in command for _, command in demo)
     assert all("profile" not in command for _, command in mine)
     assert mine[-1][1] == "snakemake --cores all results/mine/models/model"
-
-
-def test_the_viewer_keeps_weights_of_every_checkpoint_and_tokens_once():
-    table = sample_attention(texts=3)
-    shown = viewer([table[table["adapter"] == "base"], table[table["adapter"] != "base"]])
-    assert shown["checkpoints"][0] == "base" and len(shown["checkpoints"]) == 7
-    assert len(shown["rows"]) == 3 * 7 and len(shown["sequences"]) == 1
-    assert all(sum(row["weights"]) == pytest.approx(1, abs=1e-3) for row in shown["rows"])
 
 
 def test_a_run_without_training_has_no_empty_sections(tmp_path):

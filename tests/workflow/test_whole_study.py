@@ -124,7 +124,12 @@ def test_the_exported_model_loads_with_one_line_and_gives_the_pipelines_vectors(
 def test_the_attention_table_has_every_checkpoint_and_sums_to_one(finished):
     table = pd.read_parquet(finished / "results/tiny/attention.parquet")
     assert set(zip(table["adapter"], table["step"], strict=True)) == {("base", 0), ("tuned", 2), ("tuned", 4)}
-    np.testing.assert_allclose(table.groupby(["adapter", "step", "text_id"])["weight"].sum(), 1, atol=1e-4)
+    spans = ["sink", "prefix", "content", "function", "suffix", "itself"]
+    np.testing.assert_allclose(table[spans].sum(axis=1), 1, atol=1e-4)
+    moved = pd.read_parquet(finished / "results/tiny/attention_summary.parquet").query("span == 'content'")
+    assert moved.groupby(["adapter", "step"])["estimate"].count().to_dict() == {
+        ("base", 0): 0, ("tuned", 2): 3, ("tuned", 4): 3  # two layers and their mean
+    }  # fmt: skip
 
 
 def test_the_report_is_one_file_with_the_headline(finished):

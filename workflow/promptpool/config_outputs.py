@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from .config_adapters import BASE, adapter_ids
 from .config_references import checkpoint, layers, no_echo, references
 from .config_schema import choices
+from .errors import PromptpoolError
 from .styles import SLOT
+from .word_classes import read_function_words
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIANT = ("model", "adapter", "prompt", "pooling", "layer")
@@ -78,6 +80,13 @@ def attention(config: Mapping) -> Iterator[str]:
     if spec:
         yield from references("attention.prompts", "prompt", spec["prompts"], config, "prompts")
         yield from references("attention.task", "task", [spec["task"]], config, "tasks")
+        if isinstance(spec["layers"], str) and spec["layers"] != "all":
+            yield f"attention.layers: expected all or a list, not {spec['layers']!r}; write [{spec['layers']}]"
+        if spec["function_words"]:
+            try:
+                read_function_words(spec["function_words"])
+            except PromptpoolError as error:
+                yield str(error)
 
 
 def exports(config: Mapping) -> Iterator[str]:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from . import figures
 from .artifacts import write_sidecar
-from .attention import span_shares
-from .figure_attention import attention_bars, attention_spans
+from .attention_table import read_shown
+from .figure_attention import attention_bars, attention_layers, attention_spans
 from .figure_pairs import pairs_qc
 from .figure_training import training_curves
 
@@ -28,9 +28,11 @@ def draw(kind: str, inputs: Sequence[str], svg: str) -> None:
     elif kind == "pairs_qc":
         pairs_qc({Path(path).parent.name: json.loads(Path(path).read_text()) for path in inputs}, out)
     elif kind == "attention_bars":
-        attention_bars(pd.read_parquet(inputs[0]), out)
+        attention_bars(read_shown(inputs[0]), out)
     elif kind == "attention_spans":
-        attention_spans(span_shares(pd.read_parquet(inputs[0])), out)
+        attention_spans(pd.read_parquet(inputs[1]), out)
+    elif kind == "attention_layers":
+        attention_layers(pd.read_parquet(inputs[1]), out)
     else:
         raise ValueError(f"no figure is called {kind!r}")
     write_sidecar(svg, inputs=inputs, spec={"kind": kind})

@@ -20,12 +20,11 @@ SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SPAN_COLOURS = {
     "sink": GREY,
-    "bos": GREY,
     "prefix": SKY,
-    "text": ORANGE,
+    "content": ORANGE,
+    "function": "#F5DCA0",  # the text's too, and less of it
     "suffix": BLUE,
-    "eos": PURPLE,
-    "last": PURPLE,
+    "itself": PURPLE,
 }
 WIDTH = 7.0  # inches: a page's text width; half of it is a column
 

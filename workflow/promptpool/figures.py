@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from .errors import PromptpoolError
-from .figure_attention import attention_bars, attention_spans
+from .figure_attention import attention_bars, attention_layers, attention_spans
 from .figure_pairs import pairs_qc
 from .figure_style import GREY, INK, WIDTH, drawing, grid, series
 from .figure_training import training_curves
@@ -22,6 +22,7 @@ from .variants import layer_name
 __all__ = [
     "ablation",
     "attention_bars",
+    "attention_layers",
     "attention_spans",
     "heat_map",
     "pairs_qc",

@@ -18,20 +18,22 @@ import yaml
 
 from .artifacts import atomic_path, write_sidecar
 from .errors import PromptpoolError
-from .report_attention import viewer
+from .report_attention import attention_section
 from .report_pairs import pair_section
 from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
 from .variants import layer_name
 
 TEMPLATES = Path(__file__).parents[1] / "report"
-KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans", "pairs_qc")
+KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans",
+         "attention_layers", "pairs_qc")  # fmt: skip
 ALT = {
     "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean V-measure in each cell.",
     "score_by_step": "Line chart of the mean V-measure against the training step, with the random and TF-IDF scores.",
     "ablation": "Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
     "training_curves": "Line charts by training step, a line for each adapter: loss, in-batch and held-out accuracy.",
     "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
-    "attention_spans": "Dot plot of the attention that each span of the input gets, by checkpoint, with intervals.",
+    "attention_spans": "Stacked bars of the attention that each span of the input gets, by checkpoint, with intervals.",
+    "attention_layers": "Heat maps of the attention that content words get, layers down, checkpoints across.",
     "pairs_qc": "By style: bars of pairs kept, histograms of length and similarity, distinct n-grams; reasons counted.",
 }
 MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
@@ -53,8 +55,9 @@ def build_report(
 ) -> None:
     """Writes the report, a single HTML file, and its sidecar.
 
-    summary, scores, ablations (by name), attention: parquets of those stages; pairs: name -> (pairs.parquet, qc.json);
-    training: adapter -> parquet of step and loss; figures: name -> SVG, where a name starts with its kind
+    summary, scores, ablations (by name): parquets of those stages; attention: that stage's table and its summary;
+    pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures: name -> SVG, where
+    a name starts with its kind
     (`ablation_prompts`); config: the resolved config; provenance: facts to print. Whatever is empty has no section.
     Raises PromptpoolError for an input that is not there.
     """
@@ -62,7 +65,6 @@ def build_report(
     pictures = [picture(name, path, ablations) for name, path in figures.items()]
     table = by_task(pd.read_parquet(found(scores)))
     questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
-    measured = [pd.read_parquet(found(path)) for path in attention]
     page = environment().get_template("report.html.j2")
     html = page.render(
         run=run,
@@ -71,7 +73,7 @@ def build_report(
         rows=score_rows(table),
         left_out=max(0, len(table) - MOST_ROWS),
         ablations=[ablation_section(name, path, questions.get(name, ""), pictures) for name, path in ablations.items()],
-        attention=viewer(measured) if measured else None,
+        attention=attention_section(*map(found, attention)) if attention else None,
         training=[training_row(name, found(path)) for name, path in sorted(training.items())],
         pairs=[
             pair_section(name, pd.read_parquet(found(path)), json.loads(found(qc).read_text(encoding="utf-8")))

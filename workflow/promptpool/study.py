@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from .artifacts import file_digest
 from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
 from .config_adapters import recipe
@@ -10,6 +11,7 @@ from .hub import marker_path
 from .hub_needs import hub_needs, snapshot_id, told
 from .styles import worded
 from .templates import families
+from .word_classes import FUNCTION_WORDS
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
@@ -246,8 +248,18 @@ class Study:
         spec = self.config["attention"]
         if spec is None:
             return {}
-        kept = {key: spec[key] for key in ("layers", "texts", "sentence")}
-        return {**kept, "seed": self.config["seed"], "max_text_tokens": self.config["grid"]["max_text_tokens"]}
+        kept = {key: spec[key] for key in spec if key not in ("prompts", "task")}
+        same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
+        return {**kept, **same, "seed": self.config["seed"], "dtype": self.config["dtype"]}
+
+    def attention_prompts(self) -> dict[str, str]:
+        """Prompt name -> template, in the order that the config looks at them."""
+        return {name: self.config["prompts"][name] for name in (self.config["attention"] or {"prompts": []})["prompts"]}
+
+    def attention_words(self) -> str | None:
+        """The digest of the list that tells function words from content words."""
+        spec = self.config["attention"]
+        return file_digest(spec["function_words"] or FUNCTION_WORDS) if spec else None
 
     def export_spec(self, name: str) -> dict:
         return dict(self.config["exports"][name])

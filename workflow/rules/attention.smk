@@ -1,33 +1,32 @@
-ATTENTION = [
-    f"{R}/attention/{model}/{adapter}/{prompt}.parquet"
-    for model, adapter in study.states()
-    for prompt in (study["attention"] or {"prompts": []})["prompts"]
-]
+# In the config's order, which the joined table keeps.
+ATTENTION = [f"{R}/attention/{model}/{adapter}.parquet" for model, adapter in study.states() if study["attention"]]
+ATTENTION_TABLES = [f"{R}/attention.parquet", f"{R}/attention_summary.parquet"] if ATTENTION else []
 
 
 rule attention:
-    """The last token's attention, for base and each checkpoint."""
+    """The last token's attention, for base and each checkpoint, and what tuning moved."""
     input:
-        f"{R}/attention.parquet" if ATTENTION else [],
+        ATTENTION_TABLES,
 
 
 rule measure_attention:
-    """Where one checkpoint's last token looks, under one prompt, token by token."""
+    """Where one checkpoint's last token looks, under each prompt."""
     input:
         texts=f"{R}/tasks/{study['attention']['task']}/texts.parquet" if ATTENTION else [],
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
     output:
-        f"{R}/attention/{{model}}/{{adapter}}/{{prompt}}.parquet",
+        f"{R}/attention/{{model}}/{{adapter}}.parquet",
     log:
-        f"{R}/logs/measure_attention/{{model}}/{{adapter}}/{{prompt}}.log",
+        f"{R}/logs/measure_attention/{{model}}/{{adapter}}.log",
     conda:
         "../../envs/main.yaml"
     resources:
         gpu=1,
     params:
         spec=study.attention_spec(),
-        template=lambda w: study["prompts"][w.prompt],
+        prompts=study.attention_prompts(),
+        words=study.attention_words(),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
         code=code_digest("attention"),
@@ -35,18 +34,18 @@ rule measure_attention:
         "../scripts/measure_attention.py"
 
 
-rule gather_attention:
-    """All checkpoints' attention as one table."""
+rule summarise_attention:
+    """All checkpoints' attention as one table, and the shares and differences with their intervals."""
     input:
         ATTENTION,
     output:
-        f"{R}/attention.parquet",
+        table=f"{R}/attention.parquet",
+        summary=f"{R}/attention_summary.parquet",
     log:
-        f"{R}/logs/gather_attention.log",
+        f"{R}/logs/summarise_attention.log",
     conda:
         "../../envs/main.yaml"
     params:
-        sort_by=["model", "adapter", "step", "prompt", "layer", "text_id", "position"],
-        code=code_digest("gathering"),
+        code=code_digest("attention_summary"),
     script:
-        "../scripts/gather.py"
+        "../scripts/summarise_attention.py"

@@ -5,7 +5,7 @@ FIGURES = [
     *(f"score_by_step_{name}" for name in STEPS),
     *(["training_curves"] if study["adapters"] else []),
     *(["pairs_qc"] if study["pairs"] else []),
-    *(["attention_bars", "attention_spans"] if ATTENTION else []),
+    *(["attention_bars", "attention_spans", "attention_layers"] if ATTENTION else []),
 ]
 TRAINED = sorted(study["adapters"])
 
@@ -118,9 +118,9 @@ rule draw_pairs_qc:
 
 
 rule draw_attention:
-    """The paper's attention figure, and the share of each span."""
+    """The paper's attention figure, the share of each span, and content words layer by layer."""
     input:
-        f"{R}/attention.parquet",
+        ATTENTION_TABLES,
     output:
         svg=report(
             f"{R}/figures/attention_{{name}}.svg",
@@ -145,7 +145,7 @@ rule report:
         scores=f"{R}/scores.parquet",
         summary=f"{R}/summary.parquet",
         ablations=expand(f"{R}/ablations/{{name}}.parquet", name=sorted(study["ablations"])),
-        attention=f"{R}/attention.parquet" if ATTENTION else [],
+        attention=ATTENTION_TABLES,
         pairs=expand(f"{R}/pairs/{{name}}/pairs.parquet", name=sorted(study["pairs"])),
         qc=expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
         training=expand(f"{R}/adapters/{{name}}", name=TRAINED),
@@ -161,7 +161,10 @@ rule report:
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,
-        page=[file_digest(f"{workflow.basedir}/workflow/report/report.{kind}") for kind in ("html.j2", "css", "js")],
+        page=[
+            file_digest(f"{workflow.basedir}/workflow/report/{name}")
+            for name in ("report.html.j2", "report.css", "report.js", "attention.html.j2", "attention.js")
+        ],
         code=code_digest("report"),
     script:
         "../scripts/report.py"

@@ -5,18 +5,16 @@ with job(snakemake.log[0], snakemake.threads):
     from promptpool.hub import pinned
     from promptpool.tasks import sample_texts
 
-    spec = snakemake.params.spec
+    spec = dict(snakemake.params.spec)
     run_attention(
         snakemake.output[0],
         adapter=snakemake.params.adapter,
         adapter_id=snakemake.wildcards.adapter,
         model_name=snakemake.wildcards.model,
-        prompt_name=snakemake.wildcards.prompt,
-        template=snakemake.params.template,
+        prompts=snakemake.params.prompts,
         texts=sample_texts(snakemake.input.texts, spec["texts"], spec["seed"]),
-        sentence=spec["sentence"],
-        layers=spec["layers"],
-        max_text_tokens=spec["max_text_tokens"],
+        dtype=spec.pop("dtype"),
+        spec=spec,
         device=snakemake.config.get("device", "auto"),
         **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

@@ -11,7 +11,7 @@ with job(snakemake.log[0], snakemake.threads):
         summary=given.summary,
         scores=given.scores,
         ablations=dict(zip(params.ablations, given.get("ablations", []), strict=True)),
-        attention=[given.attention] if given.attention else [],
+        attention=list(given.attention),
         pairs={name: (f"{path}", f"{qc}") for name, path, qc in zip(params.pairs, given.pairs, given.qc, strict=True)},
         training={name: f"{path}/training.parquet" for name, path in zip(params.trained, given.training, strict=True)},
         figures={path.rpartition("/")[2].removesuffix(".svg"): path for path in given.figures},

@@ -24,6 +24,7 @@ share_package()
 
 R = study.results
 DEVICE = study["device"]
+CORES = workflow.resource_settings.cores or 8  # on a cluster no number is given: what one job may ask for
 
 
 wildcard_constraints:

@@ -18,7 +18,7 @@ rule train_adapter:
     conda:
         "../../envs/main.yaml"
     # Several adapters side by side use the cores better than one after the other.
-    threads: max(1, workflow.cores // max(1, min(4, len(study["adapters"]))))
+    threads: max(1, CORES // max(1, min(4, len(study["adapters"]))))
     resources:
         gpu=lambda w: study["adapters"][w.name]["gpus"],
     params:

@@ -34,7 +34,7 @@ if study["base_model"]:
             f"{R}/logs/demo_base_model.log",
         conda:
             "../../envs/main.yaml"
-        threads: workflow.cores
+        threads: CORES
         resources:
             gpu=1,
         params:

@@ -78,6 +78,10 @@ def attention(config: Mapping) -> Iterator[str]:
     if spec:
         yield from references("attention.prompts", "prompt", spec["prompts"], config, "prompts")
         yield from references("attention.task", "task", [spec["task"]], config, "tasks")
+        known = adapter_ids(config)
+        for adapter in spec["adapters"] or ():
+            if adapter not in known:
+                yield f"attention.adapters: {adapter!r} is not in the grid; {choices(adapter, known)}"
 
 
 def exports(config: Mapping) -> Iterator[str]:

@@ -1,6 +1,6 @@
 ATTENTION = [
     f"{R}/attention/{model}/{adapter}/{prompt}.parquet"
-    for model, adapter in study.states()
+    for model, adapter in study.attention_states()
     for prompt in (study["attention"] or {"prompts": []})["prompts"]
 ]
 
@@ -17,6 +17,7 @@ rule measure_attention:
         texts=f"{R}/tasks/{study['attention']['task']}/texts.parquet" if ATTENTION else [],
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
+        files=lambda w: study.local_files("models", w.model),
     output:
         f"{R}/attention/{{model}}/{{adapter}}/{{prompt}}.parquet",
     log:

@@ -8,6 +8,7 @@ rule build_corpus:
     """Texts to train on, one row a text."""
     input:
         snapshot=lambda w: study.snapshot("corpora", w.name),
+        files=lambda w: study.local_files("corpora", w.name),
     output:
         f"{R}/corpora/{{name}}.parquet",
     log:

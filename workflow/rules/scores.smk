@@ -139,6 +139,17 @@ rule ablations:
         expand(f"{R}/ablations/{{name}}.parquet", name=study["ablations"]),
 
 
+for ABLATION in sorted(study["ablations"]):
+
+    rule:
+        """One ablation's table and figure, and only what they need."""
+        name:
+            f"ablation_{ABLATION}"
+        input:
+            f"{R}/ablations/{ABLATION}.parquet",
+            f"{R}/figures/ablation_{ABLATION}.svg",
+
+
 rule ablation:
     """What one varied thing does: paired differences to its baseline, with intervals. Needs only what it compares."""
     input:

@@ -7,7 +7,7 @@ CODE := Snakefile workflow
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock test lint format base-model readme clean vllm test-vllm
+.PHONY: help demo unlock test lint format base-model readme clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -48,6 +48,9 @@ $(VLLM)/.installed-%: envs/vllm-%.txt
 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm
+
+test-slurm: $(VENV)/.installed ## The tests on a real SLURM of one machine: root on Debian, ten minutes; skips elsewhere
+	$(BIN)/python -m pytest -rs tests/slurm
 
 lint: $(VENV)/.installed ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

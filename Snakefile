@@ -1,10 +1,13 @@
 # promptpool: a decoder-only LLM -> a text-embedding model, and what each step of that bought.
 # Read config.yaml first; one file of rules a stage; `snakemake --list-target-rules` names what to ask for.
+import os
+
 from promptpool.artifacts import file_digest
 from promptpool.boilerplate import BOILERPLATE_FILE
 from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.preflight import require_hub, share_package
+from promptpool.leases import visible_devices
+from promptpool.preflight import require_gpu, require_hub, share_package
 from promptpool.sources import code_digest
 from promptpool.study import Study
 from snakemake.exceptions import WorkflowError
@@ -24,8 +27,17 @@ except PromptpoolError as error:
 config |= study.config  # so that scripts read it with its defaults
 share_package()
 
+# A limit makes jobs that ask for GPUs wait for each other; which one a job gets, it finds itself (leases.py). On a
+# cluster the scheduler knows, and there is none.
+if workflow.local_exec:
+    GPUS = visible_devices()
+    workflow.global_resources.setdefault("gpu", len(GPUS) * study["jobs_per_gpu"])
+
 R = study.results
 DEVICE = study["device"]
+# Said only where there is a cache: Snakemake warns of every such rule otherwise.
+CACHE = "omit-software" if os.environ.get("SNAKEMAKE_OUTPUT_CACHE") else False
+CORES = workflow.resource_settings.cores or 8  # on a cluster no number is given: what one job may ask for
 
 
 wildcard_constraints:
@@ -37,6 +49,7 @@ wildcard_constraints:
     name="[^/]+",
 
 
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/prefetch.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/tasks.smk"
@@ -59,7 +72,12 @@ rule all:
 
 
 onstart:
+    warning = None
     try:
-        require_hub(study.unfetched(), DEVICE)
+        if set(workflow.dag_settings.targets) != {"plan"}:  # which tells what is missing
+            require_hub(study.unfetched(), DEVICE)
+            warning = require_gpu(len(GPUS), DEVICE) if workflow.local_exec else None
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None
+    if warning:
+        logger.warning(warning)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
+from tiny import tiny_model
 
 REPOSITORY = Path(__file__).parents[1]
 WORDS = {
@@ -71,6 +72,17 @@ def study() -> dict:
         "attention": {"prompts": ["cluster"], "texts": 4, "task": "topics", "sentence": "the oven and the bread"},
         "exports": {"out": {"model": "small", "adapter": "tuned@4", "prompt": "cluster", "pooling": "last"}},
     }  # fmt: skip
+
+
+def prepare_study(folder: Path) -> Path:
+    """Fills a folder with the tiny study's files: texts, labels, the model, study.yaml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sentences(1, 12).to_csv(folder / "labelled.csv", index=False)
+    corpus = sentences(2, 30)
+    corpus[["text"]].to_csv(folder / "corpus.csv", index=False)
+    tiny_model(folder / "model", texts=corpus["text"].tolist())
+    (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
+    return folder
 
 
 def snakemake(folder: Path, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:

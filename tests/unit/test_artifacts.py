@@ -12,9 +12,11 @@ import pytest
 from promptpool.artifacts import (
     atomic_path,
     file_digest,
+    pack,
     package_versions,
     sidecar_path,
     text_digest,
+    unpack,
     write_json,
     write_sidecar,
 )
@@ -145,3 +147,18 @@ def test_json_is_sorted_and_keeps_other_scripts_readable(tmp_path):
 
 def test_a_package_that_is_not_installed_has_no_version():
     assert package_versions(["no-such-package"]) == {"no-such-package": None}
+
+
+def test_a_packed_directory_comes_back_the_same_and_equal_contents_pack_equally(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "step-2").mkdir(parents=True)
+        (tmp_path / name / "step-2/weights").write_bytes(b"\0\1")
+        (tmp_path / name / "curve").write_text("x")
+    before = file_digest(tmp_path / "one")
+    os.utime(tmp_path / "two/curve", (0, 0))
+    for name in ("one", "two"):
+        pack(tmp_path / name, tmp_path / f"{name}.tar")
+        assert not (tmp_path / name).exists()
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    unpack(tmp_path / "one.tar", tmp_path / "back")
+    assert file_digest(tmp_path / "back") == before

@@ -27,6 +27,7 @@ def room(tmp_path, monkeypatch) -> Path:
 def forget() -> None:
     sources._tree.cache_clear()
     sources._meaning.cache_clear()
+    sources._imports.cache_clear()
 
 
 def digest_after(room: Path, module: str, text: str) -> str:

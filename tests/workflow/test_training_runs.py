@@ -22,7 +22,7 @@ def test_training_follows_its_recipe_and_not_its_surroundings(prepare, tmp_path)
     assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".snakemake")) == [
         "best_step.json", "step-2", "step-4", "tensorboard", "training.parquet", "validation.parquet",
     ]  # fmt: skip
-    assert sorted(path.name for path in out.parent.iterdir()) == ["tuned", "tuned.meta.json"]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["tuned", "tuned.meta.json", "tuned.tar"]
     assert "tokens/s" in (folder / "results/tiny/logs/train_adapter/tuned.log").read_text()
     same = {"gpus": 2, "gradient_checkpointing": True, "micro_batch_size": 4, "tracking": {"tensorboard": False}}
     assert jobs(snakemake(folder, "adapters", "--dry-run", config=config(**same))) == {}

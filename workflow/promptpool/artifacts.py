@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -81,6 +82,26 @@ def remove(path: str | Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def pack(folder: str | Path, archive: str | Path) -> None:
+    """Moves a directory into one uncompressed tar file; equal contents give equal files."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = entry.mtime = 0
+        entry.uname = entry.gname = ""
+        return entry
+
+    with atomic_path(archive) as temporary, tarfile.open(temporary, "w") as handle:
+        for child in sorted(Path(folder).iterdir()):
+            handle.add(child, child.name, filter=plain)
+    remove(folder)
+
+
+def unpack(archive: str | Path, folder: str | Path) -> None:
+    """The directory that `pack` made an archive of."""
+    with atomic_path(folder) as temporary, tarfile.open(archive) as handle:
+        handle.extractall(temporary, filter="data")
 
 
 def write_json(path: str | Path, content: object) -> None:

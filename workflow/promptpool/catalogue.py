@@ -19,8 +19,9 @@ ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 @functools.cache
 def catalogue() -> Mapping:
     """`mteb` (its version), `tasks` (name -> type), `data` (name -> [repository, revision] of each of its data sets),
-    `benchmarks` (name -> entries, each a task's name or a mapping with `name`, and `subsets` and `splits` where the
-    benchmark takes fewer than the task has).
+    `texts` (name -> [unique texts, characters], null where MTEB has not counted them), `benchmarks` (name -> entries,
+    each a task's name or a mapping with `name`, and `subsets` and `splits` where the benchmark takes fewer than the
+    task has).
     """
     return json.loads(RESOURCE.read_text(encoding="utf-8"))
 
@@ -102,6 +103,7 @@ def build() -> dict:
     import mteb
 
     from .mteb_data import data_sets
+    from .text_counts import text_count
 
     known = mteb.get_tasks(exclude_superseded=False, exclude_private=False)
     texts = sorted((t for t in known if list(t.metadata.modalities) == ["text"]), key=lambda task: task.metadata.name)
@@ -115,7 +117,8 @@ def build() -> dict:
     asked = mteb.get_tasks(task_types=["Clustering"], languages=["eng"])
     benchmarks["published-script"] = [_entry(mteb, task) for task in asked if task.metadata.name in tasks]
     data = {task.metadata.name: data_sets(task) for task in texts}
-    return {"mteb": mteb.__version__, "tasks": tasks, "data": data, "benchmarks": benchmarks}
+    counts = {task.metadata.name: text_count(task) for task in texts}
+    return {"mteb": mteb.__version__, "tasks": tasks, "data": data, "texts": counts, "benchmarks": benchmarks}
 
 
 def _entry(mteb: object, task: object) -> str | dict:
@@ -139,7 +142,7 @@ def write(table: Mapping, path: Path = RESOURCE) -> None:
     def lines(section: Mapping) -> str:
         return ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items())
 
-    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "data", "benchmarks")]
+    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "data", "texts", "benchmarks")]
     path.write_text(f'{{\n "mteb": {json.dumps(table["mteb"])},\n' + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 

@@ -87,6 +87,10 @@ def attention(config: Mapping) -> Iterator[str]:
                 read_function_words(spec["function_words"])
             except PromptpoolError as error:
                 yield str(error)
+        known = adapter_ids(config)
+        for adapter in spec["adapters"] or ():
+            if adapter not in known:
+                yield f"attention.adapters: {adapter!r} is not in the grid; {choices(adapter, known)}"
 
 
 def exports(config: Mapping) -> Iterator[str]:

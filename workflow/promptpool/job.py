@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import PromptpoolError
+from .leases import leased
 
 
 @contextmanager
-def job(log: str, threads: int = 1, *, online: bool = False) -> Iterator[None]:
+def job(log: str, threads: int = 1, *, online: bool = False, gpus: int = 0, jobs_per_gpu: int = 1) -> Iterator[None]:
     """Runs a script's one call with stdout and stderr in `log`, on `threads` threads.
 
+    It sees `gpus` devices that no more than `jobs_per_gpu` jobs share, and waits for them.
     Only a job that fetches is `online`; for all others the hub is switched off, so that none asks it in passing.
     A PromptpoolError is printed as one line, to the log and to the terminal, and ends the job.
     """
@@ -35,7 +37,10 @@ def job(log: str, threads: int = 1, *, online: bool = False) -> Iterator[None]:
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
         try:
-            yield
+            with leased(gpus, jobs_per_gpu) as devices:
+                if devices:
+                    print(f"GPU {', '.join(devices)}", flush=True)
+                yield
         except PromptpoolError as error:
             print(f"Error: {error}", file=sys.stderr, flush=True)
             os.write(terminal, f"Error: {error}\n".encode())

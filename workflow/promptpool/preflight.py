@@ -29,6 +29,20 @@ def require_hub(needed: Sequence[str], device: str = "auto") -> None:
     )
 
 
+def require_gpu(gpus: int, device: str) -> str | None:
+    """A warning where GPU jobs will run on the CPU, None where there is nothing to say.
+
+    gpus: visible here. Raises PromptpoolError where the config insists on a GPU.
+    """
+    if gpus or device == "cpu":
+        return None
+    if device == "cuda":
+        raise PromptpoolError(
+            "device: cuda, and no GPU is visible here; set `device: auto`, or start where there is one"
+        )
+    return "No GPU is visible here: every job runs on the CPU."
+
+
 def share_package() -> None:
     """Puts this package on PYTHONPATH, so that scripts find it in whatever environment they run (`--sdm conda`)."""
     known = os.environ.get("PYTHONPATH")

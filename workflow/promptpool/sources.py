@@ -37,13 +37,14 @@ def _tree(name: str) -> ast.Module:
     return ast.parse((ROOM / f"{name}.py").read_text(encoding="utf-8"))
 
 
-def _imports(name: str) -> list[str]:
+@cache
+def _imports(name: str) -> tuple[str, ...]:
     """Package modules that a module imports, also inside its functions."""
     names = []
     for node in ast.walk(_tree(name)):
         if isinstance(node, ast.ImportFrom) and node.level == 1:
             names += [node.module] if node.module else [alias.name for alias in node.names]
-    return [name for name in names if (ROOM / f"{name}.py").is_file()]
+    return tuple(name for name in names if (ROOM / f"{name}.py").is_file())
 
 
 @cache

@@ -1,12 +1,14 @@
 """A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
 from .artifacts import file_digest
 from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
-from .config_adapters import recipe
+from .config_adapters import EXECUTION, recipe
+from .config_references import looks_local
 from .hub import marker_path
 from .hub_needs import hub_needs, snapshot_id, told
 from .styles import worded
@@ -16,6 +18,8 @@ from .word_classes import FUNCTION_WORDS
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
 NOT_WRITING = ("shard_size", "contamination")
+# What transformers and sentence-transformers load from a directory.
+LOADED = {".safetensors", ".bin", ".json", ".model", ".txt", ".jinja"}
 
 
 def in_order(value: object) -> object:
@@ -23,6 +27,15 @@ def in_order(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: in_order(value[key]) for key in sorted(value)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+@functools.cache
+def _files(path: str) -> tuple[str, ...]:
+    """A file, or of a model's directory those that it is loaded from. Nothing of what lies on the hub."""
+    place = Path(path)
+    if not looks_local(path) or not place.is_dir():
+        return (path,) if place.is_file() else ()
+    return tuple(sorted(str(file) for file in place.iterdir() if file.suffix in LOADED))
 
 
 class Study:
@@ -42,15 +55,26 @@ class Study:
 
     def shown(self) -> dict:
         """The config as the report prints it: without what changes no result (and may hold an address)."""
-        shown = {key: value for key, value in self.config.items() if key not in ("device", "backends")}
+        shown = {key: value for key, value in self.config.items() if key not in ("device", "jobs_per_gpu", "backends")}
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
-        return {**shown, "pairs": pairs}
+        adapters = {
+            name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
+        }
+        return {**shown, "pairs": pairs, "adapters": adapters}
 
     # --- the hub -------------------------------------------------------------------------------
 
     def snapshot(self, section: str, name: str | None) -> list[str]:
         """The markers of what an entry of the config takes from the hub, as a rule's input; none for a local one."""
         return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
+
+    def local_files(self, section: str, name: str | None) -> list[str]:
+        """The local files that an entry of the config reads, as a rule's input: another content runs it again."""
+        spec = self.config[section].get(name) or {}
+        paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
+        if section == "pairs" and spec["filters"]["semantic"]:  # of these only the judge
+            paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
+        return [file for path in paths for file in _files(path)]
 
     def hub_snapshots(self) -> dict[str, dict]:
         """snapshot -> its need, of all that the study takes from the hub."""
@@ -160,10 +184,10 @@ class Study:
         return self.snapshot("models", judge["model"]) or self.snapshot("pairs", name)
 
     def pairs_gpus(self, name: str) -> int:
-        """GPUs that writing a set wants: none without a language model or where a server has it."""
+        """GPUs that writing a set wants: none where no model runs in the job, neither one that writes nor a judge."""
         spec = self.config["pairs"][name]
         if not spec["model"] or spec["backend"] == "openai":
-            return 0
+            return 1 if spec["filters"]["semantic"] else 0
         return self.backend_options(name).get("tensor_parallel", 1)
 
     def contamination_of(self, adapter: str) -> list[float | None]:
@@ -244,11 +268,16 @@ class Study:
         members = self.config["ensembles"][name]["prompts"]
         return [key for key, family in self.families.items() if {t.name for t in family.templates} & set(members)]
 
+    def attention_states(self) -> list[tuple[str, str]]:
+        """(model, adapter id) of all whose attention is measured."""
+        chosen = (self.config["attention"] or {"adapters": []})["adapters"]
+        return [state for state in self.states() if chosen is None or state[1] in chosen]
+
     def attention_spec(self) -> dict:
         spec = self.config["attention"]
         if spec is None:
             return {}
-        kept = {key: spec[key] for key in spec if key not in ("prompts", "task")}
+        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters")}
         same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
         return {**kept, **same, "seed": self.config["seed"], "dtype": self.config["dtype"]}
 

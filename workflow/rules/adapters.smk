@@ -5,20 +5,23 @@ rule adapters:
 
 
 rule train_adapter:
-    """LoRA weights of one adapter, at every checkpoint step its config names."""
+    """LoRA weights of one adapter, at every checkpoint step its config names, in one archive."""
     input:
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
         snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
+        files=lambda w: study.local_files("models", study["adapters"][w.name]["model"]),
     output:
-        directory(f"{R}/adapters/{{name}}"),
+        weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows spoils the times of directories
+        told=f"{R}/adapters/{{name}}.meta.json",
     log:
         f"{R}/logs/train_adapter/{{name}}.log",
+    cache: CACHE
     # All that is tuned waits for it: it starts before what only needs the base model.
     priority: 10
     conda:
         "../../envs/main.yaml"
     # Several adapters side by side use the cores better than one after the other.
-    threads: max(1, workflow.cores // max(1, min(4, len(study["adapters"]))))
+    threads: max(1, CORES // max(1, min(4, len(study["adapters"]))))
     resources:
         gpu=lambda w: study["adapters"][w.name]["gpus"],
     params:
@@ -28,6 +31,21 @@ rule train_adapter:
         code=code_digest("ranks"),
     script:
         "../scripts/train_adapter.py"
+
+
+rule unpack_adapter:
+    """One adapter's directory: a checkpoint step a folder, and its training's table."""
+    input:
+        f"{R}/adapters/{{name}}.tar",
+    output:
+        directory(f"{R}/adapters/{{name}}"),
+    log:
+        f"{R}/logs/unpack_adapter/{{name}}.log",
+    priority: 10
+    conda:
+        "../../envs/main.yaml"
+    script:
+        "../scripts/unpack_adapter.py"
 
 
 rule check_training_data:

@@ -1,5 +1,5 @@
 # In the config's order, which the joined table keeps.
-ATTENTION = [f"{R}/attention/{model}/{adapter}.parquet" for model, adapter in study.states() if study["attention"]]
+ATTENTION = [f"{R}/attention/{model}/{adapter}.parquet" for model, adapter in study.attention_states()]
 ATTENTION_TABLES = [f"{R}/attention.parquet", f"{R}/attention_summary.parquet"] if ATTENTION else []
 
 
@@ -15,6 +15,7 @@ rule measure_attention:
         texts=f"{R}/tasks/{study['attention']['task']}/texts.parquet" if ATTENTION else [],
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
+        files=lambda w: study.local_files("models", w.model),
     output:
         f"{R}/attention/{{model}}/{{adapter}}.parquet",
     log:

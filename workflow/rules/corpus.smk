@@ -8,6 +8,7 @@ rule build_corpus:
     """Texts to train on, one row a text."""
     input:
         snapshot=lambda w: study.snapshot("corpora", w.name),
+        files=lambda w: study.local_files("corpora", w.name),
     output:
         f"{R}/corpora/{{name}}.parquet",
     log:
@@ -34,7 +35,7 @@ if study["base_model"]:
             f"{R}/logs/demo_base_model.log",
         conda:
             "../../envs/main.yaml"
-        threads: workflow.cores
+        threads: CORES
         resources:
             gpu=1,
         params:

@@ -20,10 +20,13 @@ rule embed_family:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
+        files=lambda w: study.local_files("models", w.model),
     output:
-        f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
+        vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
+        told=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors.meta.json",
     log:
         f"{R}/logs/embed_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
+    cache: CACHE
     conda:
         "../../envs/main.yaml"
     resources:

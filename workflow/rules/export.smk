@@ -9,6 +9,7 @@ rule export_model:
     input:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
+        files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
     output:
@@ -36,6 +37,7 @@ rule check_parity:
         texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
+        files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),
     output:
         f"{R}/parity/{{name}}.json",
     log:

@@ -10,10 +10,14 @@ rule make_pairs:
         corpus=lambda w: study.corpus_of("pairs", w.name),
         snapshot=lambda w: study.snapshot("models", study["pairs"][w.name]["model"]),
         judge=lambda w: study.judge_snapshot(w.name),
+        files=lambda w: study.local_files("models", study["pairs"][w.name]["model"])
+        + study.local_files("pairs", w.name),
     output:
-        f"{R}/pairs/{{name}}/written.parquet",
+        written=f"{R}/pairs/{{name}}/written.parquet",
+        told=f"{R}/pairs/{{name}}/written.parquet.meta.json",
     log:
         f"{R}/logs/make_pairs/{{name}}.log",
+    cache: CACHE
     priority: 10
     conda:
         # vLLM pins its own torch: it lives apart.
@@ -38,8 +42,10 @@ rule select_pairs:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",
         qc=f"{R}/pairs/{{name}}/qc.json",
+        told=f"{R}/pairs/{{name}}/pairs.parquet.meta.json",
     log:
         f"{R}/logs/select_pairs/{{name}}.log",
+    cache: CACHE
     priority: 10
     conda:
         "../../envs/main.yaml"

@@ -40,10 +40,13 @@ rule embed_baseline:
     input:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         snapshot=lambda w: study.snapshot("baselines", w.baseline),
+        files=lambda w: study.local_files("baselines", w.baseline),
     output:
-        f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors",
+        vectors=f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors",
+        told=f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors.meta.json",
     log:
         f"{R}/logs/embed_baseline/{{baseline}}/{{task}}.log",
+    cache: CACHE
     conda:
         "../../envs/main.yaml"
     resources:
@@ -134,6 +137,17 @@ rule ablations:
     """Every ablation table."""
     input:
         expand(f"{R}/ablations/{{name}}.parquet", name=study["ablations"]),
+
+
+for ABLATION in sorted(study["ablations"]):
+
+    rule:
+        """One ablation's table and figure, and only what they need."""
+        name:
+            f"ablation_{ABLATION}"
+        input:
+            f"{R}/ablations/{ABLATION}.parquet",
+            f"{R}/figures/ablation_{ABLATION}.svg",
 
 
 rule ablation:

@@ -9,6 +9,7 @@ rule build_task:
     input:
         corpus=lambda w: study.corpus_of("tasks", w.task),
         snapshot=lambda w: study.snapshot("tasks", w.task),
+        files=lambda w: study.local_files("tasks", w.task),
     output:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",

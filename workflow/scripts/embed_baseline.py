@@ -1,6 +1,11 @@
 from promptpool.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(
+    snakemake.log[0],
+    snakemake.threads,
+    gpus=snakemake.resources.get("gpu", 0),
+    jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
+):
     from promptpool.baselines import embed_baseline
     from promptpool.hub import pinned
 

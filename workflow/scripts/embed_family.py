@@ -1,6 +1,11 @@
 from promptpool.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(
+    snakemake.log[0],
+    snakemake.threads,
+    gpus=snakemake.resources.get("gpu", 0),
+    jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
+):
     from promptpool.embedding import embed_family
     from promptpool.hub import pinned
 
@@ -10,7 +15,7 @@ with job(snakemake.log[0], snakemake.threads):
         adapter=snakemake.params.adapter,
         prompts=snakemake.params.prompts,
         device=snakemake.config.get("device", "auto"),
-        workers=snakemake.resources.get("gpu", 1),
+        workers=max(1, snakemake.resources.get("gpu", 1)),
         code=snakemake.params.code,
         **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
         **snakemake.params.grid,

@@ -1,0 +1,84 @@
+"""The tiny study through workflow/profiles/slurm on a real SLURM, in bad weather, ends with a local run's results."""
+
+import time
+
+import one_machine
+import pandas as pd
+import pytest
+import yaml
+from submitting import finish, head, running, wait_for
+from tiny_study import prepare_study, snakemake, study
+
+pytestmark = pytest.mark.parametrize("cluster", [False], indirect=True, ids=["no-slurmdbd"], scope="module")
+OUTAGE = 20  # seconds without a controller
+# The first attempt is given less than Python and torch take.
+STARVED = "embed_family:mem_mb=400 if attempt == 1 else 16000"
+
+
+def small_study() -> dict:
+    """One of everything that scores need: pairs that a model writes, an adapter, two states, a floor."""
+    config = study()
+    config["pairs"].pop("halves")
+    config["adapters"]["tuned"] |= {"pairs": ["written"], "steps": [4]}
+    config["grid"] |= {"prompts": ["eol", "cluster"], "poolings": ["mean", "last"]}
+    config["baselines"].pop("random")
+    for section in ("ablations", "attention", "exports"):
+        config.pop(section)
+    return config
+
+
+@pytest.fixture(scope="module")
+def weathered(cluster, tmp_path_factory):
+    """The finished folder and the queue's history, after a controller's outage and a cancelled job."""
+    folder = prepare_study(tmp_path_factory.mktemp("slurm") / "study")
+    (folder / "study.yaml").write_text(yaml.safe_dump(small_study(), sort_keys=False))
+    process = head(folder, "scores", "--set-resources", STARVED)
+    wait_for(process, lambda: running("build_task") or running("embed_family"), "a running job")
+    one_machine.kill_controller()
+    time.sleep(OUTAGE)
+    one_machine.start_controller()
+    (job, *_) = wait_for(process, lambda: running("make_pairs"), "make_pairs running")
+    one_machine.answer("scancel", job["id"])
+    finish(folder, process)
+    return folder, one_machine.jobs()
+
+
+def states(history: list[dict], rule: str) -> list[str]:
+    return [job["state"] for job in history if job["rule"] == rule]
+
+
+def test_jobs_that_want_a_gpu_land_on_its_partition_and_others_do_not(weathered):
+    _, history = weathered
+    on_gpu = {job["rule"] for job in history if job["partition"] == "gpu"}
+    assert on_gpu == {"make_pairs", "train_adapter", "embed_family"}
+    for job in history:
+        assert (job["gpus"] == "gres:gpu:1") == (job["partition"] == "gpu"), job
+
+
+def test_a_job_out_of_memory_is_tried_again_with_more(weathered):
+    folder, history = weathered
+    tries = [job for job in history if job["rule"] == "embed_family"]
+    starved = [job for job in tries if job["memory"] == "400M"]
+    assert len(starved) == 2 and {job["state"] for job in starved} <= {"OUT_OF_MEMORY", "FAILED"}
+    for job in starved:
+        (log,) = (folder / ".snakemake/slurm_logs").rglob(f"{job['id']}.log")
+        assert "memory limit" in log.read_text()
+    assert [job["state"] for job in tries if job["memory"] == "16000M"] == ["COMPLETED"] * 2
+
+
+def test_a_cancelled_job_is_submitted_again(weathered):
+    assert states(weathered[1], "make_pairs") == ["CANCELLED", "COMPLETED"]
+
+
+def test_nothing_was_done_twice_for_the_outage(weathered):
+    for rule in ("build_task", "build_corpus", "select_pairs", "train_adapter", "gather_scores"):
+        assert states(weathered[1], rule) == ["COMPLETED"]
+
+
+def test_the_scores_are_those_of_a_local_run(weathered, tmp_path):
+    folder, _ = weathered
+    local = prepare_study(tmp_path / "study")
+    answer = snakemake(local, "scores", config=small_study())
+    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    theirs, ours = (pd.read_parquet(one / "results/tiny/scores.parquet") for one in (folder, local))
+    pd.testing.assert_frame_equal(theirs, ours)

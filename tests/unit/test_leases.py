@@ -1,0 +1,125 @@
+"""GPUs are lent to one job at a time. These are pretended: a list in CUDA_VISIBLE_DEVICES is all it takes."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from promptpool import leases
+from promptpool.errors import PromptpoolError
+from promptpool.job import job
+from promptpool.leases import leased, visible_devices
+from promptpool.preflight import require_gpu
+
+fork = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path, monkeypatch) -> Path:
+    """A machine of two GPUs."""
+    monkeypatch.setattr(leases, "FOLDER", tmp_path / "locks")
+    monkeypatch.setattr(leases, "PAUSE", 0.01)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("listed", "devices"),
+    [("0,1", ["0", "1"]), ("3", ["3"]), ("", []), ("-1", []), ("1,-1,0", ["1"]), ("a, b", ["a", "b"])]
+)  # fmt: skip
+def test_devices_are_read_as_cuda_reads_them(monkeypatch, listed, devices):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert visible_devices() == devices
+
+
+def test_a_job_sees_the_devices_it_holds_and_no_other():
+    for gpus, seen in ((1, "0"), (2, "0,1"), (3, "0,1")):
+        with leased(gpus):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_a_job_that_asks_for_none_sees_none():
+    with leased(0):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_without_a_gpu_nothing_waits(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with leased(1) as devices:
+        assert devices == []
+
+
+def hold(machine: Path, number: int, gpus: int, jobs_per_gpu: int) -> None:
+    with leased(gpus, jobs_per_gpu) as devices:
+        start = time.monotonic()
+        time.sleep(0.15)
+        (machine / f"{number}.held").write_text(f"{start} {time.monotonic()} {' '.join(devices)}")
+
+
+def most_at_once(machine: Path, wants: list[int]) -> int:
+    """Runs a process for each want, all at once; the most that ever held one device together."""
+    processes = [fork.Process(target=hold, args=(machine, n, gpus, 1)) for n, gpus in enumerate(wants)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    spans = []
+    for path in machine.glob("*.held"):
+        start, end, *devices = path.read_text().split()
+        spans += [(device, float(start), float(end)) for device in devices]
+    assert len(spans) == sum(wants)
+    return max(sum(d == device and s <= start < e for d, s, e in spans) for device, start, _ in spans)
+
+
+def test_no_two_jobs_share_a_device(machine):
+    assert most_at_once(machine, [1, 1, 1, 1, 1]) == 1
+
+
+def test_jobs_that_want_several_devices_do_not_wait_for_each_other_for_ever(machine):
+    assert most_at_once(machine, [2, 1, 2, 1, 2]) == 1
+
+
+@pytest.mark.parametrize(("jobs_per_gpu", "enters"), [(1, False), (2, True)])
+def test_a_second_job_enters_a_held_device_only_where_it_is_told_to(machine, monkeypatch, jobs_per_gpu, enters):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    second = fork.Process(target=hold, args=(machine, 0, 1, jobs_per_gpu))
+    with leased(1, jobs_per_gpu):
+        second.start()
+        second.join(timeout=60 if enters else 1)
+        assert (second.exitcode == 0) == enters
+    second.join(timeout=60)
+    assert second.exitcode == 0
+
+
+def hold_for_ever(ready: object) -> None:
+    with leased(2):
+        ready.set()
+        time.sleep(600)
+
+
+def test_a_killed_job_gives_its_devices_back():
+    ready = fork.Event()
+    process = fork.Process(target=hold_for_ever, args=(ready,))
+    process.start()
+    assert ready.wait(30)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with leased(2) as devices:
+        assert devices == ["0", "1"]
+
+
+def test_a_script_says_in_its_log_which_device_it_has(machine, capsys):
+    with capsys.disabled(), job(str(machine / "log"), gpus=1):
+        pass
+    assert (machine / "log").read_text() == "GPU 0\n"
+
+
+def test_no_gpu_is_one_warning_and_an_error_where_the_config_insists():
+    assert require_gpu(2, "auto") is None and require_gpu(0, "cpu") is None
+    assert require_gpu(0, "auto") == "No GPU is visible here: every job runs on the CPU."
+    with pytest.raises(PromptpoolError, match="device: cuda, and no GPU is visible here"):
+        require_gpu(0, "cuda")

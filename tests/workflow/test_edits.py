@@ -1,0 +1,250 @@
+"""What an edit makes run again, and nothing else, over the finished tiny study. One cache for two clones."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake_command, study
+
+pytestmark = pytest.mark.workflow
+# What is read from scores.parquet; `export_model` writes the headline into the model's card.
+READS_SCORES = {
+    "gather_scores": 1, "mteb_results": 1, "summary": 1, "draw_heat_map": 1, "draw_score_by_step": 1, "report": 1,
+    "export_model": 1, "check_parity": 1,
+}  # fmt: skip
+BOTH_ABLATIONS = {"ablation": 2, "draw_ablation": 2}
+# Two families (with and without a prefix) x base and two checkpoints.
+EMBED_ALL = {"embed_family": 6, "score_family": 6}
+TRAIN = {"train_adapter": 1, "unpack_adapter": 1, "check_training_data": 1, "draw_training_curves": 1}
+LOOK_AGAIN = {"measure_attention": 3, "summarise_attention": 1, "draw_attention": 3}
+RETRAINED = TRAIN | {"embed_family": 4, "score_family": 4} | LOOK_AGAIN | {"measure_attention": 2}
+
+
+def clone(folder: Path) -> Path:
+    """The repository's files that a run uses, with their times, as another checkout."""
+    for part in ("Snakefile", "config.yaml", "workflow", "envs"):
+        source = REPOSITORY / part
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, folder / part)
+    return folder
+
+
+def run(folder: Path, *arguments: str, checkout: Path = REPOSITORY, config: dict | None = None, **environ: str) -> dict:
+    """Rule -> jobs that Snakemake says it runs, with this checkout's code and config."""
+    if config is not None:
+        (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    command = snakemake_command(folder, *arguments)
+    command[command.index("--snakefile") + 1] = str(checkout / "Snakefile")
+    environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow"), **environ}
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
+    return jobs(answer)
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1, f"{path} no longer has {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+# --- edits of the config: study -> None --------------------------------------------------------------
+
+
+def a_prompt_of_a_known_family(config: dict) -> None:
+    config["prompts"]["sum"] = 'This sentence: "{text}" can be summarized as'
+    config["grid"]["prompts"].append("sum")
+
+
+def a_prompt_of_a_new_family(config: dict) -> None:
+    config["prompts"]["ask"] = 'Which cluster is "{text}" in?'
+    config["grid"]["prompts"].append("ask")
+
+
+def a_prompt_that_nothing_uses(config: dict) -> None:
+    config["prompts"]["ask"] = 'Which cluster is "{text}" in?'
+
+
+def a_pooling(config: dict) -> None:
+    config["grid"]["poolings"].append("max")
+
+
+def the_temperature_of_training(config: dict) -> None:
+    config["adapters"]["tuned"]["temperature"] = 0.1
+
+
+def the_temperature_of_writing(config: dict) -> None:
+    config["pairs"]["written"]["temperature"] = 0.9
+
+
+def the_question_of_an_ablation(config: dict) -> None:
+    config["ablations"]["steps"]["question"] = "How many steps?"
+
+
+def the_order_of_keys(config: dict) -> None:
+    def turned(value: object) -> object:
+        return {key: turned(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    again = turned(config)
+    config.clear()
+    config.update(again)
+
+
+def the_device(config: dict) -> None:
+    config |= {"device": "cpu", "jobs_per_gpu": 3}
+
+
+def a_batch_size(config: dict) -> None:
+    config["backends"] = {"transformers": {"batch_size": 7}}
+    config["pairs"]["written"]["shard_size"] = 11
+    config["adapters"]["tuned"]["gradient_checkpointing"] = True
+
+
+# The attention figure and the model card do not ask how a family is embedded: only what stands here runs again.
+CONFIG_EDITS = [
+    (a_prompt_of_a_known_family, {"embed_family": 3, "score_family": 3, **BOTH_ABLATIONS, **READS_SCORES}),
+    (a_prompt_of_a_new_family, {
+        "embed_family": 3, "score_family": 3, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+    (a_prompt_that_nothing_uses, {"report": 1}),
+    (a_pooling, {**EMBED_ALL, **BOTH_ABLATIONS, **READS_SCORES}),
+    (the_temperature_of_training, {**RETRAINED, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+    (the_temperature_of_writing, {"make_pairs": 1, "select_pairs": 1, "draw_pairs_qc": 1, "report": 1}),
+    (the_question_of_an_ablation, {"report": 1}),
+    (the_order_of_keys, {}),
+    (the_device, {}),
+    (a_batch_size, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "runs"), CONFIG_EDITS, ids=[edit.__name__ for edit, _ in CONFIG_EDITS])
+def test_an_edit_of_the_config_runs(finished, edit, runs):
+    config = study()
+    edit(config)
+    try:
+        assert run(finished, "-n", config=config) == runs
+    finally:
+        (finished / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
+
+
+# --- edits of the code: path in the checkout, old text, new text -------------------------------------
+
+CODE_EDITS = {
+    "a comment": ("workflow/promptpool/pooling.py", "\nimport ", "\n# Why not?\nimport ", {}),
+    "a docstring": ("workflow/promptpool/training.py", '"""', '"""Now: ', {}),
+    "pooling.py": ("workflow/promptpool/pooling.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
+        **EMBED_ALL, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
+    "a plot": ("workflow/promptpool/figures.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
+        "draw_heat_map": 1, "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1,
+        "draw_attention": 3, "report": 1}),
+    "the report's page": ("workflow/report/report.css", "{", "{ ", {"report": 1}),
+    "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
+    "how errors are told": ("workflow/promptpool/errors.py", "class", "NEW = 1\n\n\nclass", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "old", "new", "runs"), CODE_EDITS.values(), ids=CODE_EDITS)
+def test_an_edit_of_the_code_runs(finished, tmp_path, path, old, new, runs):
+    checkout = clone(tmp_path)
+    edited(checkout / path, old, new)
+    assert run(finished, "-n", checkout=checkout) == runs
+
+
+# --- edits of files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["corpus.csv", "labelled.csv", "results/tiny/pairs/halves/written.parquet"])
+def test_a_touched_file_runs_nothing(finished, tmp_path, path):
+    folder = shutil.copytree(finished, tmp_path / "study", symlinks=True)
+    os.utime(folder / path)
+    assert run(folder, "-n") == {}
+
+
+def test_a_changed_text_of_the_corpus_makes_pairs_anew(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    edited(folder / "corpus.csv", "the ", "The ")
+    runs = run(folder, "-n")
+    assert runs["build_corpus"] == 1 and runs["make_pairs"] == 2 and runs["train_adapter"] == 1
+
+
+def test_a_changed_label_scores_anew(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    edited(folder / "labelled.csv", ",music", ",sailing")
+    runs = run(folder, "-n", "scores")
+    assert runs["build_task"] == 1 and runs["score_family"] == 6
+    assert "train_adapter" not in runs
+
+
+def test_a_pooling_really_runs_what_the_table_says_and_then_nothing(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    config = study()
+    a_pooling(config)
+    target = "results/tiny/ablations/prompts.parquet"
+    assert run(folder, target, config=config) == {"embed_family": 2, "score_family": 2, "ablation": 1}
+    assert run(folder, target) == {}
+    for path in (folder / "results/tiny/scores/small/base/topics").glob("*.parquet"):
+        assert "max" in set(pd.read_parquet(path)["pooling"])
+
+
+# --- between workflows -------------------------------------------------------------------------------
+
+ONCE = ("make_pairs", "train_adapter", "embed_family")
+
+
+@pytest.fixture(scope="module")
+def two_clones(prepare, tmp_path_factory) -> tuple[Path, Path]:
+    """Two checkouts, each with its own files, that ran the same small study after each other with one cache."""
+    room = tmp_path_factory.mktemp("clones")
+    (room / "cache").mkdir()
+    config = study()
+    config["pairs"].pop("halves")
+    config["adapters"]["tuned"] |= {"pairs": ["written"], "steps": [4]}
+    config["grid"] |= {"prompts": ["cluster"], "poolings": ["last"]}
+    config["baselines"].pop("random")
+    for section in ("ablations", "attention", "exports"):
+        config.pop(section)
+    folders = []
+    for name in ("first", "second"):
+        folder = prepare(clone_in(room / name))
+        run(folder, "scores", "--cache", checkout=folder, config=config, SNAKEMAKE_OUTPUT_CACHE=str(room / "cache"))
+        folders.append(folder)
+    return tuple(folders)
+
+
+def clone_in(folder: Path) -> Path:
+    folder.mkdir()
+    return clone(folder)
+
+
+def computed(folder: Path, rule: str) -> list[Path]:
+    """Logs with something in them: a job that is taken from the cache says nothing."""
+    return sorted(path for path in (folder / "results/tiny/logs" / rule).rglob("*.log") if path.stat().st_size)
+
+
+@pytest.mark.parametrize("rule", ONCE)
+def test_two_clones_with_one_cache_compute_it_once(two_clones, rule):
+    first, second = two_clones
+    assert computed(first, rule)
+    assert computed(second, rule) == []
+
+
+@pytest.mark.parametrize("path", ["pairs/written/written.parquet", "pairs/written/pairs.parquet", "adapters/tuned.tar"])
+def test_both_clones_read_one_file(two_clones, path):
+    first, second = (folder / "results/tiny" / path for folder in two_clones)
+    assert first.samefile(second)
+
+
+def test_both_clones_have_the_same_scores_and_sidecars(two_clones):
+    first, second = (folder / "results/tiny" for folder in two_clones)
+    pd.testing.assert_frame_equal(*(pd.read_parquet(one / "scores.parquet") for one in (first, second)))
+    for path in ("pairs/written/pairs.parquet", "adapters/tuned", "checks/training_data/tuned.json"):
+        told = [json.loads((one / f"{path}.meta.json").read_text()) for one in (first, second)]
+        assert told[0]["digest"] == told[1]["digest"]
+
+
+def test_what_a_clone_took_from_the_cache_runs_nothing_again_in_either(two_clones):
+    for folder in two_clones:
+        environ = {"SNAKEMAKE_OUTPUT_CACHE": str(folder.parent / "cache")}
+        assert run(folder, "-n", "scores", "--cache", checkout=folder, **environ) == {}
+        assert run(folder, "-n", "scores", checkout=folder) == {}

@@ -1,0 +1,51 @@
+"""How many texts a task of MTEB asks for, and how long they are, from the statistics that MTEB ships with each task."""
+
+from collections.abc import Iterator, Mapping
+
+SAMPLES_PER_LABEL, EXPERIMENTS = 8, 10  # MTEB's classification draws so many training texts
+
+
+def text_count(task: object) -> list[int] | None:
+    """[unique texts, characters of these] over the splits that are evaluated; None where MTEB ships no statistics.
+
+    A clustering task embeds the share of its documents that it samples. All languages are counted, also where a
+    benchmark takes one: an upper bound.
+    """
+    shipped = task.metadata.descriptive_stats
+    if not shipped:
+        return None
+    texts = characters = 0.0
+    for split in task.metadata.eval_splits:
+        documents = shipped.get(split, {}).get("num_samples", 0)
+        for part in _parts(shipped.get(split, {})):
+            embedded = min(part["unique_texts"], _sampled(task, documents) or part["unique_texts"])
+            texts += embedded
+            characters += embedded * part["average_text_length"]
+    if "Classification" in task.metadata.type and shipped.get("train"):
+        for part in _parts(shipped["train"]):
+            labels = _labels(shipped["train"])
+            drawn = min(part["unique_texts"], SAMPLES_PER_LABEL * EXPERIMENTS * labels)
+            texts += drawn
+            characters += drawn * part["average_text_length"]
+    return [round(texts), round(characters)]
+
+
+def _parts(split: Mapping) -> Iterator[Mapping]:
+    """Every set of texts of a split: documents, queries, first and second texts..."""
+    for part in split.values():
+        if isinstance(part, Mapping) and part.get("unique_texts") and part.get("average_text_length"):
+            yield part
+
+
+def _labels(split: Mapping) -> int:
+    for key in ("label_statistics", "labels_statistics"):
+        if split.get(key):
+            return split[key].get("unique_labels") or 2
+    return 2
+
+
+def _sampled(task: object, documents: int) -> float | None:
+    """Of so many documents, how many a clustering task embeds; None where it takes them all."""
+    most = getattr(task, "max_document_to_embed", None)
+    share = getattr(task, "max_fraction_of_documents_to_embed", None)
+    return most or (share * documents if share else None)

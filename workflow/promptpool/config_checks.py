@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from .catalogue import unknown_tasks
 from .config_files import corpus_file_problems, task_file_problems, topic_problems
 from .config_inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
+from .config_map import text_map
 from .config_outputs import ablations, attention, ensembles, exports, grid
 from .errors import PromptpoolError
 from .templates import Template
@@ -18,7 +19,7 @@ def first_problem(config: Mapping) -> str | None:
     """
     for check in (
         _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
-        baselines, ablations, attention, exports, corpus_file_problems, topic_problems, task_file_problems,
+        baselines, ablations, attention, exports, text_map, corpus_file_problems, topic_problems, task_file_problems,
     ):  # fmt: skip
         for problem in check(config):
             return problem

@@ -50,7 +50,9 @@ def measure_costs(
     rows = []
     for prompt, template in prompts.items():
         for eos in (False, True):
-            read = {task: tokens_read(composer, Template.parse(prompt, template), own, eos) for task, own in lengths.items()}
+            read = {
+                task: tokens_read(composer, Template.parse(prompt, template), own, eos) for task, own in lengths.items()
+            }
             for layer in layers:
                 number = layer_number(layer, shape.depth)
                 flops = [shape.flops(counts, number).mean() for counts in read.values()]

@@ -51,7 +51,9 @@ def layer_curves(
                 x = part["number"].to_numpy() + 0.06 * (shift - (panel["pooling"].nunique() - 1) / 2)
                 mean, low, high = (part[key].to_numpy(dtype=float) * 100 for key in ("mean", "low", "high"))
                 spread = np.nan_to_num(np.abs([mean - low, high - mean]))
-                axis.errorbar(x, mean, spread, color=colour, marker=marker, markersize=3.5, elinewidth=0.9, label=pooling)
+                axis.errorbar(
+                    x, mean, spread, color=colour, marker=marker, markersize=3.5, elinewidth=0.9, label=pooling
+                )
             _mark_missing(axis, panel)
             depth = int(panel["depth"].iloc[0])
             axis.set_xlim(-0.5, depth + 0.5)

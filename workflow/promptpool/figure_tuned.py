@@ -28,9 +28,10 @@ def tuned(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> N
     columns = min(3, len(best))
     lines = -(-len(best) // columns)
     size = (min(WIDTH, max(4.3, 1.9 + 1.75 * columns)), lines * (ROW * len(order) + 0.5) + 0.75)
-    with drawing(
-        out, nrows=lines, ncols=columns, sharex=True, sharey=True, figsize=size, squeeze=False
-    ) as (figure, axes):
+    with drawing(out, nrows=lines, ncols=columns, sharex=True, sharey=True, figsize=size, squeeze=False) as (
+        figure,
+        axes,
+    ):
         for place, axis in enumerate(axes.flat):
             if place >= len(best):
                 axis.set_axis_off()
@@ -38,7 +39,9 @@ def tuned(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> N
             for height, task in enumerate(order):
                 _row(axis, height, rows.loc[(best[place], task)] if (best[place], task) in rows.index else None, task)
             axis.axhline(len(order) - 1.5, color=GREY, linewidth=0.6)
-            axis.set_yticks(range(len(order)), ["mean over tasks" if task == "mean" else task for task in order])
+            axis.set_yticks(
+                range(len(order)), [f"mean over {len(tasks)} tasks" if task == "mean" else task for task in order]
+            )
             axis.set_ylim(len(order) - 0.4, -0.6)
             axis.spines["left"].set_visible(False)
             axis.set_title(best[place])

@@ -211,7 +211,9 @@ def score_by_step(
         tasks = steps_table.loc[steps_table["task"] != "mean", "task"].nunique()
         told = f"Mean over {tasks} task{'s' * (tasks != 1)}"
         told += f"; bars: 95 % interval of the difference to {tuned['baseline'].iloc[0]}"
-        figure.suptitle(told + ("\ndashed, purple: published by others" if lines else ""), x=0.01, ha="left", fontsize=8)
+        figure.suptitle(
+            told + ("\ndashed, purple: published by others" if lines else ""), x=0.01, ha="left", fontsize=8
+        )
         axis.legend(loc="best")
 
 

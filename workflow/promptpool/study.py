@@ -6,6 +6,7 @@ from pathlib import Path
 from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
 from .config_adapters import recipe
+from .config_map import map_choice
 from .hub import marker_path
 from .hub_needs import hub_needs, snapshot_id, told
 from .styles import worded
@@ -248,6 +249,22 @@ class Study:
             return {}
         kept = {key: spec[key] for key in ("layers", "texts", "sentence")}
         return {**kept, "seed": self.config["seed"], "max_text_tokens": self.config["grid"]["max_text_tokens"]}
+
+    def map_spec(self) -> dict | None:
+        """What the map of texts shows: `task`, `model`, `adapters`, `prompt`, `pooling`, `layer`, `texts`; or None."""
+        return map_choice(self.config)
+
+    def vectors_of(self, model: str, adapter: str, task: str, prompt: str) -> str:
+        """The embeddings file that holds one prompt's vectors."""
+        own = (name for name, family in self.families.items() if prompt in {t.name for t in family.templates})
+        name = next(own, f"ensemble-{prompt}")
+        return f"{self.results}/embeddings/{model}/{adapter}/{task}/{name}.safetensors"
+
+    def costs_spec(self) -> dict:
+        """What changes a variant's cost, beside its model and the texts."""
+        kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
+        ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
+        return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
 
     def export_spec(self, name: str) -> dict:
         return dict(self.config["exports"][name])

@@ -4,7 +4,7 @@ The coordinates are computed here and drawn elsewhere, so that another colour co
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ LOST = "(no label)"
 def map_texts(
     out: str,
     *,
-    vectors: Mapping[str, Sequence[str]],
+    vectors: Mapping[str, str],
     texts: str,
     labels: Mapping[str, str],
     key: Key,
@@ -33,8 +33,8 @@ def map_texts(
 ) -> None:
     """Writes a table, a row a text and checkpoint: adapter, step, text, label, x, y, same.
 
-    vectors: adapter id -> embeddings files, of which one holds `key` (prompt, pooling, layer); texts: the task's texts,
-    in the files' order; labels: text -> label, texts without one are left out; most: texts that are shown, drawn by
+    vectors: adapter id -> its embeddings file, which holds `key` (prompt, pooling, layer); texts: the task's texts, in
+    the files' order; labels: text -> label, texts without one are left out; most: texts that are shown, drawn by
     seed. `same` is the share of a text's 10 nearest neighbours (cosine, in the full space, among those shown) that have
     its label: what the map can only hint at. Raises PromptpoolError where fewer than 5 texts have a label.
     """
@@ -47,8 +47,8 @@ def map_texts(
     rows = sorted(rows, key=lambda row: text_digest(f"{seed}:{known[row]}"))[:most]
     shown = pd.DataFrame({"text": [known[row] for row in rows], "label": [labels[known[row]] for row in rows]})
     tables = []
-    for adapter, files in vectors.items():
-        matrix = _matrix(files, key)[rows]
+    for adapter, file in vectors.items():
+        matrix = _matrix(file, key)[rows]
         name, step = split_adapter_id(adapter)
         place = embed_2d(matrix, seed)
         table = shown.assign(adapter=name, step=step, x=place[:, 0], y=place[:, 1])
@@ -56,16 +56,15 @@ def map_texts(
     table = pd.concat(tables, ignore_index=True)[["adapter", "step", "text", "label", "x", "y", "same"]]
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
-    inputs = [texts, *(file for files in vectors.values() for file in files)]
+    inputs = [texts, *vectors.values()]
     write_sidecar(out, inputs=inputs, spec={"key": key_text(key), "texts": most, "seed": seed}, started=started)
 
 
-def _matrix(files: Sequence[str], key: Key) -> np.ndarray:
-    for file in files:
-        found = read_vectors(file)
-        if key in found:
-            return found[key]
-    raise PromptpoolError(f"map: {key_text(key)} is in none of {', '.join(map(str, files))}; add it to the grid")
+def _matrix(file: str, key: Key) -> np.ndarray:
+    found = read_vectors(file)
+    if key not in found:
+        raise PromptpoolError(f"{file}: no vectors {key_text(key)}; add them to the grid, or name others in map")
+    return found[key]
 
 
 def embed_2d(matrix: np.ndarray, seed: int) -> np.ndarray:
@@ -121,15 +120,22 @@ def task_labels(name: str, spec: Mapping, labelled: str | Path) -> dict[str, str
     return labels
 
 
-def _mteb_labels(task):
+def _mteb_labels(task: object) -> Iterator[tuple[str, object]]:
     """(text, label) of every document of both clustering styles: rows of documents, or rows of sets of them."""
-    dataset = task.dataset
-    for part in dataset.values():
-        for split in part.values() if hasattr(part, "values") and not hasattr(part, "column_names") else [part]:
-            if not {"sentences", "labels"} <= set(split.column_names):
-                continue
-            for text, label in zip(split["sentences"], split["labels"], strict=True):
-                if isinstance(text, str):
-                    yield text, (label[0] if label else LOST) if isinstance(label, list | tuple) else label
-                else:
-                    yield from zip(text, label, strict=True)
+    for split in _splits(task.dataset):
+        if not {"sentences", "labels"} <= set(split.column_names):
+            continue
+        for text, label in zip(split["sentences"], split["labels"], strict=True):
+            if isinstance(text, str):
+                yield text, (label[0] if label else LOST) if isinstance(label, list | tuple) else label
+            else:
+                yield from zip(text, label, strict=True)
+
+
+def _splits(data: object) -> Iterator[object]:
+    """The tables of a task's data, whether they are kept by split or by subset and split."""
+    if hasattr(data, "column_names") and not isinstance(data, Mapping):
+        yield data
+    elif isinstance(data, Mapping):
+        for part in data.values():
+            yield from _splits(part)

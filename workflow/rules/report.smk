@@ -1,8 +1,17 @@
+from promptpool.published import reference_lines
+
 STEPS = [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
+FROM_BASE = [name for name in STEPS if study["ablations"][name]["baseline"] == "base"]
+COSTS = expand(f"{R}/costs/{{model}}.parquet", model=study["grid"]["models"])
 FIGURES = [
     "heat_map",
+    "cost_scores",
+    *(["layer_curves"] if len(study["grid"]["layers"]) > 1 else []),
+    *(["text_map"] if MAP else []),
+    *(f"benchmark_{name}" for name in sorted(study["benchmarks"])),
     *(f"ablation_{name}" for name in sorted(study["ablations"])),
     *(f"score_by_step_{name}" for name in STEPS),
+    *(f"tuned_{name}" for name in FROM_BASE),
     *(["training_curves"] if study["adapters"] else []),
     *(["pairs_qc"] if study["pairs"] else []),
     *(["attention_bars", "attention_spans"] if ATTENTION else []),
@@ -20,8 +29,14 @@ rule draw_heat_map:
     """Prompt x pooling, a panel a checkpoint."""
     input:
         f"{R}/scores.parquet",
+        FACTS,
     output:
-        svg=report(f"{R}/figures/heat_map.svg", caption="../report/heat_map.rst", category="Scores"),
+        svg=report(
+            f"{R}/figures/heat_map.svg",
+            caption="../report/heat_map.rst",
+            category="Scores",
+            labels={"figure": "heat map"},
+        ),
         png=f"{R}/figures/heat_map.png",
     log:
         f"{R}/logs/draw/heat_map.log",
@@ -38,12 +53,13 @@ rule draw_ablation:
     """What one varied thing does, with intervals."""
     input:
         f"{R}/ablations/{{name}}.parquet",
+        lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         svg=report(
             f"{R}/figures/ablation_{{name}}.svg",
             caption="../report/ablation.rst",
             category="Ablations",
-            labels={"ablation": "{name}"},
+            labels={"figure": "ablation {name}"},
         ),
         png=f"{R}/figures/ablation_{{name}}.png",
     log:
@@ -62,12 +78,13 @@ rule draw_score_by_step:
     input:
         scores=f"{R}/scores.parquet",
         steps=f"{R}/ablations/{{name}}.parquet",
+        facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         svg=report(
             f"{R}/figures/score_by_step_{{name}}.svg",
             caption="../report/score_by_step.rst",
             category="Training",
-            labels={"ablation": "{name}"},
+            labels={"figure": "score by step", "ablation": "{name}"},
         ),
         png=f"{R}/figures/score_by_step_{{name}}.png",
     log:
@@ -76,6 +93,111 @@ rule draw_score_by_step:
         "../../envs/main.yaml"
     params:
         kind="score_by_step",
+        options=lambda w: {"lines": reference_lines(study.config, study.ablation_tasks(w.name))},
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_tuned:
+    """Tuned against untuned, task by task."""
+    input:
+        f"{R}/ablations/{{name}}.parquet",
+        lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
+    output:
+        svg=report(
+            f"{R}/figures/tuned_{{name}}.svg",
+            caption="../report/tuned.rst",
+            category="Training",
+            labels={"figure": "tuned against untuned", "ablation": "{name}"},
+        ),
+        png=f"{R}/figures/tuned_{{name}}.png",
+    log:
+        f"{R}/logs/draw/tuned_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="tuned",
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_over_layers:
+    """Score by layer, and score by cost."""
+    input:
+        f"{R}/scores.parquet",
+        COSTS,
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/{{kind}}.svg",
+            caption="../report/{kind}.rst",
+            category="Scores",
+            labels={"figure": "{kind}"},
+        ),
+        png=f"{R}/figures/{{kind}}.png",
+    log:
+        f"{R}/logs/draw/{{kind}}.log",
+    wildcard_constraints:
+        kind="layer_curves|cost_scores",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind=lambda w: w.kind,
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_benchmark:
+    """Averages over a whole benchmark, beside what others have published on the same tasks."""
+    input:
+        f"{R}/scores.parquet",
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/benchmark_{{name}}.svg",
+            caption="../report/benchmark.rst",
+            category="Scores",
+            labels={"figure": "benchmark {name}"},
+        ),
+        png=f"{R}/figures/benchmark_{{name}}.png",
+    log:
+        f"{R}/logs/draw/benchmark_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="benchmark",
+        options=lambda w: {
+            "title": study["benchmarks"][w.name]["name"],
+            "tasks": list(study.benchmarks()[w.name]),
+            "lines": reference_lines(study.config, study.benchmarks()[w.name]),
+        },
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_text_map:
+    """The map of texts, coloured by label."""
+    input:
+        f"{R}/map.parquet",
+    output:
+        svg=report(
+            f"{R}/figures/text_map.svg",
+            caption="../report/text_map.rst",
+            category="Scores",
+            labels={"figure": "map of texts"},
+        ),
+        png=f"{R}/figures/text_map.png",
+    log:
+        f"{R}/logs/draw/text_map.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="text_map",
+        options={"title": f"{MAP['task']}, prompt {MAP['prompt']}, {MAP['pooling']}"} if MAP else {},
         code=code_digest("drawing"),
     script:
         "../scripts/draw.py"

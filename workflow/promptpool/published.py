@@ -13,7 +13,7 @@ RESOURCE = Path(__file__).parents[1] / "resources" / "published.yaml"
 
 @cache
 def published() -> list[dict]:
-    """The entries of the resource: `benchmark`, `types`, and `averages`, each `label`, `value` (times 100), `source`."""
+    """The resource's entries: `benchmark`, `types`, and `averages`, each `label`, `value` (times 100), `source`."""
     return yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))
 
 

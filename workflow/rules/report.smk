@@ -1,3 +1,5 @@
+import os
+
 from promptpool.published import reference_lines
 
 STEPS = [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
@@ -16,6 +18,8 @@ FIGURES = [
     *(["pairs_qc"] if study["pairs"] else []),
     *(["attention_bars", "attention_spans"] if ATTENTION else []),
 ]
+# As the report's commands name it, from where the workflow is started.
+CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)
 TRAINED = sorted(study["adapters"])
 
 
@@ -272,8 +276,16 @@ rule report:
         qc=expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
         training=expand(f"{R}/adapters/{{name}}", name=TRAINED),
         figures=rules.figures.input,
+        facts=FACTS,
+        benchmarks=[f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
+        text_map=[f"{R}/map.parquet"] if MAP else [],
     output:
-        f"{R}/report.html",
+        report(
+            f"{R}/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"figure": "the whole report"},
+        ),
     log:
         f"{R}/logs/report.log",
     conda:
@@ -283,7 +295,9 @@ rule report:
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,
-        page=[file_digest(f"{workflow.basedir}/workflow/report/report.{kind}") for kind in ("html.j2", "css", "js")],
+        published={name: reference_lines(study.config, tasks) for name, tasks in study.benchmarks().items()},
+        configfile=CONFIGFILE,
+        page=file_digest(f"{workflow.basedir}/workflow/report"),
         code=code_digest("report"),
     script:
         "../scripts/report.py"

@@ -15,7 +15,7 @@ from promptpool.report_provenance import chain
 from promptpool.report_scores import benchmark_sections, score_rows
 from promptpool.score_table import benchmark_averages, by_task
 from sample_report import ATTACK, build
-from sample_tables import sample_attention, sample_pairs, sample_scores
+from sample_tables import TASKS, sample_attention, sample_map, sample_pairs, sample_scores
 
 
 class Page(HTMLParser):

@@ -183,7 +183,7 @@ def score_by_step(
     tuned = rows[rows["step"] > 0].sort_values(["adapter", "step"])
     if tuned.empty:
         raise PromptpoolError("score_by_step: the table has no `name@step`; vary the adapter in this ablation")
-    with drawing(out, figsize=(WIDTH * 0.7, 2.9)) as (figure, axis):
+    with drawing(out, figsize=(WIDTH * (1.0 if lines else 0.7), 3.4 if lines else 2.9)) as (figure, axis):
         # The untuned model is every line's step 0: its own row, or what the differences were taken from.
         start = float((tuned["score"] - tuned["estimate"]).mean())
         from_base = str(tuned["baseline"].iloc[0]) == "base"
@@ -214,7 +214,10 @@ def score_by_step(
         figure.suptitle(
             told + ("\ndashed, purple: published by others" if lines else ""), x=0.01, ha="left", fontsize=8
         )
-        axis.legend(loc="best")
+        if lines:
+            figure.legend(loc="outside lower left", ncols=4)
+        else:
+            axis.legend(loc="best")
 
 
 def _ticks(steps: set[int]) -> list[int]:

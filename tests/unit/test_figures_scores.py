@@ -137,7 +137,7 @@ def test_a_layer_that_lacks_a_task_is_a_gap_and_a_cross(tmp_path, drawn):
     eos = next(c for c in axis.containers if c.get_label() == "eos")
     heights = eos.lines[0].get_ydata()
     assert np.isnan(heights[1]) and np.isfinite(heights[[0, 2, 3]]).all() and not (heights == 0).any()
-    assert [list(line.get_xdata()) for line in missing(drawn[0])][0] == [2]
+    assert [list(line.get_xdata()) for line in missing(drawn[0])] == [[2]] * len(missing(drawn[0]))
     assert all(container.has_yerr for container in axis.containers)
 
 

@@ -77,7 +77,6 @@ def benchmark(
             margin = 0.04 * (max(high, *heights) - min(low, *heights))
             axis.set_ylim(min(low, *(h - margin for h in heights)), max(high, *(h + margin for h in heights)))
         known = [(f"{line['label']} {line['value']:.1f}", line["value"], None, "--") for line in lines]
-        reference_lines(axis, [*floor_lines, *known], [GREY] * len(floor_lines) + [PURPLE] * len(known))
         axis.set_ylabel(f"{measure} × 100")
         grid(axis, "y")
         told = f"{title}: mean over its {len(tasks)} tasks; bars: 95 % intervals"
@@ -86,3 +85,4 @@ def benchmark(
         if dropped > 0:
             told += f"\nthe best {MOST} of {len(groups) + dropped} checkpoints"
         figure.suptitle(told, x=0.01, ha="left", fontsize=8)
+        reference_lines(axis, [*floor_lines, *known], [GREY] * len(floor_lines) + [PURPLE] * len(known))

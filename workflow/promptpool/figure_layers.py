@@ -122,10 +122,6 @@ def cost_scores(
             axis.errorbar(edge["flops"] / 1e9, mean, spread, color=colour, marker=marker, markersize=5,
                           elinewidth=0.9, linewidth=1, label=title)  # fmt: skip
         floors = means[(means["adapter"] == BASELINE) & means["mean"].notna()]
-        reference_lines(axis, [
-            (row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOORS.get(row.model, "-."))
-            for row in floors.itertuples()
-        ])  # fmt: skip
         if own["flops"].max() > WIDE * own["flops"].min() > 0:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -136,6 +132,10 @@ def cost_scores(
         title = f"Mean over {tasks} task{'s' * (tasks != 1)}; bars: 95 % intervals{gone}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
         figure.legend(loc="outside lower left", ncols=2 if several else 3)
+        reference_lines(axis, [
+            (row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOORS.get(row.model, "-."))
+            for row in floors.itertuples()
+        ])  # fmt: skip
 
 
 def shown_states(own: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

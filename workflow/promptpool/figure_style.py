@@ -102,7 +102,7 @@ def reference_lines(
     """Horizontal lines with their names at the right edge, moved apart where they would lie on each other.
 
     lines: (name, height, interval or None, dash); colours: one a line, grey where None. An interval is a faint band.
-    Call it when the axis has all its data and its limits.
+    Call it last: the places of the names are taken from the figure as it is laid out.
     """
     colours = colours or [GREY] * len(lines)
     if not lines:
@@ -113,8 +113,9 @@ def reference_lines(
             axis.axhspan(*band, color=colour, alpha=0.12, linewidth=0, zorder=0)
     low, high = axis.get_ylim()
     axis.set_ylim(low, high)
+    axis.figure.draw_without_rendering()
     pixels = axis.get_window_extent().height or 1
-    gap = (high - low) / pixels * axis.figure.dpi * size / 72 * 1.25
+    gap = (high - low) / pixels * axis.figure.dpi * size / 72 * 1.45
     order = sorted(range(len(lines)), key=lambda index: lines[index][1])
     for index, place in zip(order, spread([lines[index][1] for index in order], gap, low, high), strict=True):
         name, value, *_ = lines[index]

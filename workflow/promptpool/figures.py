@@ -203,7 +203,6 @@ def score_by_step(
             axis.errorbar(steps, score, spread, color=colour, marker=marker, markersize=4, elinewidth=1, label=name)
         if base is not None:
             axis.plot([0], [base * 100], "o", color=INK, markersize=5, label="base", linestyle="none")
-        _horizontal(axis, scores, facts or {}, set(steps_table["task"]) - {"mean"}, lines)
         axis.set_xticks(_ticks({0, *tuned["step"]}))
         axis.set_xlabel("training step")
         axis.set_ylabel(f"{measure} × 100")
@@ -218,6 +217,7 @@ def score_by_step(
             figure.legend(loc="outside lower left", ncols=4)
         else:
             axis.legend(loc="best")
+        _horizontal(axis, scores, facts or {}, set(steps_table["task"]) - {"mean"}, lines)
 
 
 def _ticks(steps: set[int]) -> list[int]:

@@ -127,28 +127,51 @@ rule draw_tuned:
         "../scripts/draw.py"
 
 
-rule draw_over_layers:
-    """Score by layer, and score by cost."""
+rule draw_layer_curves:
+    """Score by the layer that is pooled."""
     input:
         f"{R}/scores.parquet",
         COSTS,
         FACTS,
     output:
         svg=report(
-            f"{R}/figures/{{kind}}.svg",
-            caption="../report/{kind}.rst",
+            f"{R}/figures/layer_curves.svg",
+            caption="../report/layer_curves.rst",
             category="Scores",
-            labels={"figure": "{kind}"},
+            labels={"figure": "score by layer"},
         ),
-        png=f"{R}/figures/{{kind}}.png",
+        png=f"{R}/figures/layer_curves.png",
     log:
-        f"{R}/logs/draw/{{kind}}.log",
-    wildcard_constraints:
-        kind="layer_curves|cost_scores",
+        f"{R}/logs/draw/layer_curves.log",
     conda:
         "../../envs/main.yaml"
     params:
-        kind=lambda w: w.kind,
+        kind="layer_curves",
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_cost_scores:
+    """Score by what a variant costs."""
+    input:
+        f"{R}/scores.parquet",
+        COSTS,
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/cost_scores.svg",
+            caption="../report/cost_scores.rst",
+            category="Scores",
+            labels={"figure": "score by cost"},
+        ),
+        png=f"{R}/figures/cost_scores.png",
+    log:
+        f"{R}/logs/draw/cost_scores.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="cost_scores",
         code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
@@ -250,7 +273,7 @@ rule draw_attention:
     output:
         svg=report(
             f"{R}/figures/attention_{{name}}.svg",
-            caption="../report/attention_{name}.rst",
+            caption="../report/attention.rst",
             category="Attention",
         ),
         png=f"{R}/figures/attention_{{name}}.png",

@@ -7,7 +7,7 @@ CODE := Snakefile workflow
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock test lint format base-model readme clean vllm test-vllm test-slurm
+.PHONY: help demo unlock test test-browser lint format base-model readme clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -30,6 +30,9 @@ unlock: ## Takes away the lock that a killed demo left
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
 	$(BIN)/python -m pytest
+
+test-browser: $(VENV)/.installed ## The report in a real browser; wants a Chromium (make test runs it where there is one)
+	$(BIN)/python -m pytest -rs tests/browser
 
 vllm: ## vLLM in an environment of its own, .vllm: 3.4 GB, minutes; its GPU build is larger
 	@$(MAKE) --no-print-directory $(VLLM)/.installed-$(VLLM_BUILD)

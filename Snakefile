@@ -59,6 +59,7 @@ include: "workflow/rules/embeddings.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/export.smk"
+include: "workflow/rules/figure_data.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results/demo"
-PICTURES = ("score_by_step_steps", "attention_bars", "heat_map")
+PICTURES = ("score_by_step_steps", "tuned_steps", "text_map", "cost_scores", "attention_bars", "heat_map")
 
 
 def table() -> str:

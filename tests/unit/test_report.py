@@ -3,30 +3,18 @@
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from promptpool import figures
 from promptpool.errors import PromptpoolError
-from promptpool.report import build_report, commands, score_rows
+from promptpool.report import commands
+from promptpool.report_map import map_content
 from promptpool.report_pairs import pair_section
-from promptpool.score_table import by_task
-from sample_tables import (
-    sample_ablation,
-    sample_attention,
-    sample_attention_summary,
-    sample_pairs,
-    sample_qc,
-    sample_scores,
-    sample_set,
-    sample_shown,
-    sample_steps,
-    sample_summary,
-    sample_training,
-)
-
-ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7 * 7 }}"
+from promptpool.report_provenance import chain
+from promptpool.report_scores import benchmark_sections, score_rows
+from promptpool.score_table import benchmark_averages, by_task
+from sample_report import ATTACK, build
+from sample_tables import TASKS, sample_map, sample_pairs, sample_scores
 
 
 class Page(HTMLParser):
@@ -57,49 +45,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.elements if name == tag]
-
-
-def build(folder: Path, words: str = "Return the shortest path.", **changed) -> Path:
-    """A report of sample tables, `words` put wherever a run's data can hold words."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(name: str, table: pd.DataFrame) -> Path:
-        table.to_parquet(folder / f"{name}.parquet")
-        return folder / f"{name}.parquet"
-
-    attention = sample_attention(texts=3, text=words).to_pandas()
-    attention["tokens"] = [[*tokens[:5], words, *tokens[6:]] for tokens in attention["tokens"]]
-    moved = sample_attention_summary(texts=3)
-    drawn = {"heat_map": (figures.heat_map, sample_scores()),
-             "ablation_steps": (figures.ablation, sample_steps()),
-             "training_curves": (figures.training_curves, sample_training()),
-             "attention_bars": (figures.attention_bars, sample_shown()),
-             "attention_spans": (figures.attention_spans, moved),
-             "pairs_qc": (figures.pairs_qc, sample_qc())}  # fmt: skip
-    for name, (draw, table) in drawn.items():
-        draw(table, folder / name)
-    qc = folder / "qc.json"
-    counts = sample_set(2) | {"rejected": {words: 3, "too_short": 9}}
-    counts["styles"] = {"detail": {**counts["styles"]["detail"], "rejected": {words: 3}}, words: {"accepted": 30}}
-    counts["contamination"]["tasks"] = {words: 1}
-    qc.write_text(json.dumps(counts))
-    written = pd.concat([sample_pairs(style="detail"), sample_pairs(30, style=words)], ignore_index=True)
-    prompts = sample_ablation("prompts", "none", {"none": 0.0, words: 0.06})
-    given = dict(
-        run="demo",
-        summary=write("summary", sample_summary().assign(label=words)),
-        scores=write("scores", sample_scores().replace({"prompt": {"eol": words}})),
-        ablations={"steps": write("steps", sample_steps()), "prompts": write("prompts", prompts)},
-        attention=[write("attention", attention), write("moved", moved)],
-        pairs={"rewritten": (write("pairs", written.assign(positive=words)), qc)},
-        training={name: write(f"training-{name}", log) for name, log in sample_training().items()},
-        figures={name: folder / f"{name}.svg" for name in drawn},
-        config={"run": "demo", "prompts": {"eol": words}, "ablations": {"prompts": {"question": words}}},
-        provenance={"packages": {"torch": "2"}, "note": words, "git_commit": None},
-    )
-    out = folder / "report.html"
-    build_report(out, **(given | changed))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +81,93 @@ def test_ablations_print_the_corrected_chance(calm):
     assert "p (Holm)" in table and "0.020" in table and "0.010" not in table
 
 
+def test_ablations_print_wins_ranks_and_the_chance_of_being_first(calm):
+    table = Page(calm.split('id="ablations"')[1].split("</table>")[0])
+    heads = ["won", "tied", "lost", "rank", "its interval", "first", "chance of first"]
+    assert all(head in table.text for head in heads)
+    row = next(row for row in calm.split("<tr>") if 'scope="row">halves@80<' in row)
+    assert re.findall(r">(\d)</td>", row)[:3] == ["2", "1", "0"] and re.search(r"\d\.\d to \d\.\d", Page(row).text)
+
+
+def test_benchmarks_show_whole_averages_and_say_what_is_missing(calm):
+    part = Page(calm.split('id="benchmarks"')[1].split("</section>")[0])
+    told = " ".join(part.text.split())
+    assert "Averages over all 3 tasks" in told
+    # The second benchmark has a task that nobody scored: no average at all, and its name.
+    assert told.count("Averages over all") == 1
+    assert "107 variants have no average, because they lack Return the shortest path." in told
+    assert "not measured here" in told and "99.9" in told
+
+
+def test_published_averages_are_no_rows_of_any_table(calm):
+    assert all("99.9" not in Page(table.split("</table>")[0]).text for table in calm.split("<table")[1:])
+
+
+def test_a_benchmarks_best_rows_come_first_and_the_rest_is_counted():
+    table = benchmark_averages(sample_scores(), {"own": dict.fromkeys(TASKS, "Clustering")})
+    section = benchmark_sections(table, {"own": "MTEB(own)"}, {}, [])[0]
+    values = [row["mean_task"] for row in section["rows"]]
+    assert values == sorted(values, reverse=True) and len(values) == 50
+    assert section["left_out"] == len(table) - 50 and section["lacking"] == 0 and not section["by_type"]
+
+
+def test_every_table_has_a_caption(calm):
+    tables = calm.split("<table")[1:]
+    assert len(tables) >= 8 and all("<caption>" in table.split("</table>")[0] for table in tables)
+
+
+def test_the_page_says_what_a_score_is(calm, tmp_path):
+    assert "Scores are the\n  V-measure times 100" in calm
+    fact = tmp_path / "topics" / "facts.json"
+    fact.parent.mkdir()
+    fact.write_text(json.dumps({"main_score": "accuracy"}))
+    page = build(tmp_path / "page", facts=[fact]).read_text(encoding="utf-8")
+    assert "main score (accuracy) × 100" in page and "V-measure" not in Page(page).text
+
+
+def test_every_figure_tells_its_command(calm):
+    assert calm.count("figures/tuned_steps.svg</code>") == 1 and calm.count('class="made"') == 8
+
+
+def test_the_map_has_each_text_once_and_few_colours():
+    table = sample_map(texts=80, labels=12)
+    content = map_content(table)
+    assert len(content["points"]) == 80 and all(len(point["at"]) == 2 for point in content["points"])
+    assert [panel["title"] for panel in content["panels"]] == ["untuned", "halves@80"]
+    colours = [label["colour"] for label in content["labels"]]
+    assert len(set(colours[:8])) == 8 and len(set(colours[8:])) == 1 and colours[8] not in colours[:8]
+    point = content["points"][7]
+    own = table[(table["adapter"] == "halves") & (table["text"] == point["text"])].iloc[0]
+    assert point["at"][1] == pytest.approx([own["x"], own["y"]], abs=1e-3)
+    assert content["labels"][point["label"]]["name"] == own["label"]
+
+
+def test_provenance_follows_sidecars_back(tmp_path):
+    def beside(name: str, **content) -> str:
+        (tmp_path / f"{name}.meta.json").write_text(json.dumps(content))
+        return str(tmp_path / name)
+
+    source = str(tmp_path / "own.csv")
+    texts = beside("texts", digest="a" * 64, inputs={source: "f" * 64}, git_commit="1" * 40, packages={"mteb": "2"})
+    scores = beside("scores", digest="b" * 64, inputs={texts: "a" * 64}, git_commit="2" * 40, packages={"mteb": "3"})
+    (tmp_path / "torn.meta.json").write_text("{")
+    told = chain([scores, str(tmp_path / "torn")])
+    found = {row["artifact"]: row["digest"] for row in told["rows"]}
+    assert found == {scores: "b" * 16, texts: "a" * 16, source: "f" * 16, str(tmp_path / "torn"): ""}
+    assert len(told["commits"]) == 2 and told["packages"] == {"mteb": ["2", "3"]}
+
+
+def test_commands_name_the_config_file_of_a_run_that_has_its_own():
+    told = dict(commands("mine", ["steps"], [], "my study.yaml"))
+    assert told["everything in this run"] == "snakemake --cores all --configfile 'my study.yaml'"
+    assert told["the ablation steps"].endswith("--configfile 'my study.yaml' -- results/mine/ablations/steps.parquet")
+
+
 def test_the_viewers_data_survives_the_escaping(attacked):
     page = Page(attacked)
-    data = json.loads(next(script for script in page.scripts if script.lstrip().startswith("{")))
+    data = json.loads(
+        next(script for script in page.scripts if script.lstrip().startswith("{") and '"sequences"' in script)
+    )
     assert ATTACK in data["sequences"][0]["tokens"]
     assert data["texts"][0].startswith(ATTACK)
 
@@ -165,12 +194,13 @@ def test_links_in_the_page_lead_somewhere(calm):
 
 def test_every_picture_says_what_it_shows(calm):
     pictures = Page(calm).all("img")
-    assert len(pictures) == 6
+    assert len(pictures) == 8
     assert all(len(one["alt"]) > 30 for one in pictures)
 
 
 def test_every_score_column_sorts_by_a_button_and_the_order_is_told(calm):
     head = calm.split('id="score-table"')[1].split("</thead>")[0]
+    assert "<caption>" in head
     assert head.count("<th ") == head.count("<button type=") == 6 + 3
     assert head.count('aria-sort="descending"') == 1 and head.count('aria-sort="none"') == 8
 
@@ -195,10 +225,11 @@ def test_the_demos_commands_name_its_profile_and_other_runs_do_not():
 
 
 def test_a_run_without_training_has_no_empty_sections(tmp_path):
-    page = Page(build(tmp_path, attention=[], pairs={}, training={}, ablations={}).read_text(encoding="utf-8"))
+    none = dict(attention=[], pairs={}, training={}, ablations={}, benchmarks=None, text_map=None)
+    page = Page(build(tmp_path, **none).read_text(encoding="utf-8"))
     headings = {attributes.get("id") for tag, attributes in page.elements if tag == "h2"}
     assert {"headline", "scores", "reproduce"} <= headings
-    assert not headings & {"attention", "pairs", "training", "ablations"}
+    assert not headings & {"attention", "pairs", "training", "ablations", "benchmarks", "map"}
 
 
 def test_a_large_grid_stays_under_eight_megabytes(tmp_path):

@@ -1,6 +1,7 @@
 """A rule's code digest follows what the stage means, through its imports, and nothing else."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_every_stage_a_rule_names_is_a_module():
 def test_the_digest_of_embeddings_follows_pooling():
     assert "pooling" in sources._closure("embedding")
     assert isinstance(sources._tree("pooling"), ast.Module)
+
+
+def test_what_draws_is_known_to_figures_and_the_report_alone():
+    """A colour or a label must not make anything run again above the figures."""
+    rules = (Path(sources.ROOM).parent / "rules").glob("*.smk")
+    asked = {name for rule in rules for name in re.findall(r'code_digest\("(\w+)"\)', rule.read_text(encoding="utf-8"))}
+    assert {"drawing", "report", "text_map", "costs", "scoring"} <= asked
+    for name in asked - {"drawing", "report"}:
+        seen = {module for module in sources._closure(name) if module.startswith(("figure", "report", "drawing"))}
+        assert seen == set(), name

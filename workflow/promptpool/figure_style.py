@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -89,3 +90,55 @@ def grid(axis, which: str) -> None:
 def series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """A (colour, marker) for each name, in order; both repeat after six."""
     return {name: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+def reference_lines(
+    axis,
+    lines: Sequence[tuple[str, float, tuple[float, float] | None, str]],
+    colours: Sequence[str] | None = None,
+    size: float = 7,
+) -> None:
+    """Horizontal lines with their names at the right edge, moved apart where they would lie on each other.
+
+    lines: (name, height, interval or None, dash); colours: one a line, grey where None. An interval is a faint band.
+    Call it last: the places of the names are taken from the figure as it is laid out.
+    """
+    colours = colours or [GREY] * len(lines)
+    if not lines:
+        return
+    for (_, value, band, dash), colour in zip(lines, colours, strict=True):
+        axis.axhline(value, color=colour, linestyle=dash, linewidth=1, zorder=1)
+        if band and np.isfinite(band).all():
+            axis.axhspan(*band, color=colour, alpha=0.12, linewidth=0, zorder=0)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high)
+    axis.figure.draw_without_rendering()
+    pixels = axis.get_window_extent().height or 1
+    gap = (high - low) / pixels * axis.figure.dpi * size / 72 * 1.45
+    order = sorted(range(len(lines)), key=lambda index: lines[index][1])
+    for index, place in zip(order, spread([lines[index][1] for index in order], gap, low, high), strict=True):
+        name, value, *_ = lines[index]
+        axis.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(1.02, place),
+                      textcoords=("axes fraction", "data"), va="center", color=colours[index], fontsize=size,
+                      annotation_clip=False)  # fmt: skip
+
+
+def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Rising heights moved as little as may be, so that each is `gap` above the one before, within low..high."""
+    # Neighbours that are too near are put together into a block around their mean, and blocks into larger ones.
+    blocks: list[list[float]] = []
+    for height in heights:
+        blocks.append([height])
+        while len(blocks) > 1 and _foot(blocks[-1], gap, low, high) - _top(blocks[-2], gap, low, high) < gap - 1e-9:
+            last = blocks.pop()
+            blocks[-1] += last
+    return [_foot(block, gap, low, high) + place * gap for block in blocks for place in range(len(block))]
+
+
+def _foot(block: Sequence[float], gap: float, low: float, high: float) -> float:
+    half = gap * (len(block) - 1) / 2
+    return max(low, min(sum(block) / len(block) - half, high - 2 * half))
+
+
+def _top(block: Sequence[float], gap: float, low: float, high: float) -> float:
+    return _foot(block, gap, low, high) + gap * (len(block) - 1)

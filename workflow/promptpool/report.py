@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import re
+import shlex
 import time
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -17,18 +18,29 @@ import pandas as pd
 import yaml
 
 from .artifacts import atomic_path, write_sidecar
+from .comparison import measures
 from .errors import PromptpoolError
 from .report_attention import attention_section
+from .report_map import map_content
 from .report_pairs import pair_section
-from .score_table import BASELINE, VARIANT, by_task, checkpoint, tasks_of
-from .variants import layer_name
+from .report_provenance import DIGITS, chain
+from .report_scores import MOST_ROWS, ablation_section, benchmark_sections, headline, score_rows
+from .samples import read_facts
+from .score_table import by_task, tasks_of
 
 TEMPLATES = Path(__file__).parents[1] / "report"
-KINDS = ("heat_map", "score_by_step", "ablation", "training_curves", "attention_bars", "attention_spans",
-         "attention_layers", "pairs_qc")  # fmt: skip
+KINDS = (
+    "heat_map", "score_by_step", "ablation", "tuned", "benchmark", "layer_curves", "cost_scores", "text_map",
+    "training_curves", "attention_bars", "attention_spans", "attention_layers", "pairs_qc",
+)  # fmt: skip
 ALT = {
-    "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean V-measure in each cell.",
-    "score_by_step": "Line chart of the mean V-measure against the training step, with the random and TF-IDF scores.",
+    "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean score in each cell.",
+    "score_by_step": "Line chart of the mean score against the training step, with the baselines as lines.",
+    "tuned": "Dumbbells, one for each task: the untuned and the tuned score, with the difference's 95 % interval.",
+    "benchmark": "Dot plot of each checkpoint's best average over the benchmark, with 95 % intervals and baselines.",
+    "layer_curves": "Line charts of the mean score against the layer that is pooled, a line for each pooling.",
+    "cost_scores": "Scatter plot of the mean score against the operations that embed one text, by checkpoint.",
+    "text_map": "Maps of one task's texts by t-SNE, coloured by label, before and after tuning.",
     "ablation": "Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
     "training_curves": "Line charts by training step, a line for each adapter: loss, in-batch and held-out accuracy.",
     "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
@@ -36,7 +48,6 @@ ALT = {
     "attention_layers": "Heat maps of the attention that content words get, layers down, checkpoints across.",
     "pairs_qc": "By style: bars of pairs kept, histograms of length and similarity, distinct n-grams; reasons counted.",
 }
-MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
 
 
 def build_report(
@@ -52,27 +63,45 @@ def build_report(
     figures: Mapping[str, str | Path],
     config: Mapping,
     provenance: Mapping,
+    facts: Sequence[str | Path] = (),
+    benchmarks: str | Path | None = None,
+    published: Mapping[str, Sequence[Mapping]] | None = None,
+    text_map: str | Path | None = None,
+    configfile: str | None = None,
 ) -> None:
     """Writes the report, a single HTML file, and its sidecar.
 
-    summary, scores, ablations (by name): parquets of those stages; attention: that stage's table and its summary;
-    pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures: name -> SVG, where
-    a name starts with its kind
-    (`ablation_prompts`); config: the resolved config; provenance: facts to print. Whatever is empty has no section.
-    Raises PromptpoolError for an input that is not there.
+    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
+    and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
+    name -> SVG, where a name starts with its kind (`ablation_prompts`); config: the resolved config; provenance: facts
+    to print; facts: the tasks' facts.json, which say what a score is; published: benchmark -> reference lines;
+    configfile: what the commands name, None for config.yaml. Whatever is empty has no section. Raises PromptpoolError
+    for an input that is not there.
     """
     started = time.time()
-    pictures = [picture(name, path, ablations) for name, path in figures.items()]
+    start = command(run, configfile)
+    pictures = [picture(name, path, ablations, f"{start} results/{run}/figures") for name, path in figures.items()]
     table = by_task(pd.read_parquet(found(scores)))
+    inputs = [summary, scores, *ablations.values(), *attention, *training.values(), *figures.values(), *facts]
+    inputs += [*(path for both in pairs.values() for path in both), *filter(None, (benchmarks, text_map))]
+    wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
     questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
     page = environment().get_template("report.html.j2")
     html = page.render(
         run=run,
+        measure=measures(read_facts(map(found, facts))),
         headline=headline(pd.read_parquet(found(summary))),
+        benchmarks=benchmark_sections(pd.read_parquet(found(benchmarks)), wholes, published or {}, pictures)
+        if benchmarks
+        else [],
+        text_map=map_content(pd.read_parquet(found(text_map))) if text_map else None,
         tasks=tasks_of(table),
         rows=score_rows(table),
         left_out=max(0, len(table) - MOST_ROWS),
-        ablations=[ablation_section(name, path, questions.get(name, ""), pictures) for name, path in ablations.items()],
+        ablations=[
+            ablation_section(name, pd.read_parquet(found(path)), questions.get(name, ""), pictures)
+            for name, path in ablations.items()
+        ],
         attention=attention_section(*map(found, attention)) if attention else None,
         training=[training_row(name, found(path)) for name, path in sorted(training.items())],
         pairs=[
@@ -80,14 +109,16 @@ def build_report(
             for name, (path, qc) in pairs.items()
         ],
         pictures=pictures,
-        commands=commands(run, list(ablations), list(config.get("exports") or {})),
+        start=start,
+        commands=commands(run, list(ablations), list(config.get("exports") or {}), configfile),
+        chain=chain(inputs),
+        digits=DIGITS,
         config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
         provenance=plain(provenance),
     )
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    inputs = [summary, scores, *ablations.values(), *attention, *training.values(), *figures.values()]
-    write_sidecar(out, inputs=[*inputs, *(path for both in pairs.values() for path in both)], started=started)
+    write_sidecar(out, inputs=inputs, started=started)
 
 
 def environment() -> jinja2.Environment:
@@ -108,7 +139,7 @@ def known(value: object) -> bool:
 
 
 def points(value: float, sign: bool = False) -> str:
-    """A V-measure in points (times 100, one decimal), `–` where it is missing."""
+    """A score in points (times 100, one decimal), `–` where it is missing."""
     if not known(value):
         return "–"
     return f"{value * 100:{'+' if sign else ''}.1f}".replace("-", "−")
@@ -119,31 +150,6 @@ def found(path: str | Path) -> Path:
     if not path.is_file():
         raise PromptpoolError(f"report: {path}: no such file; run the rule that makes it")
     return path
-
-
-def headline(summary: pd.DataFrame) -> list[dict]:
-    """The summary's rows as they are; a summary without tasks holds means alone."""
-    if "task" not in summary:
-        summary = summary.assign(task="mean")
-    return summary.to_dict("records")
-
-
-def score_rows(table: pd.DataFrame) -> list[dict]:
-    """The variants, best first, incomplete ones last; at most MOST_ROWS."""
-    ordered = table.sort_values(["mean", *VARIANT], ascending=[False] + [True] * len(VARIANT), na_position="last")
-    rows = []
-    for row in ordered.head(MOST_ROWS).to_dict("records"):
-        tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
-        rows.append({**row, "checkpoint": tuned, "layer": layer_name(row["layer"])})
-    return rows
-
-
-def ablation_section(name: str, path: str | Path, question: str, pictures: list[dict]) -> dict:
-    """An ablation's mean rows, and its picture where one is named after it."""
-    table = pd.read_parquet(found(path))
-    own = [one for one in pictures if one["kind"] == "ablation" and one["of"] == name]
-    rows = table[table["task"] == "mean"].to_dict("records")
-    return {"name": name, "question": question, "rows": rows, "picture": own[0] if own else None}
 
 
 def training_row(name: str, path: Path) -> dict:
@@ -162,8 +168,9 @@ def training_row(name: str, path: Path) -> dict:
     }
 
 
-def picture(name: str, path: str | Path, ablations: Container[str] = ()) -> dict:
-    """An SVG as a data URI, with its kind's caption and alternative text.
+def picture(name: str, path: str | Path, ablations: Container[str] = (), start: str = "") -> dict:
+    """An SVG as a data URI, with its kind's caption and alternative text, and the command that draws it again (`start`
+    and its file).
 
     As an image of its own it cannot clash with another's ids, and a script inside it would not run.
     """
@@ -185,14 +192,24 @@ def picture(name: str, path: str | Path, ablations: Container[str] = ()) -> dict
         "width": round(float(points_wide[1]) * 1.75) if points_wide else 800,
         "alt": ALT.get(kind, f"Figure {name}.") + (f" ({of})" if of else ""),
         "caption": " ".join(caption.split()),
+        "command": f"{start}/{Path(path).name}" if start else "",
     }
 
 
-def commands(run: str, ablations: Sequence[str], exports: Sequence[str]) -> list[tuple[str, str]]:
+def command(run: str, configfile: str | None = None) -> str:
+    """What starts the workflow on this run's config."""
+    if run == "demo":
+        return "snakemake --cores all --workflow-profile workflow/profiles/demo"
+    return "snakemake --cores all" + (f" --configfile {shlex.quote(configfile)} --" if configfile else "")
+
+
+def commands(
+    run: str, ablations: Sequence[str], exports: Sequence[str], configfile: str | None = None
+) -> list[tuple[str, str]]:
     """(what it makes, the command) for the whole run and for its parts."""
-    profile = " --workflow-profile workflow/profiles/demo" if run == "demo" else ""
-    start = f"snakemake --cores all{profile}"
-    rows = [("everything in this run", start), ("this page", f"{start} results/{run}/report.html")]
+    start = command(run, configfile)
+    rows = [("everything in this run", start.removesuffix(" --")), ("this page", f"{start} results/{run}/report.html")]
+    rows.append(("the headline table", f"{start} results/{run}/summary.parquet"))
     rows.append(("the scores alone", f"{start} results/{run}/scores.parquet"))
     rows += [(f"the ablation {name}", f"{start} results/{run}/ablations/{name}.parquet") for name in ablations]
     return rows + [(f"the exported model {name}", f"{start} results/{run}/models/{name}") for name in exports]

@@ -8,6 +8,7 @@ from .artifacts import file_digest
 from .catalogue import benchmark_tasks, catalogue
 from .config import adapter_ids, adapter_of
 from .config_adapters import EXECUTION, recipe
+from .config_map import map_choice
 from .config_references import looks_local
 from .hub import marker_path
 from .hub_needs import hub_needs, snapshot_id, told
@@ -289,6 +290,22 @@ class Study:
         """The digest of the list that tells function words from content words."""
         spec = self.config["attention"]
         return file_digest(spec["function_words"] or FUNCTION_WORDS) if spec else None
+
+    def map_spec(self) -> dict | None:
+        """What the map of texts shows: `task`, `model`, `adapters`, `prompt`, `pooling`, `layer`, `texts`; or None."""
+        return map_choice(self.config)
+
+    def vectors_of(self, model: str, adapter: str, task: str, prompt: str) -> str:
+        """The embeddings file that holds one prompt's vectors."""
+        own = (name for name, family in self.families.items() if prompt in {t.name for t in family.templates})
+        name = next(own, f"ensemble-{prompt}")
+        return f"{self.results}/embeddings/{model}/{adapter}/{task}/{name}.safetensors"
+
+    def costs_spec(self) -> dict:
+        """What changes a variant's cost, beside its model and the texts."""
+        kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
+        ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
+        return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
 
     def export_spec(self, name: str) -> dict:
         return dict(self.config["exports"][name])

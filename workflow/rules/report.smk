@@ -1,12 +1,25 @@
+import os
+
+from promptpool.published import reference_lines
+
 STEPS = [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
+FROM_BASE = [name for name in STEPS if study["ablations"][name]["baseline"] == "base"]
+COSTS = expand(f"{R}/costs/{{model}}.parquet", model=study["grid"]["models"])
 FIGURES = [
     "heat_map",
+    "cost_scores",
+    *(["layer_curves"] if len(study["grid"]["layers"]) > 1 else []),
+    *(["text_map"] if MAP else []),
+    *(f"benchmark_{name}" for name in sorted(study["benchmarks"])),
     *(f"ablation_{name}" for name in sorted(study["ablations"])),
     *(f"score_by_step_{name}" for name in STEPS),
+    *(f"tuned_{name}" for name in FROM_BASE),
     *(["training_curves"] if study["adapters"] else []),
     *(["pairs_qc"] if study["pairs"] else []),
     *(["attention_bars", "attention_spans", "attention_layers"] if ATTENTION else []),
 ]
+# As the report's commands name it, from where the workflow is started.
+CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)
 TRAINED = sorted(study["adapters"])
 
 
@@ -20,8 +33,14 @@ rule draw_heat_map:
     """Prompt x pooling, a panel a checkpoint."""
     input:
         f"{R}/scores.parquet",
+        FACTS,
     output:
-        svg=report(f"{R}/figures/heat_map.svg", caption="../report/heat_map.rst", category="Scores"),
+        svg=report(
+            f"{R}/figures/heat_map.svg",
+            caption="../report/heat_map.rst",
+            category="Scores",
+            labels={"figure": "heat map"},
+        ),
         png=f"{R}/figures/heat_map.png",
     log:
         f"{R}/logs/draw/heat_map.log",
@@ -38,12 +57,13 @@ rule draw_ablation:
     """What one varied thing does, with intervals."""
     input:
         f"{R}/ablations/{{name}}.parquet",
+        lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         svg=report(
             f"{R}/figures/ablation_{{name}}.svg",
             caption="../report/ablation.rst",
             category="Ablations",
-            labels={"ablation": "{name}"},
+            labels={"figure": "ablation {name}"},
         ),
         png=f"{R}/figures/ablation_{{name}}.png",
     log:
@@ -62,12 +82,13 @@ rule draw_score_by_step:
     input:
         scores=f"{R}/scores.parquet",
         steps=f"{R}/ablations/{{name}}.parquet",
+        facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         svg=report(
             f"{R}/figures/score_by_step_{{name}}.svg",
             caption="../report/score_by_step.rst",
             category="Training",
-            labels={"ablation": "{name}"},
+            labels={"figure": "score by step", "ablation": "{name}"},
         ),
         png=f"{R}/figures/score_by_step_{{name}}.png",
     log:
@@ -76,6 +97,134 @@ rule draw_score_by_step:
         "../../envs/main.yaml"
     params:
         kind="score_by_step",
+        options=lambda w: {"lines": reference_lines(study.config, study.ablation_tasks(w.name))},
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_tuned:
+    """Tuned against untuned, task by task."""
+    input:
+        f"{R}/ablations/{{name}}.parquet",
+        lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
+    output:
+        svg=report(
+            f"{R}/figures/tuned_{{name}}.svg",
+            caption="../report/tuned.rst",
+            category="Training",
+            labels={"figure": "tuned against untuned", "ablation": "{name}"},
+        ),
+        png=f"{R}/figures/tuned_{{name}}.png",
+    log:
+        f"{R}/logs/draw/tuned_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="tuned",
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_layer_curves:
+    """Score by the layer that is pooled."""
+    input:
+        f"{R}/scores.parquet",
+        COSTS,
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/layer_curves.svg",
+            caption="../report/layer_curves.rst",
+            category="Scores",
+            labels={"figure": "score by layer"},
+        ),
+        png=f"{R}/figures/layer_curves.png",
+    log:
+        f"{R}/logs/draw/layer_curves.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="layer_curves",
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_cost_scores:
+    """Score by what a variant costs."""
+    input:
+        f"{R}/scores.parquet",
+        COSTS,
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/cost_scores.svg",
+            caption="../report/cost_scores.rst",
+            category="Scores",
+            labels={"figure": "score by cost"},
+        ),
+        png=f"{R}/figures/cost_scores.png",
+    log:
+        f"{R}/logs/draw/cost_scores.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="cost_scores",
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_benchmark:
+    """Averages over a whole benchmark, beside what others have published on the same tasks."""
+    input:
+        f"{R}/scores.parquet",
+        FACTS,
+    output:
+        svg=report(
+            f"{R}/figures/benchmark_{{name}}.svg",
+            caption="../report/benchmark.rst",
+            category="Scores",
+            labels={"figure": "benchmark {name}"},
+        ),
+        png=f"{R}/figures/benchmark_{{name}}.png",
+    log:
+        f"{R}/logs/draw/benchmark_{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="benchmark",
+        options=lambda w: {
+            "title": study["benchmarks"][w.name]["name"],
+            "tasks": list(study.benchmarks()[w.name]),
+            "lines": reference_lines(study.config, study.benchmarks()[w.name]),
+        },
+        code=code_digest("drawing"),
+    script:
+        "../scripts/draw.py"
+
+
+rule draw_text_map:
+    """The map of texts, coloured by label."""
+    input:
+        f"{R}/map.parquet",
+    output:
+        svg=report(
+            f"{R}/figures/text_map.svg",
+            caption="../report/text_map.rst",
+            category="Scores",
+            labels={"figure": "map of texts"},
+        ),
+        png=f"{R}/figures/text_map.png",
+    log:
+        f"{R}/logs/draw/text_map.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        kind="text_map",
+        options={"title": f"{MAP['task']}, prompt {MAP['prompt']}, {MAP['pooling']}"} if MAP else {},
         code=code_digest("drawing"),
     script:
         "../scripts/draw.py"
@@ -124,7 +273,7 @@ rule draw_attention:
     output:
         svg=report(
             f"{R}/figures/attention_{{name}}.svg",
-            caption="../report/attention_{name}.rst",
+            caption="../report/attention.rst",
             category="Attention",
         ),
         png=f"{R}/figures/attention_{{name}}.png",
@@ -150,8 +299,16 @@ rule report:
         qc=expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
         training=expand(f"{R}/adapters/{{name}}", name=TRAINED),
         figures=rules.figures.input,
+        facts=FACTS,
+        benchmarks=[f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
+        text_map=[f"{R}/map.parquet"] if MAP else [],
     output:
-        f"{R}/report.html",
+        report(
+            f"{R}/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"figure": "the whole report"},
+        ),
     log:
         f"{R}/logs/report.log",
     conda:
@@ -161,10 +318,9 @@ rule report:
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,
-        page=[
-            file_digest(f"{workflow.basedir}/workflow/report/{name}")
-            for name in ("report.html.j2", "report.css", "report.js", "attention.html.j2", "attention.js")
-        ],
+        published={name: reference_lines(study.config, tasks) for name, tasks in study.benchmarks().items()},
+        configfile=CONFIGFILE,
+        page=file_digest(f"{workflow.basedir}/workflow/report"),
         code=code_digest("report"),
     script:
         "../scripts/report.py"

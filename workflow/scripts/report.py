@@ -15,6 +15,11 @@ with job(snakemake.log[0], snakemake.threads):
         pairs={name: (f"{path}", f"{qc}") for name, path, qc in zip(params.pairs, given.pairs, given.qc, strict=True)},
         training={name: f"{path}/training.parquet" for name, path in zip(params.trained, given.training, strict=True)},
         figures={path.rpartition("/")[2].removesuffix(".svg"): path for path in given.figures},
+        facts=list(given.facts),
+        benchmarks=given.benchmarks[0] if given.benchmarks else None,
+        published=params.published,
+        text_map=given.text_map[0] if given.text_map else None,
+        configfile=params.configfile,
         config=params.study,
         provenance={"commit": git_commit(), **package_versions()},
     )

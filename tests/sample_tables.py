@@ -16,6 +16,7 @@ TASKS = {"DocstringSummaries": 0.24, "DocstringParagraphs": 0.31, "StdlibTopics"
 CHECKPOINTS = [("base", 0), *((name, step) for name in ("halves", "synthetic") for step in (20, 40, 80))]
 TOKENS = 'This| sentence|:| "|Return| the| shortest| path| between| two| nodes|.|"| belongs| to| the| cluster|:'
 ABLATION = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "p_holm", "n"]
+RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 SPANS = ["sink", *["prefix"] * 3, "content", "function", *["content"] * 2, "function", *["content"] * 2, "function"]
 SPANS += ["suffix"] * 5 + ["itself"]
 
@@ -42,27 +43,60 @@ def sample_scores() -> pd.DataFrame:
 
 
 def sample_ablation(name: str, baseline: str, effects: dict[str, float]) -> pd.DataFrame:
-    """One ablation's table: each value's difference to the baseline, by task and for their mean."""
+    """One ablation's table: each value's difference to the baseline, by task and for their mean, and ranks."""
     rng, rows = np.random.default_rng(2), []
+    order = sorted(effects, key=lambda value: -effects[value])
     for value, effect in effects.items():
         for task, start in {**TASKS, "mean": 0.25}.items():
-            estimate = 0.0 if value == baseline else effect + (0 if task == "mean" else rng.normal(0, 0.02))
-            wide = 0.0 if value == baseline else 0.01 if task == "mean" else 0.02
-            row = (
-                name,
-                task,
-                value,
-                baseline,
-                start + estimate,
-                estimate,
-                estimate - wide,
-                estimate + wide,
-                0.01,
-                0.02,
-                30,
-            )
-            rows.append(row)
-    return pd.DataFrame(rows, columns=ABLATION)
+            own = value == baseline
+            estimate = 0.0 if own else effect + (0 if task == "mean" else rng.normal(0, 0.02))
+            wide = 0.0 if own else 0.01 if task == "mean" else 0.02
+            place = order.index(value) + 1
+            ranking = (2, 1, 0, place, place - 0.5, place + 0.5, 3 * (place == 1), 0.9 / place)
+            rows.append((name, task, value, baseline, start + estimate, estimate, estimate - wide, estimate + wide,
+                         0.01, 0.02, 30, *(ranking if task == "mean" else [np.nan] * len(RANKING))))  # fmt: skip
+    return pd.DataFrame(rows, columns=ABLATION + RANKING)
+
+
+def sample_facts() -> dict[str, dict]:
+    """What statistics and figures know of the three tasks: plain bootstraps of as many documents as there are."""
+    documents = {"test/default": 200}
+    fact = {"main_score": "v_measure", "experiments": "bootstrap", "draws": 200, "documents": documents}
+    return {task: {**fact, "type": "Clustering"} for task in TASKS}
+
+
+def sample_layers(layers: tuple = (0, 2, 4)) -> pd.DataFrame:
+    """The scores at three more layers; the deeper the better."""
+    base = sample_scores()
+    own = base[base["adapter"] != "baseline"]
+    return pd.concat([base, *(own.assign(layer=n, value=own["value"] - 0.02 * (5 - n)) for n in layers)])
+
+
+def sample_costs(layers: dict = {0: 0, 2: 2, 4: 4, -1: 5}, depth: int = 5) -> pd.DataFrame:  # noqa: B006
+    """measure_costs's table: a prompt adds 10 tokens to a text of 30, an EOS one."""
+    rows = []
+    for place, prompt in enumerate(PROMPTS):
+        for eos in (False, True):
+            for layer, number in layers.items():
+                tokens = 30 + 10 * place + eos
+                rows.append(("nano-docs", prompt, eos, layer, number, depth, tokens, 2e6 * tokens * number, 300))
+    columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops", "texts"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sample_map(texts: int = 60, labels: int = 10, words: str = "Return item") -> pd.DataFrame:
+    """map_texts's table of base and one checkpoint, labels of falling size, nearer together after tuning."""
+    rng, tables = np.random.default_rng(5), []
+    label = np.minimum(rng.geometric(0.3, texts) - 1, labels - 1)
+    for adapter, step, wide in (("base", 0, 0.5), ("halves", 80, 0.15)):
+        place = np.stack([np.cos(label), np.sin(label)], 1) * 0.5 + rng.normal(0, wide / 2, (texts, 2))
+        place = place.clip(-1, 1)
+        tables.append(pd.DataFrame({
+            "adapter": adapter, "step": step, "text": [f"{words} {i}" for i in range(texts)],
+            "label": [f"topic {n}" for n in label], "x": place[:, 0], "y": place[:, 1],
+            "same": rng.uniform(0, 1, texts) * (0.4 if adapter == "base" else 0.8),
+        }))  # fmt: skip
+    return pd.concat(tables, ignore_index=True)
 
 
 def sample_steps() -> pd.DataFrame:

@@ -1,0 +1,91 @@
+"""A report of made-up tables, for the tests of its text and of its behaviour in a browser."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from promptpool import figures
+from promptpool.figure_map import text_map
+from promptpool.figure_tuned import tuned
+from promptpool.report import build_report
+from promptpool.score_table import benchmark_averages
+from sample_tables import (
+    TASKS,
+    sample_ablation,
+    sample_attention,
+    sample_attention_summary,
+    sample_facts,
+    sample_map,
+    sample_pairs,
+    sample_qc,
+    sample_scores,
+    sample_set,
+    sample_shown,
+    sample_steps,
+    sample_summary,
+    sample_training,
+)
+
+ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7 * 7 }}"
+
+
+def build(folder: Path, words: str = "Return the shortest path.", **changed) -> Path:
+    """A report of sample tables, `words` put wherever a run's data can hold words."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, table: pd.DataFrame) -> Path:
+        table.to_parquet(folder / f"{name}.parquet")
+        return folder / f"{name}.parquet"
+
+    attention = sample_attention(texts=3, text=words).to_pandas()
+    attention["tokens"] = [[*tokens[:5], words, *tokens[6:]] for tokens in attention["tokens"]]
+    moved = sample_attention_summary(texts=3)
+    mapped = sample_map(words=words).replace({"label": {"topic 0": words}})
+    drawn = {"heat_map": (figures.heat_map, sample_scores()),
+             "ablation_steps": (figures.ablation, sample_steps()),
+             "training_curves": (figures.training_curves, sample_training()),
+             "attention_bars": (figures.attention_bars, sample_shown()),
+             "attention_spans": (figures.attention_spans, moved),
+             "tuned_steps": (tuned, sample_steps()),
+             "text_map": (text_map, mapped),
+             "pairs_qc": (figures.pairs_qc, sample_qc())}  # fmt: skip
+    for name, (draw, table) in drawn.items():
+        draw(table, folder / name)
+    qc = folder / "qc.json"
+    counts = sample_set(2) | {"rejected": {words: 3, "too_short": 9}}
+    counts["styles"] = {"detail": {**counts["styles"]["detail"], "rejected": {words: 3}}, words: {"accepted": 30}}
+    counts["contamination"]["tasks"] = {words: 1}
+    qc.write_text(json.dumps(counts))
+    written = pd.concat([sample_pairs(style="detail"), sample_pairs(30, style=words)], ignore_index=True)
+    prompts = sample_ablation("prompts", "none", {"none": 0.0, words: 0.06})
+    facts = []
+    for task, fact in sample_facts().items():
+        (folder / task).mkdir(exist_ok=True)
+        facts.append(folder / task / "facts.json")
+        facts[-1].write_text(json.dumps(fact))
+    wholes = {"own": dict.fromkeys(TASKS, "Clustering"), "more": {"StdlibTopics": "Clustering", words: "STS"}}
+    averages = benchmark_averages(sample_scores(), wholes)
+    given = dict(
+        run="demo",
+        summary=write("summary", sample_summary().assign(label=words)),
+        scores=write("scores", sample_scores().replace({"prompt": {"eol": words}})),
+        ablations={"steps": write("steps", sample_steps()), "prompts": write("prompts", prompts)},
+        attention=[write("attention", attention), write("moved", moved)],
+        pairs={"rewritten": (write("pairs", written.assign(positive=words)), qc)},
+        training={name: write(f"training-{name}", log) for name, log in sample_training().items()},
+        figures={name: folder / f"{name}.svg" for name in drawn},
+        config={
+            "run": "demo",
+            "prompts": {"eol": words},
+            "ablations": {"prompts": {"question": words}},
+            "benchmarks": {"own": {"name": words}},
+        },
+        provenance={"packages": {"torch": "2"}, "note": words, "git_commit": None},
+        facts=facts,
+        benchmarks=write("benchmarks", averages),
+        published={"own": [{"label": words, "value": 99.9, "source": words}]},
+        text_map=write("map", mapped),
+    )
+    out = folder / "report.html"
+    build_report(out, **(given | changed))
+    return out

@@ -1,0 +1,46 @@
+MAP = study.map_spec()
+
+
+rule map_texts:
+    """One task's texts in two dimensions, before and after tuning: coordinates, not colours."""
+    input:
+        labelled=f"{R}/tasks/{MAP['task']}/labelled.parquet" if MAP else [],
+        texts=f"{R}/tasks/{MAP['task']}/texts.parquet" if MAP else [],
+        snapshot=study.snapshot("tasks", MAP["task"]) if MAP else [],
+        vectors=[
+            study.vectors_of(MAP["model"], adapter, MAP["task"], MAP["prompt"])
+            for adapter in (MAP["adapters"] if MAP else [])
+        ],
+    output:
+        f"{R}/map.parquet",
+    log:
+        f"{R}/logs/map_texts.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        spec=MAP,
+        task=study.hub_spec("tasks", MAP["task"]) if MAP else None,
+        seed=study["seed"],
+        code=code_digest("text_map"),
+    script:
+        "../scripts/map_texts.py"
+
+
+rule measure_costs:
+    """What a text costs under each prompt up to each layer, from the model's shape and the texts' tokens."""
+    input:
+        texts=expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
+        snapshot=lambda w: study.snapshot("models", w.model),
+    output:
+        f"{R}/costs/{{model}}.parquet",
+    log:
+        f"{R}/logs/measure_costs/{{model}}.log",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        tasks=list(study["tasks"]),
+        model=lambda w: study.model(w.model),
+        spec=study.costs_spec(),
+        code=code_digest("costs"),
+    script:
+        "../scripts/measure_costs.py"

@@ -1,0 +1,15 @@
+from promptpool.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from promptpool.text_map import map_texts, task_labels
+
+    spec, given = snakemake.params.spec, snakemake.input
+    map_texts(
+        snakemake.output[0],
+        vectors=dict(zip(spec["adapters"], given.vectors, strict=True)),
+        texts=given.texts,
+        labels=task_labels(spec["task"], snakemake.params.task, given.labelled),
+        key=(spec["prompt"], spec["pooling"], spec["layer"]),
+        most=spec["texts"],
+        seed=snakemake.params.seed,
+    )

@@ -105,7 +105,7 @@ def test_ablation_shows_each_values_score_and_not_the_baseline(tmp_path, drawn):
     figures.ablation(sample_ablation("prompts", "none", {"none": 0.0, "eol": 0.03, "cluster": 0.06}), tmp_path / "a")
     axis = drawn[0].axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["eol", "cluster"]
-    assert texts(drawn[0]) == ["28.0", "31.0"]
+    assert texts(drawn[0]) == ["28.0", "2–1–0", "31.0", "2–1–0"]  # its score; tasks won, tied, lost
 
 
 def test_ablation_over_many_tasks_stays_readable(tmp_path, drawn):

@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := --workflow-profile workflow/profiles/demo
 CODE := Snakefile workflow
+RUN := demo
+HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock test lint format base-model readme clean vllm test-vllm
+.PHONY: help demo unlock verify mend test lint format base-model readme clean vllm test-vllm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -27,6 +29,12 @@ demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, 
 
 unlock: ## Takes away the lock that a killed demo left
 	$(BIN)/snakemake $(DEMO) --unlock
+
+verify: $(VENV)/.installed ## Looks at every artifact of the demo (RUN=name: of another run) and lists the damaged ones
+	$(BIN)/python -m promptpool.mend results/$(RUN)
+
+mend: $(VENV)/.installed ## The same, and has the damaged ones made anew, and nothing else
+	$(BIN)/python -m promptpool.mend results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
 from promptpool.job import job
 
-with job(snakemake.log[0], snakemake.threads):
+with job(snakemake.log[0], snakemake.threads, reads=snakemake.input, writes=snakemake.output):
     from promptpool.tasks import build_task
 
     build_task(

@@ -1,12 +1,19 @@
 from promptpool.job import job
+from promptpool.study import Study
 
-with job(snakemake.log[0], snakemake.threads):
+tasks = Study(snakemake.config).task_texts()
+
+with job(
+    snakemake.log[0],
+    snakemake.threads,
+    reads=[snakemake.input.written, *tasks.values()],
+    writes=snakemake.output,
+):
     from promptpool.curation import select_pairs
-    from promptpool.study import Study
 
     select_pairs(
         snakemake.input.written,
-        Study(snakemake.config).task_texts(),
+        tasks,
         snakemake.output.pairs,
         snakemake.output.rejected,
         snakemake.output.qc,

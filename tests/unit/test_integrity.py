@@ -237,7 +237,7 @@ def test_looking_at_a_run_lists_what_is_damaged(file, tmp_path):
 
 def test_a_seal_survives_keys_and_values_that_json_changes(tmp_path):
     write_sealed(tmp_path / "x.meta.json", {"digest": "0", 10: 1, 9: float("nan"), "path": tmp_path})
-    from promptpool.integrity import read_sidecar
+    from promptpool.integrity import read_sealed
 
-    assert read_sidecar(tmp_path / "x")["9"] is not None
+    assert read_sealed(tmp_path / "x.meta.json")["9"] is not None
     assert fault_of(tmp_path / "x").endswith("no such file; run the same command again")

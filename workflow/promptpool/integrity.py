@@ -14,23 +14,25 @@ from .artifacts import VERIFIED, file_digest, remove, seal_of, sidecar_path, sta
 from .errors import PromptpoolError
 
 
-def fault_of(artifact: str | Path) -> str | None:
+def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | None:
     """What is wrong with an artifact, in one line that names the file at fault; None where it is whole.
 
-    Raises FileNotFoundError where it has no sidecar: then nothing can be said.
+    manifest: the file that says what was written; its sidecar where None. Raises FileNotFoundError where there is none:
+    then nothing can be said.
     """
     artifact = Path(artifact)
+    manifest = Path(manifest or sidecar_path(artifact))
     anew = f"remove {artifact} and run again (make mend does both)"
     try:
         if not artifact.exists():
             return f"{artifact}: no such file; run the same command again"
-        told = read_sidecar(artifact)
+        told = read_sealed(manifest)
         if told is None:
-            return f"{sidecar_path(artifact)}: damaged, so that {artifact} can't be verified; {anew}"
+            return f"{manifest}: damaged, so that {artifact} can't be verified; {anew}"
         for name, digest in told.get("files", {"": told["digest"]}).items():
             path = artifact / name
             if not path.exists():
-                return f"{path}: missing, and {sidecar_path(artifact)} names it; {anew}"
+                return f"{path}: missing, and {manifest} names it; {anew}"
             if file_digest(path) != digest:
                 return f"{path}: damaged: its content is not what was written; {anew}"
     except FileNotFoundError:
@@ -42,13 +44,13 @@ def fault_of(artifact: str | Path) -> str | None:
     return None
 
 
-def read_sidecar(artifact: str | Path) -> dict | None:
-    """An artifact's provenance; None where that file is damaged. FileNotFoundError where there is none."""
+def read_sealed(path: str | Path) -> dict | None:
+    """A sidecar, or another file of `artifacts.write_sealed`; None where it is damaged. FileNotFoundError for none."""
     try:
-        told = json.loads(sidecar_path(artifact).read_text(encoding="utf-8"))
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
         # Sidecars of older versions have no seal.
         whole = isinstance(told["digest"], str) and told.get("seal", seal_of(told)) == seal_of(told)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return told if whole else None
 
@@ -91,9 +93,9 @@ def seal(outputs: Iterable[str | Path], inputs: Iterable[str | Path], started: f
             write_sidecar(output, inputs=given, started=started)
 
 
-def sealed(path: str | Path) -> bool:
-    """Whether a file is there, with a sidecar that it agrees with."""
+def sealed(path: str | Path, manifest: str | Path | None = None) -> bool:
+    """Whether a file or a directory is there, and is what its manifest (its sidecar where None) says."""
     try:
-        return fault_of(path) is None
+        return fault_of(path, manifest) is None
     except FileNotFoundError:
         return False

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .artifacts import STAMP, remove, sidecar_path
-from .integrity import fault_of, read_sidecar
+from .integrity import fault_of, read_sealed
 
 END = ".meta.json"
 
@@ -43,7 +43,9 @@ def mend(results: str | Path, command: Sequence[str]) -> int:
     command: how Snakemake is called for this run, without targets. It must run in this working directory.
     """
     targets = []
-    before = {str(path): (read_sidecar(path), stamp(path)) for path in artifacts_of(results) if path.exists()}
+    before = {
+        str(path): (read_sealed(sidecar_path(path)), stamp(path)) for path in artifacts_of(results) if path.exists()
+    }
     for path, fault in damaged(results):
         print(fault, flush=True)
         targets.append(str(path))
@@ -64,7 +66,7 @@ def settle(before: dict) -> dict[str, str]:
     for path, (old, then) in before.items():
         if not Path(path).exists() or stamp(path) == then:
             continue
-        new = read_sidecar(path)
+        new = read_sealed(sidecar_path(path))
         if old and new and old["digest"] == new["digest"]:
             for own in (path, Path(path, STAMP), sidecar_path(path)):
                 if Path(own).exists():
@@ -78,7 +80,7 @@ def readers(before: dict, changed: dict[str, str]) -> list[str]:
     """What was made of an artifact that is another now, and was not made again since."""
     found = []
     for path in before:
-        told = read_sidecar(path) if sidecar_path(path).exists() and Path(path).exists() else None
+        told = read_sealed(sidecar_path(path)) if sidecar_path(path).exists() and Path(path).exists() else None
         if told and any(name in changed and digest != changed[name] for name, digest in told.get("inputs", {}).items()):
             found.append(path)
     return found

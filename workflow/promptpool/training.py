@@ -19,6 +19,7 @@ from .artifacts import file_digest, remove, text_digest, write_json, write_sidec
 from .backbone import pick_device, pick_dtype
 from .batching import Batches
 from .errors import PromptpoolError
+from .integrity import sealed
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import InfoNCE
 from .templates import SLOT, Composer, Template, format_joint
@@ -215,6 +216,7 @@ def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int
     remove(result)
     result.mkdir(parents=True)
     for step in steps:
+        verify_step(work / f"step-{step}", work)
         shutil.copytree(work / f"step-{step}", result / f"step-{step}")  # a move could lose it
     training_table(history).to_parquet(result / "training.parquet", index=False)
     facts = {}
@@ -228,6 +230,12 @@ def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int
     remove(out)
     os.replace(result, out)
     return {"best_step": facts.get("best_step")}
+
+
+def verify_step(path: Path, work: Path) -> None:
+    """Raises PromptpoolError where a checkpoint that waits for the end of the training is not what was written."""
+    if not sealed(path):
+        raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train anew")
 
 
 def arguments(

@@ -73,6 +73,19 @@ def study() -> dict:
     }  # fmt: skip
 
 
+def prepare(folder: Path) -> Path:
+    """Fills a folder with the tiny study's files."""
+    from tiny import tiny_model
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sentences(1, 12).to_csv(folder / "labelled.csv", index=False)
+    corpus = sentences(2, 30)
+    corpus[["text"]].to_csv(folder / "corpus.csv", index=False)
+    tiny_model(folder / "model", texts=corpus["text"].tolist())
+    (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
+    return folder
+
+
 def snakemake(folder: Path, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
     """Runs the workflow on `folder` as its working directory, the way a user types it."""
     if config is not None:

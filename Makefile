@@ -9,7 +9,7 @@ HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock verify mend test lint format base-model readme clean vllm test-vllm
+.PHONY: help demo unlock verify mend test test-faults lint format base-model readme clean vllm test-vllm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -54,7 +54,11 @@ $(VLLM)/.installed-%: envs/vllm-%.txt
 	echo "vLLM is in $(VLLM): $$(du -sh $(VLLM) | cut -f1), $$(( ($$(date +%s) - start + 59) / 60 )) minutes"
 	@touch $@
 
-test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
+test-test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 cases of nonsense: under 20 minutes
+	$(BIN)/python tests/faults/harness.py
+	$(BIN)/python tests/faults/fuzz.py --cases 100000
+
+vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm
 
 lint: $(VENV)/.installed ## ruff, snakefmt, snakemake --lint

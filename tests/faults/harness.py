@@ -16,6 +16,7 @@ Snakemake itself is started for a few injections alone (`--snakemake`): it costs
 
 # ruff: noqa: E402
 import argparse
+import copy
 import ctypes
 import json
 import os
@@ -39,8 +40,10 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "w
 
 import numpy as np
 import pandas as pd
+import surroundings
 from promptpool.artifacts import STAMP, remove, sidecar_path
 from promptpool.integrity import fault_of
+from promptpool.study import Study
 from recorded_jobs import recorded
 
 TIMES = ["seconds", "tokens_per_second", "texts_per_second"]  # columns and keys that no two runs share
@@ -363,6 +366,66 @@ class Harness:
         found = wrong(job, tree, self.reference)
         self.note(fault, job, "SILENT" if found else outcome, found or "")
 
+    # --- what a job depends on, and Snakemake ---------------------------------------------------
+
+    def inject_writer(self, draw: random.Random) -> None:
+        """A server that answers badly, or a worker that dies, while it writes the pairs; then one that does not."""
+        backend = draw.choice(["openai", "vllm"])
+        wanted = self.written(backend)
+        tree = self.tree()
+        clear(self.writing(backend, {}), tree)
+        for share in (draw.choice([0.1, 0.4]), 0):
+            code, told = self.written_by(backend, tree, draw.randrange(1000), share)
+            fault = "bad server" if backend == "openai" else "worker killed"
+            lines = [line for line in told.splitlines() if line.startswith("Error: ")]
+            job = self.writing(backend, {})
+            if code == 0:
+                found = differences(tree / job.output[0], wanted)
+                return self.note(fault, job, "SILENT" if found else "healed", found or "")
+            if len(lines) != 1:
+                return self.note(fault, job, "UNNAMED", told)
+        self.note(fault, job, "LOST", told)
+
+    def written(self, backend: str) -> Path:
+        """The pairs of an undisturbed server or worker."""
+        kept = self.room / f"{backend}.parquet"
+        if not kept.exists():
+            tree = self.tree()
+            clear(self.writing(backend, {}), tree)
+            code, told = self.written_by(backend, tree, 0, 0)
+            assert code == 0, told
+            shutil.copy(tree / self.writing(backend, {}).output[0], kept)
+        return kept
+
+    def written_by(self, backend: str, tree: Path, seed: int, share: float) -> tuple[int, str]:
+        if backend == "vllm":
+            options = {"python": surroundings.worker(self.room / "worker", seed, share > 0)}
+            return self.run(self.writing(backend, options), tree)
+        child, url = surroundings.server(seed, share)
+        try:
+            return self.run(self.writing(backend, {"url": url, "key_variable": None, "retries": 2}), tree)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+
+    def writing(self, backend: str, options: dict) -> SimpleNamespace:
+        """The job that writes pairs, by another backend."""
+        (job,) = (one for one in self.jobs if one.rule == "make_pairs" and "written" in one.output[0])
+        job, config = copy.copy(job), copy.deepcopy(job.config)
+        config["pairs"]["written"]["backend"] = backend
+        config["backends"][backend] |= options
+        study = Study(config)
+        job.config, job.params = config, copy.deepcopy(job.params)
+        job.params.spec, job.params.model = study.pairs_spec("written"), study.pairs_model("written")
+        return job
+
+    def inject_snakemake(self, draw: random.Random) -> None:
+        tree = surroundings.copied(self.reference, self.room / "study")
+        what = surroundings.two_snakemakes if draw.random() < 0.25 else surroundings.killed_snakemake
+        fault, stage, outcome, why = what(tree, self.reference, draw, differences)
+        self.note(fault, SimpleNamespace(rule=stage, output=["results"]), outcome, why)
+
     def table(self) -> str:
         """Faults x stages: injections, and how many were bad."""
         faults = sorted({fault for fault, _, _ in self.counts})
@@ -412,6 +475,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--injections", type=int, default=240)
     parser.add_argument("--first", type=int, default=0, help="the number of the first injection")
+    parser.add_argument("--writers", type=int, default=20, help="further injections into servers and workers")
+    parser.add_argument("--snakemakes", type=int, default=8, help="further injections into Snakemake itself")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--study", type=Path, help="a finished tiny study; made where it is missing")
     parser.add_argument("--table", type=Path, help="write the table of faults and stages there")
@@ -424,10 +489,15 @@ def main() -> int:
         for number in range(given.first, given.first + given.injections):
             harness.inject(number)
             done = number - given.first + 1
+            draw = random.Random(f"{given.seed}:around:{number}")
+            if done <= given.writers:
+                harness.inject_writer(draw)
+            if done <= given.snakemakes:
+                harness.inject_snakemake(draw)
             if done % 20 == 0:
                 print(f"{done} injections, {len(harness.bad)} bad, {time.monotonic() - started:.0f} s", flush=True)
     print(harness.table())
-    print(f"{given.injections} injections in {time.monotonic() - started:.0f} s, {len(harness.bad)} bad")
+    print(f"{sum(harness.counts.values())} injections in {time.monotonic() - started:.0f} s, {len(harness.bad)} bad")
     if given.table:
         given.table.write_text(harness.table() + "\n")
     return 1 if harness.bad else 0

@@ -6,6 +6,7 @@ from .catalogue import unknown_tasks
 from .config_files import corpus_file_problems, task_file_problems, topic_problems
 from .config_inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
 from .config_outputs import ablations, attention, ensembles, exports, grid
+from .config_secrets import secrets
 from .errors import PromptpoolError
 from .templates import Template
 
@@ -17,7 +18,7 @@ def first_problem(config: Mapping) -> str | None:
     last: they take longest.
     """
     for check in (
-        _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
+        secrets, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
         baselines, ablations, attention, exports, corpus_file_problems, topic_problems, task_file_problems,
     ):  # fmt: skip
         for problem in check(config):

@@ -152,6 +152,11 @@ def test_every_output_is_sealed_and_a_stages_own_sidecar_is_kept(file, tmp_path)
     assert sealed(tmp_path / "qc.json") and not sealed(tmp_path / "absent")
 
 
+def test_a_stages_own_facts_do_not_stand_in_the_digests_place(folder):
+    write_sidecar(folder, digest="mine", contents=3)
+    verify([folder])
+
+
 def test_every_script_verifies_what_it_reads_and_seals_what_it_writes():
     for script in (ROOT / "workflow/scripts").glob("*.py"):
         text = script.read_text()

@@ -64,11 +64,11 @@ def _of_files(digests: Mapping[str, str]) -> str:
 
 
 def content_digests(artifact: str | Path) -> dict:
-    """What a sidecar says of an artifact's content: its `digest`, and of a directory that of each of its `files`."""
+    """What a sidecar says of an artifact's content: its `digest`, and of a directory that of each file, `contents`."""
     if not Path(artifact).is_dir():
         return {"digest": file_digest(artifact)}
     files = file_digests(artifact)
-    return {"digest": _of_files(files), "files": files}
+    return {"digest": _of_files(files), "contents": files}
 
 
 def state(path: str | Path) -> tuple:
@@ -171,7 +171,6 @@ def write_sidecar(
         sidecar_path(artifact),
         {
             "artifact": str(artifact),
-            **content_digests(artifact),
             "inputs": {str(path): VERIFIED.get(state(path)) or file_digest(path) for path in inputs},
             "spec": dict(spec or {}),
             "packages": package_versions(),
@@ -181,6 +180,7 @@ def write_sidecar(
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": None if started is None else round(time.time() - started, 2),
             **facts,
+            **content_digests(artifact),  # last: no fact of a stage may stand in its place
         },
     )
 

@@ -29,7 +29,7 @@ def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | 
         told = read_sealed(manifest)
         if told is None:
             return f"{manifest}: damaged, so that {artifact} can't be verified; {anew}"
-        for name, digest in told.get("files", {"": told["digest"]}).items():
+        for name, digest in told.get("contents", {"": told["digest"]}).items():
             path = artifact / name
             if not path.exists():
                 return f"{path}: missing, and {manifest} names it; {anew}"
@@ -49,7 +49,11 @@ def read_sealed(path: str | Path) -> dict | None:
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
         # Sidecars of older versions have no seal.
-        whole = isinstance(told["digest"], str) and told.get("seal", seal_of(told)) == seal_of(told)
+        whole = (
+            isinstance(told["digest"], str)
+            and isinstance(told.get("contents", {}), dict)
+            and told.get("seal", seal_of(told)) == seal_of(told)
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return told if whole else None

@@ -411,7 +411,7 @@ class Harness:
 
     def writing(self, backend: str, options: dict) -> SimpleNamespace:
         """The job that writes pairs, by another backend."""
-        (job,) = (one for one in self.jobs if one.rule == "make_pairs" and "written" in one.output[0])
+        (job,) = (one for one in self.jobs if one.rule == "make_pairs" and "pairs/written/" in one.output[0])
         job, config = copy.copy(job), copy.deepcopy(job.config)
         config["pairs"]["written"]["backend"] = backend
         config["backends"][backend] |= options

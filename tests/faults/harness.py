@@ -8,6 +8,7 @@ runs that job's own script in a forked process with a fault; then again without.
     healed  the second run's outputs are the reference's
     named   the faulty run said, in one line, which file is at fault, and after the mend the outputs are the reference's
     SILENT  a run ended well with other outputs: the one thing that must never be
+    ended   the system or a library ended the job without a word (memory alone), and the second run healed it
     LOST    the second run fails
     UNNAMED a fault that was told in no line, or in one that names no file
 
@@ -313,9 +314,9 @@ class Harness:
             found = wrong(job, tree, self.reference)
             return self.note(fault, job, "SILENT" if found else "healed", found or "")
         lines = [line for line in told.splitlines() if line.startswith("Error: ")]
-        # A library that aborts leaves no word: Snakemake then tells the job, its outputs and its log.
-        named = code < 0 or len(lines) == 1
-        self.again(fault, job, tree, "ended" if code < 0 else "named", None if named else told)
+        # A library that aborts, or no memory for a word: Snakemake then tells the job, its outputs and its log.
+        wordless = code < 0 or not told.strip()
+        self.again(fault, job, tree, "ended" if wordless else "named", None if wordless or len(lines) == 1 else told)
 
     def inject_damage(self, job, draw: random.Random) -> None:
         tree, how = self.tree(), draw.choice(DAMAGES)

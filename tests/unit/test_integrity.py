@@ -172,6 +172,7 @@ def test_every_script_verifies_what_it_reads_and_seals_what_it_writes():
         (PromptpoolError("two\nlines"), "two lines"),
         (MemoryError("no more"), "x.parquet: out of memory; free some, or give the job more (no more)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "x.parquet: out of memory; free some"),
+        (ImportError("_path.so: failed to map segment from shared object"), "x.parquet: out of memory; free some"),
         (PermissionError(13, "Permission denied", "in.csv"), "in.csv: Permission denied; mend that and run again"),
         (OSError(28, "No space left on device"), "x.parquet: not made: [Errno 28] No space left on device; mend that"),
         (ValueError("I/O error: Input/output error (os error 5)"), "x.parquet: not made: I/O error: Input/output"),

@@ -14,7 +14,13 @@ from .errors import PromptpoolError
 from .integrity import begin, seal, verify
 
 # How libraries say that the machine's memory is at its end, where they have no MemoryError.
-NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "std::bad_alloc", "can't start new thread")
+NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "std::bad_alloc",
+    "can't start new thread",
+    "failed to map segment",
+)
 
 
 @contextmanager

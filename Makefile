@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := --workflow-profile workflow/profiles/demo
 CODE := Snakefile workflow
+RUN := demo
+HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock test test-browser lint format base-model readme clean vllm test-vllm test-slurm
+.PHONY: help demo unlock verify mend test test-browser test-faults lint format base-model readme clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -27,6 +29,12 @@ demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, 
 
 unlock: ## Takes away the lock that a killed demo left
 	$(BIN)/snakemake $(DEMO) --unlock
+
+verify: $(VENV)/.installed ## Looks at every artifact of the demo (RUN=name: of another run) and lists the damaged ones
+	$(BIN)/python -m promptpool.mend results/$(RUN)
+
+mend: $(VENV)/.installed ## The same, and has the damaged ones made anew, and nothing else
+	$(BIN)/python -m promptpool.mend results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
 	$(BIN)/python -m pytest
@@ -48,6 +56,10 @@ $(VLLM)/.installed-%: envs/vllm-%.txt
 	$(VLLM)/bin/python -c 'import vllm' > /dev/null; \
 	echo "vLLM is in $(VLLM): $$(du -sh $(VLLM) | cut -f1), $$(( ($$(date +%s) - start + 59) / 60 )) minutes"
 	@touch $@
+
+test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 cases of nonsense: under 20 minutes
+	$(BIN)/python tests/faults/harness.py
+	$(BIN)/python tests/faults/fuzz.py --cases 100000
 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm

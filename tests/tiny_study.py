@@ -76,6 +76,7 @@ def study() -> dict:
 
 def prepare_study(folder: Path) -> Path:
     """Fills a folder with the tiny study's files: texts, labels, the model, study.yaml."""
+
     folder.mkdir(parents=True, exist_ok=True)
     sentences(1, 12).to_csv(folder / "labelled.csv", index=False)
     corpus = sentences(2, 30)

@@ -140,7 +140,7 @@ def test_vectors_of_other_texts_are_refused(noise, labelled, tmp_path):
     labelled.to_parquet(tmp_path / "labelled.parquet")
     pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
     scorer = Scorer("topics", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
-    with pytest.raises(ValueError, match="vectors for"):
+    with pytest.raises(PromptpoolError, match="vectors for"):
         scorer.score([(VARIANT, "base", np.zeros((3, 8), np.float32))])
 
 

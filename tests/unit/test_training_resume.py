@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from promptpool import trainer as trainer_module
 from promptpool import training
+from promptpool.artifacts import content_digests, write_sealed
 from promptpool.errors import PromptpoolError
-from promptpool.trainer import ContrastiveTrainer, cause, discard, last_whole
+from promptpool.trainer import MANIFEST, ContrastiveTrainer, cause, discard, last_whole
 from promptpool.training import train_adapter
 from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
 
@@ -156,8 +157,51 @@ def test_an_end_at_the_worst_moments_loses_nothing(model, pairs, whole, left, mo
 def test_half_a_checkpoint_and_half_a_removal_are_not_gone_on_from(tmp_path):
     for name in ("checkpoint-5", "checkpoint-10", ".half-15", ".gone-checkpoint-1"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+        write_sealed(tmp_path / name / MANIFEST, content_digests(tmp_path / name))
     assert last_whole(tmp_path) == str(tmp_path / "checkpoint-10")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
+
+
+@pytest.mark.parametrize("damaged", ["weights", MANIFEST])
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path, damaged, how):
+    for name in ("checkpoint-5", "checkpoint-10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+        write_sealed(tmp_path / name / MANIFEST, content_digests(tmp_path / name))
+    hurt = tmp_path / "checkpoint-10" / damaged
+    content = hurt.read_bytes()
+    hurt.write_bytes(content[:-3] if how == "cut" else content[:4] + bytes([content[4] ^ 1]) + content[5:])
+    if how == "gone":
+        hurt.unlink()
+    assert last_whole(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
+
+
+def flip_all(paths) -> None:
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def test_a_training_whose_newest_checkpoint_was_damaged_ends_the_same(model, pairs, whole, left):
+    newest = max(left.glob("*.scratch/*/trainer/checkpoint-*"), key=trainer_module.number)
+    flip_all([newest / trainer_module.WEIGHTS])
+    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    same_outcome(left / "tuned", whole)
+
+
+def test_a_step_that_was_damaged_while_it_waited_is_named(model, pairs, whole, left):
+    flip_all(left.glob("*.scratch/*/step-5/adapter_model.safetensors"))
+    with pytest.raises(
+        PromptpoolError, match=r"step-5: damaged since it was written; remove .*\.scratch and train anew"
+    ):
+        train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    shutil.rmtree(left / "tuned.scratch")
+    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    same_outcome(left / "tuned", whole)
 
 
 def test_a_removal_takes_the_name_away_first(tmp_path, monkeypatch):

@@ -69,14 +69,52 @@ def test_a_chunk_noted_by_half_is_not_taken_as_finished(tmp_path):
     file = opened(tmp_path)
     file.write(range(6), matrices(range(6)))
     file.journal.write_text(file.journal.read_text() + "6 1")  # the line break never came
-    assert opened(tmp_path).finished == {(0, 6)}
+    assert set(opened(tmp_path).finished) == {(0, 6)}
 
 
 def test_a_file_cut_short_is_begun_again(tmp_path):
     file = opened(tmp_path)
     file.write(range(6), matrices(range(6)))
     file.file.write_bytes(file.file.read_bytes()[:50])
-    assert opened(tmp_path).finished == set()
+    assert opened(tmp_path).finished == {}
+
+
+@pytest.mark.parametrize("place", [-1, -40, 200])
+def test_a_chunk_whose_vectors_were_damaged_is_made_again(tmp_path, place):
+    file = opened(tmp_path)
+    for rows in (range(6), range(6, 10)):
+        file.write(rows, matrices(rows))
+    content = bytearray(file.file.read_bytes())
+    place = place if place < 0 else file.start + place
+    content[place] ^= 1
+    file.file.write_bytes(content)
+    again = opened(tmp_path)
+    assert len(again.finished) == 1
+    for rows in (range(6), range(6, 10)):
+        if not again.has(rows):
+            again.write(rows, matrices(rows))
+    again.finish()
+    for key, matrix in matrices(range(ROWS)).items():
+        np.testing.assert_array_equal(read_vectors(tmp_path / "out.safetensors")[key], matrix)
+
+
+@pytest.mark.parametrize("line", ["0 6", "0 6 7 8", "0 6 -1", "x y z", "0 99 1", "6 0 1", "\0\0\0", "0 6 12345"])
+def test_a_damaged_journal_finishes_nothing(tmp_path, line):
+    opened(tmp_path).journal.write_text(line + "\n")
+    assert opened(tmp_path).finished == {}
+
+
+def test_a_damaged_header_is_written_again(tmp_path):
+    file = opened(tmp_path)
+    file.write(range(6), matrices(range(6)))
+    content = bytearray(file.file.read_bytes())
+    content[20] ^= 1
+    file.file.write_bytes(content)
+    again = opened(tmp_path)
+    assert again.has(range(6))
+    again.write(range(6, 10), matrices(range(6, 10)))
+    again.finish()
+    assert set(read_vectors(tmp_path / "out.safetensors")) == set(DIMS)
 
 
 def test_half_precision_is_stored_in_half_the_bytes_and_read_as_float32(tmp_path):

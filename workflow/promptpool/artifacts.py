@@ -1,6 +1,8 @@
 """Writing artifacts: whole or not at all, each with a provenance sidecar."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
@@ -18,6 +20,12 @@ from .errors import PromptpoolError
 
 RECORDED_PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "scikit-learn", "numpy")
 ROOM = Path(__file__).parent
+STAMP = ".snakemake_timestamp"  # Snakemake puts it into a directory when the job is done: no part of the content
+# What stops a write and is the machine's fault, not ours.
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+# `state` of what this process has verified (integrity.verify) -> digest, so that a large input is digested once.
+VERIFIED: dict[tuple, str] = {}
 
 
 def text_digest(text: str) -> str:
@@ -39,9 +47,36 @@ def file_digest(path: str | Path) -> str:
         return digest.hexdigest()
     if not path.is_dir():
         raise PromptpoolError(f"{path}: no such file; run the rule that makes it, or mend the path")
-    for child in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(child.relative_to(path).as_posix().encode() + b"\0" + file_digest(child).encode())
+    return _of_files(file_digests(path))
+
+
+def file_digests(folder: str | Path) -> dict[str, str]:
+    """Name below a directory -> digest, of all files in it, in the order of their paths."""
+    folder = Path(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != STAMP)
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+
+
+def _of_files(digests: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name, own in digests.items():
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + own.encode())
     return digest.hexdigest()
+
+
+def content_digests(artifact: str | Path) -> dict:
+    """What a sidecar says of an artifact's content: its `digest`, and of a directory that of each file, `contents`."""
+    if not Path(artifact).is_dir():
+        return {"digest": file_digest(artifact)}
+    files = file_digests(artifact)
+    return {"digest": _of_files(files), "contents": files}
+
+
+def state(path: str | Path) -> tuple:
+    """A path, and what changes when it is written again: of a directory, of every file in it."""
+    files = [Path(path), *(sorted(Path(path).rglob("*")) if Path(path).is_dir() else [])]
+    told = ((file.name, file.stat()) for file in files if file.name != STAMP and file.exists())
+    return (os.path.abspath(path), *((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in told))
 
 
 def content_identity(path: str, revision: str | None) -> str:
@@ -54,17 +89,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path`; renames it into place when the block ends well.
 
     Works for files and for directories (create the directory yourself). On an error the temporary
-    is removed and `path` is left as it was.
+    is removed and `path` is left as it was. A disk that takes no more is a PromptpoolError that names `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    remove(temporary)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(temporary)
         yield temporary
         if temporary.is_dir() and path.exists():
             remove(path)
         os.replace(temporary, path)
+    except OSError as error:
+        elsewhere = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
+        if error.errno not in UNWRITABLE or (elsewhere and temporary not in Path(os.fsdecode(error.filename)).parents):
+            raise  # of a file that is read, or of a fault of ours
+        raise PromptpoolError(
+            f"{path}: cannot be written: {os.strerror(error.errno)}; mend that and run again"
+        ) from error
     finally:
         remove(temporary)
 
@@ -73,6 +115,13 @@ def sweep(folder: str | Path) -> None:
     """Removes what a killed `atomic_path` left half-written in a folder that no other process writes to."""
     for path in Path(folder).glob(".*.tmp*"):
         remove(path)
+
+
+def sweep_for(path: str | Path) -> None:
+    """Removes what killed `atomic_path`s of this one path left, where no other process writes it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
+        remove(left)
 
 
 def remove(path: str | Path) -> None:
@@ -109,6 +158,18 @@ def write_json(path: str | Path, content: object) -> None:
         temporary.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n")
 
 
+def write_sealed(path: str | Path, content: Mapping) -> None:
+    """A JSON that holds the digest of its own content, under `seal`."""
+    plain = json.loads(json.dumps(content, default=str))
+    write_json(path, {**plain, "seal": seal_of(plain)})
+
+
+def seal_of(content: Mapping) -> str:
+    """The digest of a JSON's content, its own seal left out."""
+    kept = {key: value for key, value in content.items() if key != "seal"}
+    return text_digest(json.dumps(kept, sort_keys=True))
+
+
 def sidecar_path(artifact: str | Path) -> Path:
     """`x.parquet` -> `x.parquet.meta.json`, beside it; the same for a directory."""
     artifact = Path(artifact)
@@ -127,12 +188,11 @@ def write_sidecar(
 
     `started` is `time.time()` at the start; `facts` are any further JSON values (device, dtype, seed).
     """
-    write_json(
+    write_sealed(
         sidecar_path(artifact),
         {
             "artifact": str(artifact),
-            "digest": file_digest(artifact),
-            "inputs": {str(path): file_digest(path) for path in inputs},
+            "inputs": {str(path): VERIFIED.get(state(path)) or file_digest(path) for path in inputs},
             "spec": dict(spec or {}),
             "packages": package_versions(),
             "python": platform.python_version(),
@@ -141,6 +201,7 @@ def write_sidecar(
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": None if started is None else round(time.time() - started, 2),
             **facts,
+            **content_digests(artifact),  # last: no fact of a stage may stand in its place
         },
     )
 

@@ -10,7 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .artifacts import sidecar_path, text_digest
 from .errors import PromptpoolError
+from .trust import NO_CODE, SAFE
 
 
 @dataclass
@@ -38,15 +40,40 @@ def load_backbone(
     and an adapter that changes nothing.
     """
     place = pick_device(device)
-    config = AutoConfig.from_pretrained(path, revision=revision)
+    config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
     if config.is_encoder_decoder or "bert" in config.model_type:
         raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
     model = AutoModel.from_pretrained(
-        path, revision=revision, dtype=pick_dtype(dtype, place), attn_implementation=attention
+        path, revision=revision, dtype=pick_dtype(dtype, place), attn_implementation=attention, **SAFE
     )
+    tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
+    require_tokenizer(tokenizer, model, path, adapter)
     if adapter is not None:
         model = merged(model, adapter)
-    return Backbone(model.to(place).eval(), AutoTokenizer.from_pretrained(path, revision=revision), place)
+    return Backbone(model.to(place).eval(), tokenizer, place)
+
+
+def require_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str, adapter: str | Path | None = None
+) -> None:
+    """Raises PromptpoolError for a tokenizer with ids that the model lacks, or not the one an adapter learned with."""
+    most, rows = max(tokenizer.get_vocab().values()), model.get_input_embeddings().weight.shape[0]
+    if most >= rows:
+        raise PromptpoolError(
+            f"{path}: the tokenizer has ids up to {most} and the model {rows} embeddings; put the model's own there"
+        )
+    told = sidecar_path(Path(adapter).parent) if adapter is not None else None
+    if told and told.is_file():
+        learned = json.loads(told.read_text(encoding="utf-8")).get("vocabulary")
+        if learned not in (None, vocabulary_digest(tokenizer)):
+            raise PromptpoolError(
+                f"{adapter}: learned with another tokenizer than the one in {path} now; put that back, or train again"
+            )
+
+
+def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Which token has which id, as a digest."""
+    return text_digest(json.dumps(sorted(tokenizer.get_vocab().items())))
 
 
 def pick_device(device: str) -> torch.device:

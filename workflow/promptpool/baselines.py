@@ -71,9 +71,24 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
         model.max_seq_length = spec["max_text_tokens"]
     model.default_prompt_name = None  # what the config says is all that is put around a text
     before, _, after = spec["prompt"].partition("{text}")
+    require_whole_prompt(model, texts, before, after, where)
     matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
     matrix = np.asarray(matrix, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):
         raise PromptpoolError(f"{where}: the vector of {texts[bad[0]][:80]!r} is not finite; check the model")
     return matrix
+
+
+def require_whole_prompt(model, texts: Sequence[str], before: str, after: str, where: str) -> None:
+    """Raises PromptpoolError where the model's limit would cut a part of the prompt off, and not of the text alone."""
+    most = model.max_seq_length
+    if not isinstance(most, int) or not (before or after):
+        return
+    count = model.tokenizer
+    head = len(count(before, verbose=False)["input_ids"]) if before else 0
+    longest = max(texts, key=len, default="")
+    taken = len(count(before + longest + after, verbose=False)["input_ids"]) if after else head
+    if taken > most:
+        cut = f"the end of the prompt is cut off {longest[:60]!r}" if after else "the prompt leaves no room for a text"
+        raise PromptpoolError(f"{where}.prompt: with {most} tokens {cut}; raise max_text_tokens, or put {{text}} last")

@@ -192,6 +192,18 @@ class Embedder:
             return [self.composer.joint(work.templates[0], own) for work in works]
         return [self.composer.texts(own)] * len(works)
 
+    def _require_room(self, work: Work, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
+        """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
+        most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
+        around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
+        for text, trunk in zip(texts, trunks, strict=True) if most else ():
+            if around + len(trunk.ids) > most:
+                names = ", ".join(template.name for template in work.templates)
+                raise PromptpoolError(
+                    f"texts: {text[:80]!r} under prompt {names} takes {around + len(trunk.ids)} tokens and the model "
+                    f"reads {most}; lower max_text_tokens by {around + len(trunk.ids) - most}"
+                )
+
     def _vectors(
         self,
         work: Work,
@@ -202,6 +214,7 @@ class Embedder:
         told: Callable[[int], None],
     ) -> dict[Key, np.ndarray]:
         require_tokens(work, texts, trunks)
+        self._require_room(work, texts, trunks)
         depth = self.depth()
         parts = Readout(work.layout.tree, poolings).columns
         keys = {
@@ -221,6 +234,9 @@ class Embedder:
                 require_finite(matrix, group, texts, key)
             done += len(group)
             told(done)
+        for key, (number, _) in keys.items():
+            if number:  # the embedding of a prompt's last token is the same for every text
+                require_differences(vectors[key], trunks, key)
         return vectors
 
 
@@ -248,4 +264,12 @@ def require_finite(rows: np.ndarray, group: Sequence[int], texts: Sequence[str],
     if len(bad):
         raise PromptpoolError(
             f"embedding {key_text(key)}: vector of {texts[group[bad[0]]][:80]!r} is not finite; use dtype float32"
+        )
+
+
+def require_differences(rows: np.ndarray, trunks: Sequence[Trunk], key: Key) -> None:
+    """PromptpoolError where different texts all have one vector: a model that does not see the text."""
+    if len({tuple(trunk.ids) for trunk in trunks}) > 1 and (rows == rows[0]).all():
+        raise PromptpoolError(
+            f"embedding {key_text(key)}: {len(rows)} texts have one and the same vector; check the model's weights"
         )

@@ -84,11 +84,11 @@ def open_backend(
 
 
 def tidy(text: str) -> str:
-    """A model's answer without its thinking, stripped. A block that was never closed is thinking to the end."""
+    """A model's answer without its thinking, stripped, fit for UTF-8. A block never closed is all thinking."""
     text = _THOUGHT.sub("", text)
     # The chat template may have opened the block itself, so that only its end is in the answer.
     text = text.rpartition("</think>")[2]
-    return text.partition("<think>")[0].strip()
+    return encodable(text.partition("<think>")[0]).strip()
 
 
 def encodable(text: str) -> str:

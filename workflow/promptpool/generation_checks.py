@@ -8,6 +8,7 @@ from transformers.models.auto.modeling_auto import (
 
 from .errors import PromptpoolError
 from .generation import one_line
+from .trust import NO_CODE
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how causal LMs are called; the last see, too
 
@@ -23,8 +24,8 @@ def check_writer(
     """
     at = f" at revision {revision}" if revision else ""
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision)
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
+        config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left", **NO_CODE)
     except (OSError, ValueError) as error:
         raise PromptpoolError(
             f"{model}: no model can be read there{at} ({one_line(error, 160)}); mend the path or the revision in models"

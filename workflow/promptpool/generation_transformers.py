@@ -11,6 +11,7 @@ from .backbone import pick_device, pick_dtype
 from .errors import PromptpoolError
 from .generation import Progress, Request, Written, encodable, tidy
 from .generation_checks import check_writer
+from .trust import SAFE
 
 LIKELIEST = 256  # candidates looked at for top-p, and sixteen times as many while they are too few
 
@@ -31,7 +32,7 @@ class TransformersBackend:
     ):
         place = pick_device(device)
         config, self.tokenizer = check_writer(model, revision, needs_chat)
-        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=pick_dtype(dtype, place))
+        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=pick_dtype(dtype, place), **SAFE)
         self.name, self.sampling, self.batch_size = model, sampling, options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.model = weights.to(place).eval()

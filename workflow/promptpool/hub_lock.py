@@ -124,7 +124,8 @@ def _chosen(need: Mapping, what: str, sizes: Mapping[str, int], wanted_by: str) 
 
 def _in_use(results: Path) -> dict[str, dict]:
     """Pins of the markers, which a lost lock no longer names: what is in use stays in use."""
-    markers = [path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json"))]
+    found = (path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json")))
+    markers = [path for path in found if not path.name.endswith(".meta.json")]
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in markers}
 
 

@@ -9,9 +9,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .artifacts import atomic_path, write_sidecar
+from .artifacts import atomic_path, file_digest, sidecar_path, write_sidecar
 from .baselines import inline_vectors
 from .config_adapters import split_adapter_id
+from .errors import PromptpoolError
+from .integrity import read_sealed
 from .lookup import LookupEncoder
 from .mteb_results import SCORE_COLUMNS, result_line, tidy
 from .mteb_tasks import TaskSource
@@ -25,7 +27,7 @@ class Scorer:
     """One task, ready for many variants: its data is loaded and its texts are indexed once."""
 
     def __init__(self, task: str, spec: Mapping, labelled: str, texts: str):
-        self.task = task
+        self.task, self.texts = task, texts
         known = pd.read_parquet(texts, columns=["text"])["text"]
         self.rows = {text: row for row, text in enumerate(known)}
         self.source = TaskSource(task, spec, pd.read_parquet(labelled) if spec["source"] != "mteb" else None)
@@ -39,7 +41,12 @@ class Scorer:
         with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
             for columns, revision, matrix in tqdm(variants, total=total, desc=f"score {self.task}", unit="variant"):
                 if len(matrix) != len(self.rows):
-                    raise ValueError(f"{len(matrix)} vectors for {len(self.rows)} texts")
+                    raise PromptpoolError(
+                        f"task {self.task}: {len(matrix)} vectors for {len(self.rows)} texts of {self.texts}; remove "
+                        "the embeddings and run again"
+                    )
+                if not np.isfinite(matrix).all():
+                    raise PromptpoolError(f"task {self.task}: {mteb_name(columns)} has a vector that is not finite")
                 encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
                 task = self.source.fresh()
                 result, beyond = observed(encoder, task)
@@ -52,6 +59,15 @@ class Scorer:
                     ]
                 lines.append(result_line(encoder, result, columns))
         return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
+
+
+def require_same_texts(vectors: str, texts: str) -> None:
+    """Raises PromptpoolError where an embeddings file was made of other texts, or of these in another order."""
+    if not sidecar_path(vectors).is_file():
+        return
+    made_of = (read_sealed(sidecar_path(vectors)) or {}).get("inputs", {})
+    if texts in made_of and made_of[texts] != file_digest(texts):
+        raise PromptpoolError(f"{vectors}: made of other texts than {texts} holds now; remove it and run again")
 
 
 def mteb_name(columns: Mapping) -> str:
@@ -77,6 +93,7 @@ def score_family(
     """Scores every prompt, pooling and layer of one embeddings file. adapter: `base` or `name@step`."""
     started = time.time()
     name, step = split_adapter_id(adapter)
+    require_same_texts(vectors, texts)
     found = read_vectors(vectors)  # read one by one: a large task's matrices need not fit in memory together
 
     def variants() -> Variants:
@@ -108,6 +125,7 @@ def score_baseline(
     columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
     scorer = Scorer(task, spec, labelled, texts)
     if vectors:
+        require_same_texts(vectors, texts)
         draws = iter(read_vectors(vectors).values())
         count = 1
     else:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import PromptpoolError
 from .templates import Template
+from .trust import NO_CODE
 
 CHUNK = 10_000  # pairs embedded at a time; bounds memory
 
@@ -64,7 +65,7 @@ def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
 def _sentence_encoder(name: str, revision: str | None, template: Template, device: str) -> Encode:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(name, revision=revision, device=None if device == "auto" else device)
+    model = SentenceTransformer(name, revision=revision, device=None if device == "auto" else device, **NO_CODE)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         prompted = [template.prefix + text + template.suffix for text in texts]

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .errors import PromptpoolError
 from .templates import Composer, Template
+from .trust import NO_CODE, SAFE
 
 POOLING_MODES = {
     "mean": "mean",
@@ -47,9 +48,9 @@ def sentence_model(
         )
     transformer = Transformer(
         path,
-        model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
-        processor_kwargs={"revision": revision} if revision else {},
-        config_kwargs={"revision": revision} if revision else {},
+        model_kwargs={**SAFE, "dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
+        processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+        config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
         module_output_name="token_embeddings",
         # Without this a chat template would be wrapped around every text.
         modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},

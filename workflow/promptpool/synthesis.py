@@ -13,11 +13,22 @@ import pandas as pd
 from tqdm import tqdm
 
 from .anchors import pick_anchors
-from .artifacts import atomic_path, content_identity, remove, sweep, text_digest, write_sidecar
+from .artifacts import (
+    atomic_path,
+    content_digests,
+    content_identity,
+    remove,
+    sidecar_path,
+    sweep,
+    text_digest,
+    write_sealed,
+    write_sidecar,
+)
 from .augmentation import halves, noisers
 from .errors import PromptpoolError
 from .filters import judge
 from .generation import Backend, Progress, Request, open_backend
+from .integrity import sealed
 from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
 
 WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "seconds"]
@@ -55,7 +66,7 @@ def make_pairs(
     cut = [anchors.iloc[start : start + shard_size] for start in range(0, len(anchors), shard_size)]
     paths = [folder / f"{place:05d}-{_rows_digest(rows)}.parquet" for place, rows in enumerate(cut)]
     sweep(folder)
-    left = [(path, rows) for path, rows in zip(paths, cut, strict=True) if not path.exists()]
+    left = [(path, rows) for path, rows in zip(paths, cut, strict=True) if not sealed(path)]
     with (
         _opened(spec, left, model, revision, options, device, dtype) as backend,
         tqdm(total=len(anchors), desc=f"pairs {name}", unit="text", mininterval=2) as bar,
@@ -65,6 +76,7 @@ def make_pairs(
             with atomic_path(path) as temporary:
                 told = partial(_tell, bar)
                 write_shard(rows, spec, backend, told).to_parquet(temporary, index=False)
+            write_sealed(sidecar_path(path), content_digests(path))
             bar.update(len(rows))
     table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     if spec["filters"]["semantic"]:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,13 +18,15 @@ from sentence_transformers import SentenceTransformerTrainer
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 
-from .artifacts import atomic_path, remove
+from .artifacts import atomic_path, content_digests, remove, sidecar_path, write_sealed
 from .batching import Batches
 from .errors import PromptpoolError
+from .integrity import sealed
 from .lora import learning, save_adapter
 from .losses import FACTS
 
 WEIGHTS = "weights.safetensors"
+MANIFEST = "whole.json"  # what a checkpoint's other files are
 SAVE_SECONDS = 600  # a kill costs no more work than this, nor more than a quarter of the steps
 SMALLEST = 256  # tokens: a chunk that does not fit is halved down to this
 KEPT = 2  # checkpoints: the last, and the one before it
@@ -90,7 +93,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
             )
 
     def _kept(self) -> str:
-        steps = [int(path.name.split("-")[1]) for path in Path(self.args.output_dir).glob("checkpoint-*")]
+        steps = [number(path) for path in Path(self.args.output_dir).glob("checkpoint-*")]
         return f"the state of step {max(steps)} is kept" if steps else "no state was kept yet"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -137,6 +140,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
                 self.state.save_to_json(str(half / TRAINER_STATE_NAME))
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                write_sealed(half / MANIFEST, content_digests(half))
                 remove(final)
                 os.replace(half, final)
         if self.args.should_save:
@@ -180,6 +184,7 @@ class Checkpoints(TrainerCallback):
                 final = self.folder / f"step-{step}"
                 with self.trainer.writing(final), atomic_path(final) as temporary:
                     save_adapter(self.trainer.model, temporary)
+                    write_sealed(sidecar_path(final), content_digests(temporary))
             self._judge(state)
             control.should_log = True  # the row above has switched it off, and the step's own is still to come
         alone = args.world_size == 1  # ranks' clocks differ, and all must save together
@@ -200,10 +205,15 @@ class Checkpoints(TrainerCallback):
 
 
 def last_whole(folder: Path) -> str | None:
-    """The newest checkpoint. What a kill left half written or half removed is taken away."""
+    """The newest checkpoint. What a kill left half written or half removed is taken away, and what is damaged."""
     for path in (*folder.glob(".half-*"), *folder.glob(".gone-*")):
         remove(path)
-    whole = sorted(folder.glob("checkpoint-*"), key=number)
+    found = sorted(folder.glob("checkpoint-*"), key=number)
+    whole = [path for path in found if sealed(path, path / MANIFEST)]
+    for path in found:
+        if path not in whole:
+            print(f"Warning: {path} is damaged; training goes on without it", file=sys.stderr)
+            remove(path)
     return str(whole[-1]) if whole else None
 
 

@@ -16,14 +16,16 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.utils import logging
 
 from .artifacts import file_digest, remove, text_digest, write_json, write_sidecar
-from .backbone import pick_device, pick_dtype
+from .backbone import pick_device, pick_dtype, require_tokenizer, vocabulary_digest
 from .batching import Batches
 from .errors import PromptpoolError
+from .integrity import sealed
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import InfoNCE
 from .templates import SLOT, Composer, Template, format_joint
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
+from .trust import NO_CODE
 from .validation import best_step, hold_out, retrieval, wilson
 
 # How a training runs, which changes its result by rounding at most; `execution` of train_adapter overrides it.
@@ -83,6 +85,7 @@ def train_adapter(
     args.save_steps = max(1, min(500, args.max_steps // 4))
     set_seed(spec["seed"])
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
+    require_tokenizer(tuned.tokenizer, tuned.transformers_model, model)
     checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
     if how["micro_batch_size"]:
         live = 2 * how["micro_batch_size"] * tuned.max_seq_length
@@ -113,6 +116,7 @@ def train_adapter(
         started=started,
         base_model=model,
         base_revision=revision,
+        vocabulary=vocabulary_digest(tuned.tokenizer),
         seed=spec["seed"],
         device=str(place),
         dtype=str(pick_dtype(spec["dtype"], place)).removeprefix("torch."),
@@ -129,7 +133,7 @@ def weights_identity(model: str, revision: str | None) -> str:
     """A digest of a model's directory, or the commit of a hub model."""
     if Path(model).is_dir():
         return file_digest(model)
-    commit = getattr(AutoConfig.from_pretrained(model, revision=revision), "_commit_hash", None)
+    commit = getattr(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), "_commit_hash", None)
     return f"{model}@{commit or revision}"
 
 
@@ -140,7 +144,7 @@ def prepared(
     prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
     texts, held = table[["text", "positive"]], held[["text", "positive"]]
     if spec["tokenization"] == "joint":
-        tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision), prompt
+        tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), prompt
         texts, held = (
             part.apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
             for part in (texts, held)
@@ -215,6 +219,7 @@ def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int
     remove(result)
     result.mkdir(parents=True)
     for step in steps:
+        verify_step(work / f"step-{step}", work)
         shutil.copytree(work / f"step-{step}", result / f"step-{step}")  # a move could lose it
     training_table(history).to_parquet(result / "training.parquet", index=False)
     facts = {}
@@ -228,6 +233,12 @@ def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int
     remove(out)
     os.replace(result, out)
     return {"best_step": facts.get("best_step")}
+
+
+def verify_step(path: Path, work: Path) -> None:
+    """Raises PromptpoolError where a checkpoint that waits for the end of the training is not what was written."""
+    if not sealed(path):
+        raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train anew")
 
 
 def arguments(

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from .errors import PromptpoolError
 from .variants import Key, key_text, parse_key
 
 DTYPES = {"float32": ("F32", np.float32), "float16": ("F16", np.float16)}
+JOURNAL = re.compile(rb"(\d+) (\d+) (\d+)")  # first row, row after the last, checksum
 FEW = 100_000  # texts below which `auto` keeps float32
 
 
@@ -26,9 +29,9 @@ def stored_dtype(storage: str, texts: int) -> str:
 class VectorFile:
     """A safetensors file that is filled in any order and appears at its path only when it is whole.
 
-    The file grows in `scratch`, beside a journal of the rows that are safely on disk; opened again with the same
-    `made_of`, it goes on where it was, and anything else in `scratch` is removed. Several processes may write to it,
-    each its own rows.
+    The file grows in `scratch`, beside a journal of the rows that are safely on disk and their checksums; opened again
+    with the same `made_of`, it goes on where it was, and anything else in `scratch` is removed. Several processes may
+    write to it, each its own rows.
     """
 
     def __init__(
@@ -57,17 +60,43 @@ class VectorFile:
         if not self.file.exists() or self.file.stat().st_size != self.start + offset:
             remove(self.journal)
             with self.file.open("wb") as handle:
-                handle.write(struct.pack("<Q", len(written)) + written)
                 handle.truncate(self.start + offset)
-        self.finished: set[tuple[int, int]] = set()
+        with self.file.open("r+b") as handle:  # also over a header that was damaged
+            handle.write(struct.pack("<Q", len(written)) + written)
+        self.finished: dict[tuple[int, int], int] = {}
         self.reread()
+        self._keep_sound()
 
     def reread(self) -> None:
-        """Learns what other processes have finished."""
-        lines = (
-            self.journal.read_text().split("\n")[:-1] if self.journal.exists() else []
-        )  # a torn last line is no line
-        self.finished = {(int(start), int(stop)) for start, stop in (line.split() for line in lines)}
+        """Learns what other processes have finished. A line that is torn or damaged is no line."""
+        found = self.journal.read_bytes() if self.journal.exists() else b""
+        lines = [JOURNAL.fullmatch(line) for line in found.split(b"\n")[:-1]]
+        self.finished = {(int(line[1]), int(line[2])): int(line[3]) for line in lines if line}
+
+    def _keep_sound(self) -> None:
+        """Forgets chunks whose vectors are not what was written: they are made again."""
+        sound = {}
+        for (start, stop), checksum in self.finished.items():
+            whole = 0 <= start < stop <= self.rows
+            if whole and self._checksum({key: self._view(key)[start:stop] for key in self.places}) == checksum:
+                sound[start, stop] = checksum
+        lines = "".join(f"{start} {stop} {checksum}\n" for (start, stop), checksum in sound.items())
+        if self.journal.exists() and self.journal.read_bytes() != lines.encode():
+            with atomic_path(self.journal) as temporary:
+                temporary.write_text(lines)
+        self.finished = sound
+
+    def _view(self, key: Key) -> np.memmap:
+        offset, dim = self.places[key]
+        kind = DTYPES[self.dtype][1]
+        return np.memmap(self.file, dtype=kind, mode="r+", offset=self.start + offset, shape=(self.rows, dim))
+
+    def _checksum(self, vectors: Mapping[Key, np.ndarray]) -> int:
+        found = 0
+        for key in sorted(vectors, key=key_text):
+            rows = np.ascontiguousarray(vectors[key])
+            found = zlib.crc32(rows.data.cast("B"), zlib.crc32(key_text(key).encode(), found))
+        return found
 
     def rows_finished(self) -> int:
         """How many rows are on disk."""
@@ -79,7 +108,7 @@ class VectorFile:
 
     def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
         """A chunk's matrices, float32 [len(rows), dim] each. On disk when this returns."""
-        kind = DTYPES[self.dtype][1]
+        kind, written = DTYPES[self.dtype][1], {}
         for key, matrix in vectors.items():
             with np.errstate(over="ignore"):
                 stored = matrix.astype(kind, copy=False)
@@ -87,12 +116,12 @@ class VectorFile:
                 raise PromptpoolError(
                     f"embedding {key_text(key)}: a value is beyond float16; set grid.storage: float32"
                 )
-            offset, dim = self.places[key]
-            view = np.memmap(self.file, dtype=kind, mode="r+", offset=self.start + offset, shape=(self.rows, dim))
+            view = self._view(key)
             view[rows.start : rows.stop] = stored
             view.flush()
+            written[key] = stored
         with self.journal.open("a", encoding="utf-8") as handle:
-            handle.write(f"{rows.start} {rows.stop}\n")
+            handle.write(f"{rows.start} {rows.stop} {self._checksum(written)}\n")
             handle.flush()
             os.fsync(handle.fileno())
 

@@ -1,6 +1,6 @@
-from promptpool.job import job
+from promptpool.job import job_of
 
-with job(snakemake.log[0], snakemake.threads):
+with job_of(snakemake):
     from promptpool.comparison import write_benchmarks
 
     write_benchmarks(snakemake.input[0], snakemake.output[0], snakemake.params.benchmarks)

@@ -1,11 +1,6 @@
-from promptpool.job import job
+from promptpool.job import job_of
 
-with job(
-    snakemake.log[0],
-    snakemake.threads,
-    gpus=snakemake.resources.get("gpu", 0),
-    jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
-):
+with job_of(snakemake):
     from promptpool.attention import run_attention
     from promptpool.hub import pinned
     from promptpool.tasks import sample_texts

@@ -1,6 +1,6 @@
-from promptpool.job import job
+from promptpool.job import job_of
 
-with job(snakemake.log[0], snakemake.threads):
+with job_of(snakemake):
     from promptpool.artifacts import git_commit, package_versions
     from promptpool.report import build_report
 

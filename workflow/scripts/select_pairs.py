@@ -1,12 +1,14 @@
-from promptpool.job import job
+from promptpool.job import job_of
+from promptpool.study import Study
 
-with job(snakemake.log[0], snakemake.threads):
+tasks = Study(snakemake.config).task_texts()
+
+with job_of(snakemake, reads=[snakemake.input.written, *tasks.values()]):
     from promptpool.curation import select_pairs
-    from promptpool.study import Study
 
     select_pairs(
         snakemake.input.written,
-        Study(snakemake.config).task_texts(),
+        tasks,
         snakemake.output.pairs,
         snakemake.output.rejected,
         snakemake.output.qc,

@@ -1,18 +1,14 @@
-from promptpool.job import job
+from promptpool.job import job_of
 
-with job(
-    snakemake.log[0],
-    snakemake.threads,
-    gpus=snakemake.resources.get("gpu", 0),
-    jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
-):
+folder = snakemake.output.weights.removesuffix(".tar")
+
+with job_of(snakemake, writes=[folder]):
     from promptpool.artifacts import pack
     from promptpool.config_adapters import execution
     from promptpool.hub import pinned
     from promptpool.ranks import train
 
     how = execution(snakemake.config, snakemake.wildcards.name)
-    folder = snakemake.output.weights.removesuffix(".tar")
     train(
         snakemake.input.pairs,
         folder,

@@ -1,0 +1,118 @@
+"""Faults around the jobs: Snakemake killed, two of them at once, and servers and workers that fail while they write.
+
+Used by harness.py; each function gives (fault, stage, outcome, why).
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from promptpool.artifacts import remove
+from tiny_study import snakemake, snakemake_command
+
+GONE = ("scores.parquet", "scores/small/tuned@4", "embeddings/small/tuned@4", "report.html", "ablations")
+Outcome = tuple[str, str, str, str]
+
+
+def killed_snakemake(tree: Path, reference: Path, draw: random.Random, same) -> Outcome:
+    """Snakemake ended by a signal at a random moment; unlocked, and run again."""
+    kill = draw.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+    _take_away(tree, draw)
+    child = _started(tree)
+    time.sleep(draw.uniform(2, 25))
+    # Ctrl-C reaches the whole group, the others Snakemake alone: its jobs outlive it.
+    (os.killpg if kill == signal.SIGINT else os.kill)(child.pid, kill)
+    child.wait(300)
+    return _again(f"Snakemake {kill.name}", tree, reference, same)
+
+
+def two_snakemakes(tree: Path, reference: Path, draw: random.Random, same) -> Outcome:
+    """A second one on the same tree is refused, and harms nothing."""
+    _take_away(tree, draw)
+    first = _started(tree)
+    time.sleep(draw.uniform(0, 3))
+    second = snakemake(tree)
+    first.wait(600)
+    done = "Nothing to be done" in second.stdout + second.stderr or second.returncode == 0
+    if not done and "locked" not in second.stdout + second.stderr:
+        return "two Snakemakes", "all", "UNNAMED", (second.stdout + second.stderr)[-400:]
+    return _again("two Snakemakes", tree, reference, same)
+
+
+def _take_away(tree: Path, draw: random.Random) -> None:
+    for name in draw.sample(GONE, 3):
+        remove(tree / "results/tiny" / name)
+
+
+def _started(tree: Path) -> subprocess.Popen:
+    out = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(snakemake_command(tree), start_new_session=True, **out)
+
+
+def _again(fault: str, tree: Path, reference: Path, same) -> Outcome:
+    snakemake(tree, "--unlock")
+    answer = snakemake(tree, "--rerun-incomplete")
+    if answer.returncode:
+        return fault, "all", "LOST", (answer.stdout + answer.stderr)[-400:]
+    told = same(tree / "results/tiny/scores.parquet", reference / "results/tiny/scores.parquet")
+    return fault, "all", "SILENT" if told else "healed", told or ""
+
+
+def copied(reference: Path, tree: Path) -> Path:
+    """A copy that Snakemake holds for up to date."""
+    remove(tree)
+    return Path(shutil.copytree(reference, tree, symlinks=True))
+
+
+# --- who writes the pairs ------------------------------------------------------------------------
+
+WORKER = """
+import json, os, random, signal, sys
+draw, mortal = random.Random({seed}), {mortal}
+for line in sys.stdin:
+    message = json.loads(line)
+    if "open" in message:
+        print(json.dumps({{"ready": {{}}}}), flush=True)
+    elif "write" in message:
+        for number, (text, chat, seed) in enumerate(message["write"]):
+            if mortal and draw.random() < 0.1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            print(json.dumps({{"done": [[number, text.upper() + str(seed % 10), 3, 4, True]]}}), flush=True)
+    else:
+        break
+"""
+
+
+def worker(path: Path, seed: int, mortal: bool) -> str:
+    """An interpreter that runs, whatever it is given, a stand-in for vLLM's worker; `mortal` ones die at random."""
+    code = path.with_suffix(".py")
+    code.write_text(WORKER.format(seed=seed, mortal=mortal))
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{code}"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+SERVER = """
+import json, random, sys, time
+from fake_openai import fake_openai
+draw, share = random.Random(int(sys.argv[1])), float(sys.argv[2])
+steps = [429, 500, 503, "drop", "html", "fields", (429, {"Retry-After": "1"}), 400, 401]
+with fake_openai() as server:
+    server.plan.extend(draw.choice(steps[: 7 if draw.random() < 0.9 else 9]) if draw.random() < share else None
+                       for _ in range(400))
+    print(server.url, flush=True)
+    time.sleep(600)
+"""
+
+
+def server(seed: int, share: float) -> tuple[subprocess.Popen, str]:
+    """A server in a process of its own, which answers that share of its requests badly; its process and address."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", SERVER, str(seed), str(share)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    return child, child.stdout.readline().strip()

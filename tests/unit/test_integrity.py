@@ -1,0 +1,249 @@
+"""Artifacts against their sidecars: what is damaged is named, and what is whole is not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from promptpool.artifacts import (
+    STAMP,
+    VERIFIED,
+    atomic_path,
+    file_digest,
+    sidecar_path,
+    state,
+    write_sealed,
+    write_sidecar,
+)
+from promptpool.errors import PromptpoolError
+from promptpool.integrity import begin, fault_of, seal, sealed, verify
+from promptpool.job import as_line
+from promptpool.mend import artifacts_of, damaged, mend
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(bytes(range(256)) * 40)
+    write_sidecar(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "tuned"
+    for name in ("step-1/weights", "step-2/weights", "log"):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(name * 100)
+    write_sidecar(path)
+    return path
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+
+
+def told(path: Path) -> str:
+    with pytest.raises(PromptpoolError) as caught:
+        verify([path])
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_whole_passes(file, folder):
+    verify([file, folder])
+
+
+@pytest.mark.parametrize("place", [0, 5000, -1])
+def test_a_flipped_bit_is_damage_and_the_line_says_what_to_remove(file, place):
+    flip(file, place)
+    assert told(file).startswith(f"{file}: damaged: its content is not what was written; remove {file} and run again")
+
+
+@pytest.mark.parametrize("size", [0, 1, 10239])
+def test_a_truncated_file_is_damage(file, size):
+    os.truncate(file, size)
+    assert told(file).startswith(f"{file}: damaged")
+
+
+def test_damage_in_a_directory_names_the_file_in_it(folder):
+    flip(folder / "step-2/weights", 3)
+    assert told(folder).startswith(f"{folder}/step-2/weights: damaged")
+    (folder / "log").unlink()
+    assert told(folder).startswith(f"{folder}/log: missing, and {sidecar_path(folder)} names it; remove {folder}")
+
+
+def test_what_snakemake_and_users_put_into_a_directory_is_no_damage(folder):
+    digest = file_digest(folder)
+    (folder / STAMP).touch()
+    assert file_digest(folder) == digest
+    (folder / "notes.txt").write_text("mine")
+    verify([folder])
+
+
+@pytest.mark.parametrize("place", [2, 40, 90, 150, 300, 500])
+def test_a_damaged_sidecar_is_found_whatever_it_is_that_changed(file, place):
+    flip(sidecar_path(file), place)
+    assert str(file) in told(file)
+
+
+def test_a_sidecar_of_an_older_version_has_no_seal_and_is_believed(file):
+    content = json.loads(sidecar_path(file).read_text())
+    del content["seal"]
+    sidecar_path(file).write_text(json.dumps(content))
+    verify([file])
+
+
+def test_an_artifact_without_a_sidecar_is_taken_once_with_a_warning_and_verified_from_then_on(file, capsys):
+    sidecar_path(file).unlink()
+    verify([file])
+    assert capsys.readouterr().err.startswith(f"Warning: {file}: has no sidecar")
+    verify([file])
+    assert capsys.readouterr().err == ""
+    flip(file, 9)
+    assert told(file).startswith(f"{file}: damaged")
+
+
+def test_a_file_that_is_gone_or_cannot_be_read_is_one_line(tmp_path, file):
+    assert told(tmp_path / "absent.parquet") == f"{tmp_path}/absent.parquet: no such file; run the same command again"
+    content = file.read_bytes()
+    file.unlink()
+    file.mkdir()  # as root, permissions stop no one
+    (file / "deep").write_bytes(content)
+    assert str(file) in told(file)
+
+
+def test_an_input_is_digested_once_and_its_consumers_sidecar_says_the_verified_digest(file, tmp_path, monkeypatch):
+    verify([file])
+    assert VERIFIED[state(file)] == file_digest(file)
+    import promptpool.artifacts as artifacts
+
+    read = []
+    digest = artifacts.file_digest
+    monkeypatch.setattr(artifacts, "file_digest", lambda path: read.append(str(path)) or digest(path))
+    (tmp_path / "out").write_text("out")
+    write_sidecar(tmp_path / "out", inputs=[file])
+    assert read == [str(tmp_path / "out")]
+
+
+def test_a_job_starts_without_old_sidecars_and_leftovers_of_killed_ones(file):
+    with pytest.raises(KeyboardInterrupt), atomic_path(file) as temporary:
+        raise KeyboardInterrupt
+    temporary.write_bytes(b"half")
+    other = file.with_name(".other.parquet.1.tmp.parquet")
+    other.write_bytes(b"another job's")
+    begin([file])
+    assert not temporary.exists() and not sidecar_path(file).exists() and other.exists()
+
+
+def test_every_output_is_sealed_and_a_stages_own_sidecar_is_kept(file, tmp_path):
+    (tmp_path / "qc.json").write_text("{}")
+    own = sidecar_path(file).read_text()
+    seal([file, tmp_path / "qc.json"], [file], 0.0)
+    assert sidecar_path(file).read_text() == own
+    told = json.loads(sidecar_path(tmp_path / "qc.json").read_text())
+    assert told["inputs"] == {str(file): file_digest(file)} and told["digest"] == file_digest(tmp_path / "qc.json")
+    assert sealed(tmp_path / "qc.json") and not sealed(tmp_path / "absent")
+
+
+def test_a_stages_own_facts_do_not_stand_in_the_digests_place(folder):
+    write_sidecar(folder, digest="mine", contents=3)
+    verify([folder])
+
+
+def test_every_script_verifies_what_it_reads_and_seals_what_it_writes():
+    for script in (ROOT / "workflow/scripts").glob("*.py"):
+        text = script.read_text()
+        if "job(" in text:
+            assert "reads=" in text and "writes=snakemake.output" in text, script.name
+        else:
+            assert "verify(snakemake.input)" in text, script.name
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PromptpoolError("two\nlines"), "two lines"),
+        (MemoryError("no more"), "x.parquet: out of memory; free some, or give the job more (no more)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "x.parquet: out of memory; free some"),
+        (ImportError("_path.so: failed to map segment from shared object"), "x.parquet: out of memory; free some"),
+        (PermissionError(13, "Permission denied", "in.csv"), "in.csv: Permission denied; mend that and run again"),
+        (OSError(28, "No space left on device"), "x.parquet: not made: [Errno 28] No space left on device; mend that"),
+        (ValueError("I/O error: Input/output error (os error 5)"), "x.parquet: not made: I/O error: Input/output"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_refuses_is_one_line(error, line):
+    assert as_line(error, ["x.parquet"]).startswith(line)
+
+
+def test_a_fault_of_our_own_keeps_its_traceback():
+    assert as_line(ValueError("3 vectors for 4 texts"), ["x.parquet"]) is None
+
+
+def test_a_disk_that_takes_no_more_names_the_file(tmp_path):
+    line = r"x\.parquet: cannot be written: No space left on device; mend that"
+    with pytest.raises(PromptpoolError, match=line), atomic_path(tmp_path / "x.parquet"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(PermissionError), atomic_path(tmp_path / "x.parquet"):
+        raise PermissionError(13, "Permission denied", "/elsewhere/in.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+MAKES = """
+import sys, pathlib
+from promptpool.artifacts import write_sidecar
+pathlib.Path("made").open("a").write(" ".join(sys.argv[2:]) + chr(10))
+texts = {"a": "first", "b": "second", "c": "third" + sys.argv[1]}
+for name in sys.argv[3:]:
+    pathlib.Path("r", name[2:]).write_text(texts[name[2:]])
+    given = {"a": [], "b": ["r/a"], "c": ["r/b"]}[name[2:]]
+    write_sidecar(name, inputs=given)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lost", "change", "made"),
+    [("b", "", ["-- r/b"]), ("a", "", ["-- r/a"]), ("c", "", ["-- r/c"]), ("b", "!", ["-- r/b", "-- r/c"])],
+)
+def test_mending_makes_anew_what_is_damaged_and_what_differs_for_it(tmp_path, monkeypatch, lost, change, made):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "workflow"))
+    Path("r").mkdir()
+    texts = {"a": "first", "b": "second", "c": "third"}
+    for number, (name, given) in enumerate({"a": [], "b": ["r/a"], "c": ["r/b"]}.items()):
+        Path("r", name).write_text(texts[name] + ("old" if change and name == "b" else ""))
+        write_sidecar(f"r/{name}", inputs=given)
+        for path in (f"r/{name}", f"r/{name}.meta.json"):
+            os.utime(path, ns=(10**9 * number, 10**9 * number))
+    flip(Path("r", lost), 0)
+    assert [path.name for path, _ in damaged("r")] == [lost]
+    assert mend("r", [sys.executable, "-c", MAKES, ""]) == 0
+    assert Path("made").read_text().splitlines() == made
+    assert list(damaged("r")) == [] and len(artifacts_of("r")) == 3
+    times = {name: os.stat(f"r/{name}").st_mtime_ns for name in texts}
+    if not change:
+        assert times == {name: 10**9 * number for number, name in enumerate(texts)}
+
+
+def test_looking_at_a_run_lists_what_is_damaged(file, tmp_path):
+    command = [sys.executable, "-m", "promptpool.mend", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 0 and answer.stdout == "1 artifacts looked at, 0 damaged\n"
+    flip(file, 7)
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.returncode == 1 and answer.stdout.splitlines()[0].startswith(f"{file}: damaged")
+
+
+def test_a_seal_survives_keys_and_values_that_json_changes(tmp_path):
+    write_sealed(tmp_path / "x.meta.json", {"digest": "0", 10: 1, 9: float("nan"), "path": tmp_path})
+    from promptpool.integrity import read_sealed
+
+    assert read_sealed(tmp_path / "x.meta.json")["9"] is not None
+    assert fault_of(tmp_path / "x").endswith("no such file; run the same command again")

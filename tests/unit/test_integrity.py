@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from promptpool.artifacts import (
@@ -19,7 +20,7 @@ from promptpool.artifacts import (
 )
 from promptpool.errors import PromptpoolError
 from promptpool.integrity import begin, fault_of, seal, sealed, verify
-from promptpool.job import as_line
+from promptpool.job import as_line, job_of
 from promptpool.mend import artifacts_of, damaged, mend
 
 ROOT = Path(__file__).parents[2]
@@ -160,10 +161,39 @@ def test_a_stages_own_facts_do_not_stand_in_the_digests_place(folder):
 def test_every_script_verifies_what_it_reads_and_seals_what_it_writes():
     for script in (ROOT / "workflow/scripts").glob("*.py"):
         text = script.read_text()
-        if "job(" in text:
-            assert "reads=" in text and "writes=snakemake.output" in text, script.name
-        else:
-            assert "verify(snakemake.input)" in text, script.name
+        assert "with job_of(snakemake" in text or "verify(snakemake.input)" in text, script.name
+
+
+def rule(folder: Path, inputs: list[str], outputs: list[str]) -> SimpleNamespace:
+    """What a script sees of its rule."""
+    known = {"log": [f"{folder}/logs/rule.log"], "threads": 1, "resources": {}, "config": {}}
+    return SimpleNamespace(**known, input=inputs, output=outputs)
+
+
+def test_a_rules_job_verifies_and_seals_its_runs_files_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("results/mine").mkdir(parents=True)
+    Path("own.csv").write_text("a user's own")
+    Path("results/mine/read.json").write_text("{}")
+    write_sidecar("results/mine/read.json")
+    outputs = ["results/mine/made.json", "results/mine/other.json.meta.json"]
+    with job_of(rule(Path("results/mine"), ["own.csv", "results/mine/read.json"], outputs)):
+        for path in outputs:
+            Path(path).write_text("{}")
+    sidecars = sorted(str(path) for path in tmp_path.rglob("*.meta.json"))
+    named = ("made.json.meta.json", "other.json.meta.json", "read.json.meta.json")
+    assert sidecars == [str(tmp_path / "results/mine" / name) for name in named]
+
+
+def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("results/mine").mkdir(parents=True)
+    Path("results/mine/read.json").write_text("{}")
+    write_sidecar("results/mine/read.json")
+    Path("results/mine/read.json").write_text("{]")
+    with pytest.raises(SystemExit), job_of(rule(Path("results/mine"), ["results/mine/read.json"], [])):
+        raise AssertionError("the job ran")
+    assert "results/mine/read.json: damaged" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

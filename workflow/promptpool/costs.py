@@ -17,6 +17,7 @@ from .artifacts import atomic_path, write_sidecar
 from .forward import decoder_layers
 from .tasks import sample_texts
 from .templates import Composer, Template
+from .trust import NO_CODE
 from .variants import Layer, layer_number
 
 SAMPLE = 1000  # texts of a task whose tokens are counted; their mean is within a few per cent of all texts'
@@ -44,7 +45,9 @@ def measure_costs(
     """
     started = time.time()
     shape = Shape.of(model, revision)
-    composer = Composer(AutoTokenizer.from_pretrained(model, revision=revision), max_text_tokens, text_normalisation)
+    composer = Composer(
+        AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), max_text_tokens, text_normalisation
+    )
     samples = {task: sample_texts(path, SAMPLE, seed) for task, path in texts.items()}
     lengths = {task: np.array([len(ids) for ids in composer.texts(sample)]) for task, sample in samples.items()}
     rows = []
@@ -97,7 +100,7 @@ class Shape:
     @classmethod
     def of(cls, model: str, revision: str | None = None) -> "Shape":
         """From a model's config alone: no weight is read. All experts of a mixture count."""
-        config = AutoConfig.from_pretrained(model, revision=revision)
+        config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
         with torch.device("meta"):
             made = AutoModel.from_config(config)
         layers = decoder_layers(made)

@@ -68,7 +68,7 @@ def settle(before: dict) -> dict[str, str]:
             continue
         new = read_sealed(sidecar_path(path))
         if old and new and old["digest"] == new["digest"]:
-            for own, when in then.items():
+            for own, when in {Path(path): then[sidecar_path(path)], **then}.items():
                 if own.exists():
                     os.utime(own, ns=(when, when))
         elif new:
@@ -87,9 +87,11 @@ def readers(before: dict, changed: dict[str, str]) -> list[str]:
 
 
 def times(path: str | Path) -> dict[Path, int]:
-    """When an artifact and its sidecar were made, in nanoseconds. A directory's own time is Snakemake's stamp in it."""
-    own = Path(path, STAMP) if Path(path, STAMP).exists() else Path(path)
-    return {file: file.stat().st_mtime_ns for file in (own, sidecar_path(path)) if file.exists()}
+    """What tells when an artifact was made, in nanoseconds: its sidecar's time, for what damages a file changes its own,
+    and in a directory Snakemake's stamp, for an unpacked one is younger than its sidecar.
+    """
+    told = (sidecar_path(path), Path(path, STAMP))
+    return {file: file.stat().st_mtime_ns for file in told if file.exists()}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -193,10 +193,16 @@ def st(path: Path, titles: list[str], abstracts: list[str], rounds: int) -> list
     plain = SentenceTransformers(path, [(p, q) for p in PROMPTS.values() for q in SIX])
     engine = ours(path)
     found = []
+    kinds = {
+        "titles and abstracts": (titles, abstracts),
+        "titles": (titles,),
+    }  # each kind encoded by itself: no padding
     for poolings, wanted in ((SIX, ">= 6"), (("mean", "last"), ">= 1.9")):
-        for name, texts in (("titles and abstracts", [*titles, *abstracts]), ("titles", titles)):
+        for name, parts in kinds.items():
+            texts = [text for part in parts for text in part]
+            variants = [(p, q) for p in PROMPTS.values() for q in poolings]
             sides = {
-                "st": lambda t=texts, q=poolings: [plain.run(t, p, one) for p in PROMPTS.values() for one in q],
+                "st": lambda parts=parts, variants=variants: [plain.run(t, *v) for v in variants for t in parts],
                 "promptpool": lambda t=texts, q=poolings: engine.grid(t, PROMPTS, q),
             }
             bar = f"sentence-transformers: nine prompts x {len(poolings)} poolings, {name}"

@@ -87,8 +87,8 @@ def readers(before: dict, changed: dict[str, str]) -> list[str]:
 
 
 def times(path: str | Path) -> dict[Path, int]:
-    """What tells when an artifact was made, in nanoseconds: its sidecar's time, for what damages a file changes its own,
-    and in a directory Snakemake's stamp, for an unpacked one is younger than its sidecar.
+    """What tells when an artifact was made, in nanoseconds: its sidecar's time, for damage changes a file's own, and in
+    a directory Snakemake's stamp, for an unpacked one is younger than its sidecar.
     """
     told = (sidecar_path(path), Path(path, STAMP))
     return {file: file.stat().st_mtime_ns for file in told if file.exists()}

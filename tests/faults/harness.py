@@ -272,7 +272,7 @@ class Harness:
     def note(self, fault: str, job, outcome: str, why: str = "") -> None:
         self.counts[fault, job.rule, outcome] += 1
         if outcome.isupper():
-            self.bad.append(f"{outcome}: {fault} in {job.rule} ({job.output[0]}): {why.strip()[-400:]}")
+            self.bad.append(f"{outcome}: {fault} in {job.rule} ({job.output[0]}): {why.strip()[-1500:]}")
             print(self.bad[-1], flush=True)
 
     def inject(self, number: int) -> None:

@@ -39,9 +39,8 @@ def tuned(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> N
             for height, task in enumerate(order):
                 _row(axis, height, rows.loc[(best[place], task)] if (best[place], task) in rows.index else None, task)
             axis.axhline(len(order) - 1.5, color=GREY, linewidth=0.6)
-            axis.set_yticks(
-                range(len(order)), [f"mean over {len(tasks)} tasks" if task == "mean" else task for task in order]
-            )
+            mean = f"mean over {len(tasks)} task{'s' * (len(tasks) != 1)}"
+            axis.set_yticks(range(len(order)), [mean if task == "mean" else task for task in order])
             axis.set_ylim(len(order) - 0.4, -0.6)
             axis.spines["left"].set_visible(False)
             axis.set_title(best[place])

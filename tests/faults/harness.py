@@ -37,6 +37,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 HERE = Path(__file__).resolve()
+os.environ["PYTHONPATH"] = str(HERE.parents[2] / "workflow")  # of what it starts: this checkout's package
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "workflow")]
 
 import numpy as np

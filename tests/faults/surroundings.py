@@ -60,7 +60,9 @@ def _again(fault: str, tree: Path, reference: Path, same) -> Outcome:
     snakemake(tree, "--unlock")
     answer = snakemake(tree, "--rerun-incomplete")
     if answer.returncode:
-        return fault, "all", "LOST", (answer.stdout + answer.stderr)[-400:]
+        lines = (answer.stdout + answer.stderr).splitlines()
+        told = [line for at, line in enumerate(lines) if "Error" in " ".join(lines[max(0, at - 12) : at + 1])]
+        return fault, "all", "LOST", "\n".join(told)[:1500]
     told = same(tree / "results/tiny/scores.parquet", reference / "results/tiny/scores.parquet")
     return fault, "all", "SILENT" if told else "healed", told or ""
 

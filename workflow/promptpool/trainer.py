@@ -116,9 +116,12 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
         """What can't be written stops the training, in one line that names the cause."""
         try:
             yield
-        except (OSError, RuntimeError, SafetensorError) as error:
+        except (OSError, RuntimeError, SafetensorError, PromptpoolError) as error:
+            reason = error.__cause__ if isinstance(error, PromptpoolError) else error  # `atomic_path` names the file
+            if reason is None:
+                raise
             raise PromptpoolError(
-                f"{path}: cannot be written at step {self.state.global_step}: {cause(error, path)}; "
+                f"{path}: cannot be written at step {self.state.global_step}: {cause(reason, path)}; "
                 f"mend that and run again ({self._kept()})"
             ) from error
 

@@ -15,6 +15,8 @@ rule train_adapter:
         told=f"{R}/adapters/{{name}}.meta.json",
     log:
         f"{R}/logs/train_adapter/{{name}}.log",
+    wildcard_constraints:
+        name=r"[^/]+(?<!\.tar)",  # an archive is no adapter's directory
     cache: CACHE
     # All that is tuned waits for it: it starts before what only needs the base model.
     priority: 10
@@ -41,6 +43,8 @@ rule unpack_adapter:
         directory(f"{R}/adapters/{{name}}"),
     log:
         f"{R}/logs/unpack_adapter/{{name}}.log",
+    wildcard_constraints:
+        name=r"[^/]+(?<!\.tar)",  # an archive is no adapter's directory
     priority: 10
     conda:
         "../../envs/main.yaml"

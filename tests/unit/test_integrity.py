@@ -13,13 +13,15 @@ from promptpool.artifacts import (
     VERIFIED,
     atomic_path,
     file_digest,
+    pack,
+    remove,
     sidecar_path,
     state,
     write_sealed,
     write_sidecar,
 )
 from promptpool.errors import PromptpoolError
-from promptpool.integrity import begin, fault_of, seal, sealed, verify
+from promptpool.integrity import begin, fault_of, seal, sealed, unpack_sealed, verify
 from promptpool.job import as_line, job_of
 from promptpool.mend import artifacts_of, damaged, mend
 
@@ -183,6 +185,24 @@ def test_a_rules_job_verifies_and_seals_its_runs_files_alone(tmp_path, monkeypat
     sidecars = sorted(str(path) for path in tmp_path.rglob("*.meta.json"))
     named = ("made.json.meta.json", "other.json.meta.json", "read.json.meta.json")
     assert sidecars == [str(tmp_path / "results/mine" / name) for name in named]
+
+
+def test_an_archive_gives_what_was_packed_or_is_named(folder):
+    archive = folder.with_suffix(".tar")
+    write_sidecar(folder)
+    pack(folder, archive)
+    unpack_sealed(archive, folder)
+    assert fault_of(folder) is None
+    whole = archive.read_bytes()
+    for broken in (whole[:700], b"", whole.replace(b"loglog", b"lugloh", 1), whole[:100]):
+        assert broken != whole
+        remove(folder)
+        archive.write_bytes(broken)
+        with pytest.raises(
+            PromptpoolError, match=r"\.tar: damaged: not what was written; remove .*\.tar and run again"
+        ):
+            unpack_sealed(archive, folder)
+        assert not folder.exists()
 
 
 def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, capfd):

@@ -7,10 +7,11 @@ Every job verifies what it reads before it reads it, and seals what it wrote (jo
 import json
 import os
 import sys
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from .artifacts import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, sweep_for, write_sidecar
+from .artifacts import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, sweep_for, unpack, write_sidecar
 from .errors import PromptpoolError
 
 
@@ -73,6 +74,23 @@ def verify(artifacts: Iterable[str | Path]) -> None:
             adopt(artifact)
         if fault:
             raise PromptpoolError(fault)
+
+
+def unpack_sealed(archive: str | Path, folder: str | Path) -> None:
+    """The directory that was packed, verified against its sidecar; the archive has none of its own.
+
+    Raises PromptpoolError for an archive that gives something else.
+    """
+    try:
+        unpack(archive, folder)
+        fault = fault_of(folder)
+    except tarfile.TarError as error:
+        fault = str(error)
+    except FileNotFoundError:
+        fault = adopt(folder)
+    if fault:
+        remove(folder)
+        raise PromptpoolError(f"{archive}: damaged: not what was written; remove {archive} and run again ({fault})")
 
 
 def adopt(artifact: str | Path) -> None:

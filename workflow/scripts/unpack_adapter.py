@@ -1,8 +1,6 @@
 from promptpool.job import job_of
 
-with job_of(snakemake, writes=[]):
-    from promptpool.artifacts import unpack
-    from promptpool.integrity import verify
+with job_of(snakemake, reads=[], writes=[]):
+    from promptpool.integrity import unpack_sealed
 
-    unpack(snakemake.input[0], snakemake.output[0])
-    verify(snakemake.output)  # against what training wrote
+    unpack_sealed(snakemake.input[0], snakemake.output[0])

@@ -198,9 +198,7 @@ def test_an_archive_gives_what_was_packed_or_is_named(folder):
         assert broken != whole
         remove(folder)
         archive.write_bytes(broken)
-        with pytest.raises(
-            PromptpoolError, match=r"\.tar: damaged: not what was written; remove .*\.tar and run again"
-        ):
+        with pytest.raises(PromptpoolError, match=r"\.tar: damaged: .*; remove .*\.tar and run again"):
             unpack_sealed(archive, folder)
         assert not folder.exists()
 

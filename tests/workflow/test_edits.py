@@ -14,10 +14,13 @@ from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake_command, study
 pytestmark = pytest.mark.workflow
 # What is read from scores.parquet; `export_model` writes the headline into the model's card.
 READS_SCORES = {
-    "gather_scores": 1, "mteb_results": 1, "summary": 1, "draw_heat_map": 1, "draw_score_by_step": 1, "report": 1,
-    "export_model": 1, "check_parity": 1,
+    "gather_scores": 1, "mteb_results": 1, "summary": 1, "draw_heat_map": 1, "draw_score_by_step": 1,
+    "draw_cost_scores": 1, "report": 1, "export_model": 1, "check_parity": 1,
 }  # fmt: skip
-BOTH_ABLATIONS = {"ablation": 2, "draw_ablation": 2}
+MAP = {"map_texts": 1, "draw_text_map": 1}  # of the first export's prompt and pooling
+COUNT = {"measure_costs": 1}
+STEPS = {"ablation": 1, "draw_ablation": 1, "draw_tuned": 1}
+BOTH_ABLATIONS = {**STEPS, "ablation": 2, "draw_ablation": 2}
 # Two families (with and without a prefix) x base and two checkpoints.
 EMBED_ALL = {"embed_family": 6, "score_family": 6}
 TRAIN = {"train_adapter": 1, "unpack_adapter": 1, "check_training_data": 1, "draw_training_curves": 1}
@@ -104,12 +107,13 @@ def a_batch_size(config: dict) -> None:
 
 # The attention figure and the model card do not ask how a family is embedded: only what stands here runs again.
 CONFIG_EDITS = [
-    (a_prompt_of_a_known_family, {"embed_family": 3, "score_family": 3, **BOTH_ABLATIONS, **READS_SCORES}),
+    (a_prompt_of_a_known_family, {
+        "embed_family": 3, "score_family": 3, **COUNT, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
     (a_prompt_of_a_new_family, {
-        "embed_family": 3, "score_family": 3, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+        "embed_family": 3, "score_family": 3, **COUNT, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
     (a_prompt_that_nothing_uses, {"report": 1}),
-    (a_pooling, {**EMBED_ALL, **BOTH_ABLATIONS, **READS_SCORES}),
-    (the_temperature_of_training, {**RETRAINED, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+    (a_pooling, {**EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
+    (the_temperature_of_training, {**RETRAINED, **MAP, **STEPS, **READS_SCORES}),
     (the_temperature_of_writing, {"make_pairs": 1, "select_pairs": 1, "draw_pairs_qc": 1, "report": 1}),
     (the_question_of_an_ablation, {"report": 1}),
     (the_order_of_keys, {}),
@@ -134,10 +138,10 @@ CODE_EDITS = {
     "a comment": ("workflow/promptpool/pooling.py", "\nimport ", "\n# Why not?\nimport ", {}),
     "a docstring": ("workflow/promptpool/training.py", '"""', '"""Now: ', {}),
     "pooling.py": ("workflow/promptpool/pooling.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
-        **EMBED_ALL, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
+        **EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
     "a plot": ("workflow/promptpool/figures.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
         "draw_heat_map": 1, "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1,
-        "draw_attention": 3, "report": 1}),
+        "draw_attention": 3, "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1}),
     "the report's page": ("workflow/report/report.css", "{", "{ ", {"report": 1}),
     "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
     "how errors are told": ("workflow/promptpool/errors.py", "class", "NEW = 1\n\n\nclass", {}),

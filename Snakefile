@@ -60,6 +60,7 @@ include: "workflow/rules/scores.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/figure_data.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
 

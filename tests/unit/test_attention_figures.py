@@ -9,17 +9,6 @@ from promptpool.figure_style import SPAN_COLOURS
 from sample_tables import CHECKPOINTS, TOKENS, sample_attention_summary, sample_shown
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were drawn, kept open to look into."""
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    monkeypatch.undo()
-    for figure in kept:
-        plt.close(figure)
-
-
 def titles(figure) -> list[str]:
     return [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
 

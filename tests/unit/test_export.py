@@ -17,8 +17,8 @@ from promptpool.errors import PromptpoolError
 from promptpool.parity import awkward_texts, cosines
 from promptpool.sentence_model import POOLING_MODES
 from safetensors.torch import load_file, save_file
-from tiny import TEXTS, tiny_adapter, tiny_model
-from tiny_export import LIMIT, PROMPT, export, spec_of, tables
+from tiny import TEXTS, tiny_model
+from tiny_export import LIMIT, PROMPT, export, spec_of
 
 ODD = [*TEXTS, *awkward_texts(PROMPT, "<|end|>", LIMIT)]
 BARE = """
@@ -31,26 +31,6 @@ for path in sys.argv[2:]:
     numpy.save(path + ".npy", model.encode(texts, show_progress_bar=False))
 assert not [name for name in sys.modules if name.startswith("promptpool")]
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model", layers=3, bos=True, chat=True)
-
-
-@pytest.fixture(scope="module")
-def adapter(base, tmp_path_factory) -> Path:
-    return tiny_adapter(tmp_path_factory.mktemp("adapter") / "step-3", base)
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory) -> dict:
-    return tables(tmp_path_factory.mktemp("tables"))
-
-
-@pytest.fixture(scope="module")
-def exported(base, adapter, given, tmp_path_factory) -> Path:
-    return export(tmp_path_factory.mktemp("exports") / "out", base, adapter, given)
 
 
 def read(folder: Path, name: str) -> object:

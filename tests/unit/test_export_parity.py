@@ -11,28 +11,8 @@ from promptpool.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.parity import BATCHES, compare, parity_texts, pinned_base
 from safetensors.torch import load_file, save_file
-from tiny import tiny_adapter, tiny_model
-from tiny_export import LIMIT, LINES, PROMPT, export, parity, tables
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("base") / "model", layers=3, bos=True, chat=True)
-
-
-@pytest.fixture(scope="module")
-def adapter(base, tmp_path_factory) -> Path:
-    return tiny_adapter(tmp_path_factory.mktemp("adapter") / "step-3", base)
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory) -> dict:
-    return tables(tmp_path_factory.mktemp("tables"))
-
-
-@pytest.fixture(scope="module")
-def exported(base, adapter, given, tmp_path_factory) -> Path:
-    return export(tmp_path_factory.mktemp("exports") / "out", base, adapter, given)
+from tiny import tiny_model
+from tiny_export import LIMIT, LINES, PROMPT, export, parity
 
 
 @pytest.fixture(scope="module")

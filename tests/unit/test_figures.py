@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from promptpool import figures
 from promptpool.errors import PromptpoolError
 from promptpool.score_table import by_task
@@ -28,17 +27,6 @@ DRAWINGS = {
     "attention_layers": lambda out: figures.attention_layers(sample_attention_summary(), out),
     "pairs_qc": lambda out: figures.pairs_qc(sample_qc(), out),
 }
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were drawn, kept open to look into."""
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    monkeypatch.undo()
-    for figure in kept:
-        plt.close(figure)
 
 
 def texts(figure) -> list[str]:

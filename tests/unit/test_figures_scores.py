@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from promptpool import figures
 from promptpool.errors import PromptpoolError
 from promptpool.figure_benchmark import benchmark
@@ -33,17 +32,6 @@ DRAWINGS = {
     ),
     "text_map": lambda out: text_map(sample_map(), out, title="topics"),
 }
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were drawn, kept open to look into."""
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    monkeypatch.undo()
-    for figure in kept:
-        plt.close(figure)
 
 
 def texts(figure) -> list[str]:

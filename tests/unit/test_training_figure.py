@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
-from matplotlib import pyplot as plt
 from promptpool.drawing import draw
 from promptpool.figure_training import training_curves
 from promptpool.report import training_row
@@ -21,16 +19,6 @@ def logs() -> dict[str, pd.DataFrame]:
 def validations() -> dict[str, pd.DataFrame]:
     table = pd.DataFrame({"step": [0, 20, 40, 80], "accuracy": [0.3, 0.55, 0.6, 0.52], "n": 400})
     return {"halves": table.assign(low=table["accuracy"] - 0.05, high=table["accuracy"] + 0.05)}
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
-    yield kept
-    monkeypatch.undo()
-    for figure in kept:
-        plt.close(figure)
 
 
 def titles(figure) -> list[str]:

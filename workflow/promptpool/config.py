@@ -12,7 +12,7 @@ from .config_checks import first_problem
 from .config_schema import fill_defaults
 from .errors import PromptpoolError
 
-__all__ = ["adapter_ids", "adapter_of", "resolve"]
+__all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
 
 
 def resolve(config: Mapping, source: str = "config.yaml", files: bool = True) -> dict:
@@ -34,6 +34,13 @@ def resolve(config: Mapping, source: str = "config.yaml", files: bool = True) ->
     if problem:
         raise PromptpoolError(f"{source}: {' '.join(problem.splitlines())}")
     return _with_inherited(full)
+
+
+def in_order(value: object) -> object:
+    """The same value with all mappings sorted by key, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:

@@ -1,17 +1,16 @@
 """A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 
 from .artifacts import file_digest
 from .catalogue import benchmark_tasks, catalogue
-from .config import adapter_ids, adapter_of
+from .config import adapter_ids, adapter_of, in_order
 from .config_adapters import EXECUTION, recipe
 from .config_map import map_choice
-from .config_references import looks_local
 from .hub import marker_path
 from .hub_needs import hub_needs, snapshot_id, told
+from .local_files import loaded_files
 from .styles import worded
 from .templates import families
 from .word_classes import FUNCTION_WORDS
@@ -19,24 +18,6 @@ from .word_classes import FUNCTION_WORDS
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
 NOT_WRITING = ("shard_size", "contamination")
-# What transformers and sentence-transformers load from a directory.
-LOADED = {".safetensors", ".bin", ".json", ".model", ".txt", ".jinja"}
-
-
-def in_order(value: object) -> object:
-    """The same value with all mappings sorted by key, at any depth."""
-    if isinstance(value, Mapping):
-        return {key: in_order(value[key]) for key in sorted(value)}
-    return [in_order(item) for item in value] if isinstance(value, list) else value
-
-
-@functools.cache
-def _files(path: str) -> tuple[str, ...]:
-    """A file, or of a model's directory those that it is loaded from. Nothing of what lies on the hub."""
-    place = Path(path)
-    if not looks_local(path) or not place.is_dir():
-        return (path,) if place.is_file() else ()
-    return tuple(sorted(str(file) for file in place.iterdir() if file.suffix in LOADED))
 
 
 class Study:
@@ -75,7 +56,7 @@ class Study:
         paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
         if section == "pairs" and spec["filters"]["semantic"]:  # of these only the judge
             paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
-        return [file for path in paths for file in _files(path)]
+        return [file for path in paths for file in loaded_files(path)]
 
     def hub_snapshots(self) -> dict[str, dict]:
         """snapshot -> its need, of all that the study takes from the hub."""

@@ -12,13 +12,15 @@ import argparse
 import contextlib
 import copy
 import json
+import multiprocessing
 import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve()
@@ -329,7 +331,7 @@ class Watch:
         return os.path.realpath(path).startswith(self.folder)
 
 
-def run(cases: int, seed: int, only: int | None = None, limit: float | None = None) -> tuple[Counter, list[str]]:
+def run(numbers: Sequence[int], seed: int, limit: float | None = None) -> tuple[Counter, list[str]]:
     """(kind and outcome -> cases, faults). The draw of a case depends on seed and number alone."""
     counts: Counter = Counter()
     faults: list[str] = []
@@ -344,7 +346,9 @@ def run(cases: int, seed: int, only: int | None = None, limit: float | None = No
         (given / "model").mkdir()
         (given / "model/config.json").write_text('{"num_hidden_layers": 2}')
         watch = Watch(folder)
-        for number in [only] if only is not None else range(cases):
+        for done, number in enumerate(numbers):
+            if done and done % 10_000 == 0:
+                print(f"{done} of {len(numbers)} cases, {time.monotonic() - started:.0f} s", flush=True)
             if limit and time.monotonic() - started > limit:
                 break
             draw = random.Random(f"{seed}:{number}")
@@ -360,7 +364,7 @@ def run(cases: int, seed: int, only: int | None = None, limit: float | None = No
             except BaseException as error:
                 outcome = "crashed"
                 faults.append(f"case {number} ({kind}): {type(error).__name__}: {error!s:.300}")
-                if only is not None:
+                if len(numbers) == 1:
                     raise
             finally:
                 watch.on = False
@@ -375,18 +379,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only", type=int, help="one case alone, with its traceback")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, help="stop after so long")
     given = parser.parse_args()
     started = time.monotonic()
-    counts, faults = run(given.cases, given.seed, given.only, given.seconds)
+    counts: Counter = Counter()
+    faults: list[str] = []
+    if given.only is not None:
+        counts, faults = run([given.only], given.seed)
+    else:
+        with ProcessPoolExecutor(given.processes, multiprocessing.get_context("spawn")) as pool:
+            shares = [range(part, given.cases, given.processes) for part in range(given.processes)]
+            for one in [pool.submit(run, share, given.seed, given.seconds) for share in shares]:
+                counts += one.result()[0]
+                faults += one.result()[1]
     for kind in KINDS:
         print(f"{kind:14}", *(f"{counts[kind, outcome]:8} {outcome}" for outcome in ("taken", "named", "crashed")))
     for fault in faults[:40]:
         print(fault.encode("utf-8", "backslashreplace").decode())
-    print(
-        f"{sum(counts.values())} cases in {time.monotonic() - started:.0f} s, {len(faults)} faults (seed {given.seed})"
-    )
+    seconds = time.monotonic() - started
+    print(f"{sum(counts.values())} cases in {seconds:.0f} s, {len(faults)} faults (seed {given.seed})")
     return 1 if faults else 0
 
 

@@ -18,18 +18,16 @@ Snakemake itself is started for a few injections alone (`--snakemake`): it costs
 # ruff: noqa: E402
 import argparse
 import copy
-import ctypes
-import json
+import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,202 +39,16 @@ os.environ["PYTHONPATH"] = str(HERE.parents[2] / "workflow")  # of what it start
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "workflow")]
 
 import numpy as np
-import pandas as pd
 import surroundings
-from promptpool.artifacts import STAMP, remove, sidecar_path
-from promptpool.integrity import fault_of
+from compare import differences, wrong
+from damage import DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
+from fault_table import table
+from forks import clear, start, wait
+from promptpool.artifacts import remove
 from promptpool.study import Study
 from recorded_jobs import recorded
 
-TIMES = ["seconds", "tokens_per_second", "texts_per_second"]  # columns and keys that no two runs share
-UNLIKE = {".html", ".png", ".svg"}  # hold a date or ids: compared by their being there
-DAMAGES = ("flip", "truncate", "empty", "gone", "directory", "loop", "sidecar flip", "sidecar truncate")
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-DEADLINE = 240  # seconds: no job may hang
-
-
-# --- running a job's script in a fork ------------------------------------------------------------
-
-
-def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], None] | None = None) -> int:
-    """Forks a process that runs the job's script in `tree`, its terminal in the file `told`; its process id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        os.chdir(tree)
-        terminal = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(terminal, 1)
-        os.dup2(terminal, 2)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        source = HERE.parents[2] / "workflow" / "scripts" / Path(job.script).name
-        compiled = compile(source.read_text(), str(source), "exec")
-        if before:
-            before()
-        exec(compiled, {"snakemake": job, "__name__": "__main__"})
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) -> int:
-    """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long."""
-    started = time.monotonic()
-    sent = None
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        now = time.monotonic() - started
-        if moment is not None and sent is None and now >= moment:
-            sent = now
-            os.kill(child, kill)
-        if now > DEADLINE or (sent is not None and now > sent + 30):
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.002)
-
-
-def clear(job: SimpleNamespace, tree: Path) -> None:
-    """What Snakemake does before it starts a job: takes away its outputs."""
-    for output in job.output:
-        remove(tree / output)
-
-
-# --- comparing -----------------------------------------------------------------------------------
-
-
-def differences(one: Path, other: Path) -> str | None:
-    """What tells two artifacts apart, but for times; None where nothing does."""
-    if one.is_dir():
-        names = {path.relative_to(one) for path in one.rglob("*") if path.is_file() and path.name != STAMP}
-        theirs = {path.relative_to(other) for path in other.rglob("*") if path.is_file() and path.name != STAMP}
-        names, theirs = ({name for name in each if "tensorboard" not in name.parts} for each in (names, theirs))
-        if names != theirs:
-            return f"other files: {sorted(map(str, names ^ theirs))[:3]}"
-        return next((told for name in sorted(names) if (told := differences(one / name, other / name))), None)
-    if one.suffix == ".parquet":
-        tables = [pd.read_parquet(path).drop(columns=TIMES, errors="ignore") for path in (one, other)]
-        try:
-            pd.testing.assert_frame_equal(*tables, check_exact=True)
-        except AssertionError as error:
-            return f"{one.name}: {str(error).splitlines()[0]}"
-        return None
-    if one.suffix in (".json", ".jsonl"):
-        texts = [[untimed(json.loads(line)) for line in documents(path)] for path in (one, other)]
-        return None if texts[0] == texts[1] else f"{one.name} differs"
-    if one.suffix in UNLIKE or one.name == "README.md":
-        return None if one.stat().st_size > 0 else f"{one.name} is empty"
-    return None if one.read_bytes() == other.read_bytes() else f"{one.name} differs"
-
-
-def documents(path: Path) -> list[str]:
-    text = path.read_text()
-    return text.splitlines() if path.suffix == ".jsonl" else [text]
-
-
-def untimed(value: object) -> object:
-    if isinstance(value, dict):
-        left_out = (*TIMES, "date", "evaluation_time", "evaluation_phases", "kg_co2_emissions")
-        return {key: untimed(item) for key, item in value.items() if key not in left_out}
-    return [untimed(item) for item in value] if isinstance(value, list) else value
-
-
-def wrong(job: SimpleNamespace, tree: Path, reference: Path) -> str | None:
-    """What is wrong with a job's outputs, None where they are the reference's, whole and sealed."""
-    for output in job.output:
-        if not (tree / output).exists():
-            return f"{output}: missing"
-        if output.endswith((".meta.json", ".tar")):  # a sidecar that is declared; what has its directory's
-            continue
-        if not sidecar_path(tree / output).exists() or fault_of(tree / output):
-            return f"{output}: not sealed"
-        told = differences(tree / output, reference / output)
-        if told:
-            return f"{output}: {told}"
-        left = [*(tree / output).parent.glob(".*.tmp*"), *(tree / output).parent.glob("*.scratch")]
-        if left:
-            return f"left behind: {left[0].name}"
-    return None
-
-
-# --- faults --------------------------------------------------------------------------------------
-
-
-def hurt(path: Path, how: str, draw: random.Random) -> Path | None:
-    """Damages one artifact; the file that was damaged, None where there is nothing to damage."""
-    if how.startswith("sidecar"):
-        path, how = sidecar_path(path), how.removeprefix("sidecar ")
-    elif path.is_dir():
-        inside = [one for one in sorted(path.rglob("*")) if one.is_file() and one.name != STAMP and one.stat().st_size]
-        path = draw.choice(inside)
-    if not path.is_file() or not path.stat().st_size:
-        return None
-    content = bytearray(path.read_bytes())
-    if how == "flip":
-        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        path.write_bytes(content)
-    elif how == "truncate":
-        path.write_bytes(content[: draw.randrange(len(content))])
-    elif how == "empty":
-        path.write_bytes(b"")
-    else:  # what can't be read, also by root
-        path.unlink()
-        if how == "directory":
-            (path / "deep").mkdir(parents=True)
-        elif how == "loop":
-            path.symlink_to(path.name)
-    return path
-
-
-def put_back(path: Path, tree: Path, reference: Path) -> None:
-    remove(path)
-    shutil.copy2(reference / path.relative_to(tree), path)
-
-
-def no_room(draw: random.Random) -> Callable[[], None]:
-    """No file can grow beyond some bytes: what a full disk or a quota says, at a random place."""
-    most = int(10 ** draw.uniform(3.3, 5))  # the terminal is a file, too
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-
-    return limit
-
-
-def no_memory(draw: random.Random) -> Callable[[], None]:
-    """Some megabytes more than are taken now, and no more."""
-    more = int(2 ** draw.uniform(18, 27))
-
-    def limit() -> None:
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + more, taken + more))
-
-    return limit
-
-
-def no_permission(paths: list[Path]) -> Callable[[], None]:
-    """The files have no permissions, and the process no capability to pass over that (root has)."""
-
-    def drop() -> None:
-        for path in paths:
-            path.chmod(0)
-        libc = ctypes.CDLL(None, use_errno=True)
-        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-        libc.capset(header, (ctypes.c_uint32 * 6)())
-
-    return drop
-
-
-# --- injections ----------------------------------------------------------------------------------
 
 
 class Harness:
@@ -249,8 +61,9 @@ class Harness:
         self.counts: Counter = Counter()
         self.bad: list[str] = []
 
-    def tree(self) -> Path:
-        tree = self.room / "study"
+    def tree(self, disk: Path | None = None) -> Path:
+        """A fresh copy of the finished study."""
+        tree = (disk or self.room) / "study"
         remove(tree)
         skipped = shutil.ignore_patterns(".snakemake", "jobs.pickle")
         return Path(shutil.copytree(self.reference, tree, symlinks=True, ignore=skipped))
@@ -304,15 +117,21 @@ class Harness:
         self.again(signal.Signals(kill).name, job, tree)
 
     def inject_no_room(self, job, draw: random.Random) -> None:
-        self.limited("no room", job, no_room(draw))
+        with small_disk(self.room / "disk") as mounted:
+            if not mounted:
+                return self.limited("quota", job, self.tree(), no_room(draw))
+            tree = self.tree(self.room / "disk")
+            clear(job, tree)
+            self.limited("full disk", job, tree, filler=fill(self.room / "disk", draw))
 
     def inject_no_memory(self, job, draw: random.Random) -> None:
-        self.limited("no memory", job, no_memory(draw))
+        self.limited("no memory", job, self.tree(), no_memory(draw))
 
-    def limited(self, fault: str, job, before) -> None:
-        tree = self.tree()
+    def limited(self, fault: str, job, tree: Path, before=None, filler: Path | None = None) -> None:
         clear(job, tree)
         code, told = self.run(job, tree, before)
+        if filler:
+            filler.unlink()
         if code == 0:
             found = wrong(job, tree, self.reference)
             return self.note(fault, job, "SILENT" if found else "healed", found or "")
@@ -430,24 +249,6 @@ class Harness:
         fault, stage, outcome, why = what(tree, self.reference, draw, differences)
         self.note(fault, SimpleNamespace(rule=stage, output=["results"]), outcome, why)
 
-    def table(self) -> str:
-        """Faults x stages: injections, and how many were bad."""
-        faults = sorted({fault for fault, _, _ in self.counts})
-        rules = sorted({rule for _, rule, _ in self.counts})
-        rows = ["| stage | " + " | ".join(faults) + " | all |", "| --- " * (len(faults) + 2) + "|"]
-        for rule in [*rules, "all"]:
-            cells = [self.cell(fault, rule) for fault in [*faults, None]]
-            rows.append(f"| {rule} | " + " | ".join(cells) + " |")
-        ends = Counter()
-        for (_, _, outcome), count in self.counts.items():
-            ends[outcome] += count
-        return "\n".join([*rows, "", ", ".join(f"{count} {outcome}" for outcome, count in sorted(ends.items()))])
-
-    def cell(self, fault: str | None, rule: str) -> str:
-        own = {key: n for key, n in self.counts.items() if fault in (key[0], None) and rule in (key[1], "all")}
-        bad = sum(n for key, n in own.items() if key[2].isupper())
-        return (f"{sum(own.values())}" + (f" ({bad} bad)" if bad else "")) if own else ""
-
 
 def _waits(path: Path) -> bool:
     """Whether a file is what a killed job left to go on from."""
@@ -475,36 +276,55 @@ def reference_study(folder: Path) -> Path:
     return folder
 
 
+def share(part: int, parts: int, reference: Path, given: argparse.Namespace) -> tuple[Counter, list[str]]:
+    """One process's injections: every so many stages, so that what it learns of a stage serves it alone."""
+    with tempfile.TemporaryDirectory() as room:
+        warm()
+        harness = Harness(reference, Path(room), given.seed)
+        stages = len({job.rule for job in harness.jobs})
+        started, done = time.monotonic(), 0
+        for number in range(given.first, given.first + given.every * given.injections, given.every):
+            if number % stages % parts == part:
+                harness.inject(number)
+                done += 1
+                if done % 20 == 0:
+                    seconds = time.monotonic() - started
+                    print(f"[{part}] {done} injections, {len(harness.bad)} bad, {seconds:.0f} s", flush=True)
+        for number in range(part, given.writers, parts):
+            harness.inject_writer(random.Random(f"{given.seed}:writer:{number}"))
+        for number in range(part, given.snakemakes, parts):
+            harness.inject_snakemake(random.Random(f"{given.seed}:snakemake:{number}"))
+        return harness.counts, harness.bad
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--injections", type=int, default=240)
     parser.add_argument("--first", type=int, default=0, help="the number of the first injection")
+    parser.add_argument("--every", type=int, default=1, help="the numbers' step: a part of a longer run")
     parser.add_argument("--writers", type=int, default=20, help="further injections into servers and workers")
     parser.add_argument("--snakemakes", type=int, default=8, help="further injections into Snakemake itself")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--study", type=Path, help="a finished tiny study; made where it is missing")
     parser.add_argument("--table", type=Path, help="write the table of faults and stages there")
     given = parser.parse_args()
     started = time.monotonic()
+    counts: Counter = Counter()
+    bad: list[str] = []
     with tempfile.TemporaryDirectory() as room:
         reference = reference_study((given.study or Path(room) / "reference").absolute())
-        warm()
-        harness = Harness(reference, Path(room), given.seed)
-        for number in range(given.first, given.first + given.injections):
-            harness.inject(number)
-            done = number - given.first + 1
-            draw = random.Random(f"{given.seed}:around:{number}")
-            if done <= given.writers:
-                harness.inject_writer(draw)
-            if done <= given.snakemakes:
-                harness.inject_snakemake(draw)
-            if done % 20 == 0:
-                print(f"{done} injections, {len(harness.bad)} bad, {time.monotonic() - started:.0f} s", flush=True)
-    print(harness.table())
-    print(f"{sum(harness.counts.values())} injections in {time.monotonic() - started:.0f} s, {len(harness.bad)} bad")
+        recorded(reference)
+        with ProcessPoolExecutor(given.processes, multiprocessing.get_context("spawn")) as pool:
+            parts = [pool.submit(share, part, given.processes, reference, given) for part in range(given.processes)]
+            for part in parts:
+                counts += part.result()[0]
+                bad += part.result()[1]
+    print(table(counts))
+    print(f"{sum(counts.values())} injections in {time.monotonic() - started:.0f} s, {len(bad)} bad")
     if given.table:
-        given.table.write_text(harness.table() + "\n")
-    return 1 if harness.bad else 0
+        given.table.write_text(table(counts) + "\n")
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

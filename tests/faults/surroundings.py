@@ -16,6 +16,7 @@ from promptpool.artifacts import remove
 from tiny_study import snakemake, snakemake_command
 
 GONE = ("scores.parquet", "scores/small/tuned@4", "embeddings/small/tuned@4", "report.html", "ablations")
+STAGE = "a whole study"
 Outcome = tuple[str, str, str, str]
 
 
@@ -42,7 +43,7 @@ def two_snakemakes(tree: Path, reference: Path, draw: random.Random, same) -> Ou
     # Where both pass the lock in the same instant, a job of one may find a file gone that the other makes anew.
     named = "cannot be locked" in told or any(line.startswith("Error: results/") for line in told.splitlines())
     if second.returncode and not named:
-        return "two Snakemakes", "all", "UNNAMED", told
+        return "two Snakemakes", STAGE, "UNNAMED", told
     return _again("two Snakemakes", tree, reference, same)
 
 
@@ -62,9 +63,9 @@ def _again(fault: str, tree: Path, reference: Path, same) -> Outcome:
     if answer.returncode:
         lines = (answer.stdout + answer.stderr).splitlines()
         told = [line for at, line in enumerate(lines) if "Error" in " ".join(lines[max(0, at - 12) : at + 1])]
-        return fault, "all", "LOST", "\n".join(told)[:1500]
+        return fault, STAGE, "LOST", "\n".join(told)[:1500]
     told = same(tree / "results/tiny/scores.parquet", reference / "results/tiny/scores.parquet")
-    return fault, "all", "SILENT" if told else "healed", told or ""
+    return fault, STAGE, "SILENT" if told else "healed", told or ""
 
 
 def copied(reference: Path, tree: Path) -> Path:

@@ -1,5 +1,9 @@
 """Floors and rivals: rows of the same table, from vectors that cost as little as they can."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +34,7 @@ def model(tmp_path_factory) -> str:
 
 def spec(path: str, **changes: object) -> dict:
     plain = {"kind": "sentence-transformers", "revision": None, "prompt": "{text}", "max_text_tokens": None}
-    return {**plain, "path": path, **changes}
+    return {**plain, "trust_remote_code": False, "path": path, **changes}
 
 
 def test_random_vectors_are_seeded_and_unlike():
@@ -63,6 +67,35 @@ def test_a_path_that_is_no_model_is_told_in_one_line(tmp_path):
         sentence_vectors(TEXTS, spec(str(tmp_path)), "baselines.mine")
     assert str(caught.value).startswith(f"baselines.mine.path: {str(tmp_path)!r} can't be loaded")
     assert "\n" not in str(caught.value)
+
+
+def test_code_of_a_repository_runs_only_where_its_own_key_says_so(model, tmp_path):
+    folder = Path(shutil.copytree(model, tmp_path / "own"))
+    modules = json.loads((folder / "modules.json").read_text())
+    told = modules[0]["type"].rpartition(".")
+    (folder / "mine.py").write_text(
+        f"from {told[0]} import {told[2]} as Known\nopen({str(tmp_path / 'ran')!r}, 'w')\nclass Mine(Known): pass\n"
+    )
+    (folder / "modules.json").write_text(json.dumps([{**modules[0], "type": "mine.Mine"}]))
+    with pytest.raises(PromptpoolError, match=r"^baselines\.mine\.path: .*trust_remote_code: true") as caught:
+        sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")
+    assert not (tmp_path / "ran").exists() and "\n" not in str(caught.value)
+    found = sentence_vectors(TEXTS, spec(str(folder), trust_remote_code=True), "baselines.mine")
+    assert (tmp_path / "ran").exists()
+    np.testing.assert_array_equal(found, sentence_vectors(TEXTS, spec(model), "baselines.mine"))
+
+
+def test_weights_in_a_pickle_are_refused(model, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    folder = Path(shutil.copytree(model, tmp_path / "own"))
+    (weights,) = folder.rglob("*.safetensors")
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")  # beside safetensors it is not read
+    weights.unlink()
+    with pytest.raises(PromptpoolError, match=r"pytorch_model\.bin is a pickle, and only safetensors are read"):
+        sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")
 
 
 @pytest.fixture(scope="module")

@@ -628,6 +628,16 @@ def test_absent_model_directory_is_told_in_one_line():
     assert line == f"config.yaml: models.nano-docs.path: no such directory: './nowhere'; {mend}"
 
 
+def test_trusted_code_must_be_pinned():
+    rival = {"kind": "sentence-transformers", "path": "owner/name", "revision": "main", "trust_remote_code": True}
+    line = told(demo(baselines__rival=rival))
+    assert line == (
+        "config.yaml: baselines.rival.trust_remote_code: only code that can't change is to be trusted; "
+        "give a commit id as revision"
+    )
+    assert resolve(demo(baselines__rival={**rival, "revision": "0" * 40}))["baselines"]["rival"]["trust_remote_code"]
+
+
 def test_absent_model_directory_is_accepted_where_it_can_be_trained():
     assert resolve(demo(**{"models.nano-docs.path": "./nowhere"}))["base_model"]
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .artifacts import write_sidecar
 from .errors import PromptpoolError
+from .trust import require_safetensors
 from .vectors import write_vectors
 
 EMBEDDED = "sentence-transformers"  # the kind whose vectors are worth a file, and a device
@@ -51,19 +52,25 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
     loaded, and for a vector that is not finite.
 
     spec: `path` (directory or hub id), `revision`, `prompt` (a template with one {text}; the text goes into it before
-    the model's own tokenizer sees it), `max_text_tokens` (of prompt and text together; null: the model's own).
+    the model's own tokenizer sees it), `max_text_tokens` (of prompt and text together; null: the model's own),
+    `trust_remote_code` (whether code of the model's repository may run).
     """
     from sentence_transformers import SentenceTransformer
 
     try:
+        require_safetensors(spec["path"], spec["revision"], f"{where}.path")
         model = SentenceTransformer(
             spec["path"],
             revision=spec["revision"],
             device=None if device == "auto" else device,
-            trust_remote_code=False,
+            trust_remote_code=spec["trust_remote_code"],
         )
+    except PromptpoolError:
+        raise
     except Exception as error:  # each backend has exceptions of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "trust_remote_code" in str(error):
+            reason = f"it brings code of its own; if you have read that and trust it: {where}.trust_remote_code: true"
         raise PromptpoolError(
             f"{where}.path: {spec['path']!r} can't be loaded by sentence-transformers: {reason}"
         ) from None

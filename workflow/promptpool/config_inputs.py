@@ -1,5 +1,6 @@
 """Checks of what a study is made from: models, corpora, pairs, adapters, tasks, baselines."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from .config_references import docstrings_only, looks_local, no_echo, no_revisio
 from .config_schema import choices
 from .styles import SLOT, TEXT_STYLES, known_styles, turns
 
+COMMIT = re.compile("[0-9a-f]{40}")
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
 
 
@@ -151,3 +153,5 @@ def baselines(config: Mapping) -> Iterator[str]:
             yield from no_revision(key, spec)
             if not Path(path).is_dir():
                 yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
+        elif spec["trust_remote_code"] and not COMMIT.fullmatch(spec["revision"] or ""):
+            yield f"{key}.trust_remote_code: only code that can't change is to be trusted; give a commit id as revision"

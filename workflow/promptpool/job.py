@@ -122,6 +122,8 @@ def as_line(error: BaseException, writes: Sequence[str] = ()) -> str | None:
     message = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(sign in message.lower() for sign in NO_MEMORY):
         return f"{work}: out of memory; free some, or give the job more ({message[:160]})"
+    if "trust_remote_code" in message:  # transformers, of a model without a class of its own there
+        return f"{work}: not made: {error!s:.80}...: no code of a base model's repository is run (see SECURITY.md)"
     if isinstance(error, OSError) and error.filename is not None:
         reason = os.strerror(error.errno) if error.errno else message
         return f"{os.fsdecode(error.filename)}: {reason}; mend that and run again ({work} was not made)"

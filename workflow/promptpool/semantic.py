@@ -6,7 +6,7 @@ import numpy as np
 
 from .errors import PromptpoolError
 from .templates import Template
-from .trust import NO_CODE
+from .trust import NO_CODE, require_safetensors
 
 CHUNK = 10_000  # pairs embedded at a time; bounds memory
 
@@ -65,6 +65,7 @@ def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
 def _sentence_encoder(name: str, revision: str | None, template: Template, device: str) -> Encode:
     from sentence_transformers import SentenceTransformer
 
+    require_safetensors(name, revision, "semantic.model")
     model = SentenceTransformer(name, revision=revision, device=None if device == "auto" else device, **NO_CODE)
 
     def encode(texts: Sequence[str]) -> np.ndarray:

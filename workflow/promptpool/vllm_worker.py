@@ -81,6 +81,7 @@ class Engine:
             revision=settings["revision"],
             tokenizer_revision=settings["revision"],
             tokenizer_mode="hf",
+            load_format="safetensors",  # else vLLM takes a pickle for want of others
             dtype=dtype,
             seed=0,  # every request has a seed of its own
             tensor_parallel_size=settings["tensor_parallel"],

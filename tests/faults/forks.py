@@ -1,0 +1,65 @@
+"""A job's own script in a forked process, which finds the libraries loaded already."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+from promptpool.artifacts import remove
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
+DEADLINE = 240  # seconds: no job may hang
+
+
+def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], None] | None = None) -> int:
+    """Forks a process that runs the job's script in `tree`, its terminal in the file `told`; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.chdir(tree)
+        terminal = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(terminal, 1)
+        os.dup2(terminal, 2)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        source = SCRIPTS / Path(job.script).name
+        compiled = compile(source.read_text(), str(source), "exec")
+        if before:
+            before()
+        exec(compiled, {"snakemake": job, "__name__": "__main__"})
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) -> int:
+    """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long."""
+    started = time.monotonic()
+    sent = None
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        now = time.monotonic() - started
+        if moment is not None and sent is None and now >= moment:
+            sent = now
+            os.kill(child, kill)
+        if now > DEADLINE or (sent is not None and now > sent + 30):
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def clear(job: SimpleNamespace, tree: Path) -> None:
+    """What Snakemake does before it starts a job: takes away its outputs."""
+    for output in job.output:
+        remove(tree / output)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +202,18 @@ def test_an_archive_gives_what_was_packed_or_is_named(folder):
         with pytest.raises(PromptpoolError, match=r"\.tar: damaged: .*; remove .*\.tar and run again"):
             unpack_sealed(archive, folder)
         assert not folder.exists()
+
+
+@pytest.mark.parametrize("lost", ["gone", "directory", "loop"])
+def test_a_rules_job_does_not_start_without_a_users_file(lost, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    if lost == "directory":
+        Path("tokenizer.json").mkdir()
+    elif lost == "loop":
+        Path("tokenizer.json").symlink_to("tokenizer.json")
+    with pytest.raises(SystemExit), job_of(rule(Path("results/mine"), ["tokenizer.json"], [])):
+        raise AssertionError("the job ran")
+    assert re.search(r"^Error: tokenizer\.json: .+; mend that and run again", capfd.readouterr().err, re.MULTILINE)
 
 
 def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, capfd):

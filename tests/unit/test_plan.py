@@ -6,7 +6,7 @@ import pytest
 import yaml
 from promptpool import plan, plan_checks
 from promptpool.config import resolve
-from promptpool.plan import assumptions, gpu_hours, model_size, rows, task_size, write_plan
+from promptpool.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size, write_plan
 from promptpool.study import Study
 from test_config import ROOT, demo
 
@@ -23,12 +23,6 @@ def paper() -> Study:
 
 def by_stage(study: Study) -> dict:
     return {row.stage: row for row in rows(study)}
-
-
-def test_jobs_are_those_of_the_workflow(paper):
-    stages = by_stage(paper)
-    assert stages["embeddings"].jobs == len(paper["tasks"]) * len(paper.states()) * len(paper.families)
-    assert stages["tasks"].jobs == len(paper["tasks"])
 
 
 def test_one_more_pooling_costs_disk_and_no_flops():
@@ -52,6 +46,12 @@ def test_hours_are_flops_over_the_assumed_speed(paper):
     row = by_stage(paper)["embeddings"]
     speed = assumptions()["gpus"]["H100"]["tflops"] * 1e12 * assumptions()["utilisation"]["embed"]
     assert gpu_hours(row, "H100") == pytest.approx(row.flops / speed / 3600)
+
+
+def test_core_hours_are_the_measured_speeds(paper):
+    row = by_stage(paper)["adapters"]
+    assert cpu_hours(row) == pytest.approx(row.flops / assumptions()["cpu_core"]["train"] / 3600)
+    assert cpu_hours(by_stage(paper)["scores"]) == 0
 
 
 def test_texts_are_counted_by_mteb(paper):

@@ -38,6 +38,7 @@ def job_of(
     def artifacts(paths: Iterable) -> list[str]:
         return [str(p) for p in paths if str(p).startswith(results) and not str(p).endswith(".meta.json")]
 
+    own = [str(path) for path in snakemake.input if not str(path).startswith(results)]
     return job(
         snakemake.log[0],
         snakemake.threads,
@@ -46,6 +47,7 @@ def job_of(
         jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
         reads=artifacts(snakemake.input if reads is None else reads),
         writes=artifacts(snakemake.output if writes is None else writes),
+        given=own,
     )
 
 
@@ -59,15 +61,17 @@ def job(
     jobs_per_gpu: int = 1,
     reads: Sequence[str] = (),
     writes: Sequence[str] = (),
+    given: Sequence[str] = (),
 ) -> Iterator[None]:
     """Runs a script's one call with stdout and stderr in `log`, on `threads` threads.
 
     It sees `gpus` devices that no more than `jobs_per_gpu` jobs share, and waits for them.
     Only a job that fetches is `online`; for all others the hub is switched off, so that none asks it in passing.
     reads: the artifacts that the job reads, each verified against its sidecar first; writes: those that it makes, each
-    of which has a sidecar afterwards. A job that is still at the same work, left over from a killed Snakemake, is
-    waited for. A PromptpoolError, and what the machine refuses (a full disk, no memory, a file that can't be read), is
-    printed as one line, to the log and to the terminal, and ends the job.
+    of which has a sidecar afterwards; given: a user's files that it reads, each opened once before it starts, since
+    libraries pass over one that they can't open. A job that is still at the same work, left over from a killed
+    Snakemake, is waited for. A PromptpoolError, and what the machine refuses (a full disk, no memory, a file that
+    can't be read), is printed as one line, to the log and to the terminal, and ends the job.
     """
     started = time.time()
     # Read by the numeric libraries when they are first imported, so set before the stage is.
@@ -90,6 +94,8 @@ def job(
         try:
             begin(writes)
             verify(reads)
+            for path in given:
+                open(path, "rb").close()
             with leased(gpus, jobs_per_gpu) as devices:
                 if devices:
                     print(f"GPU {', '.join(devices)}", flush=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from .artifacts import atomic_path
+from .baselines import EMBEDDED
 from .catalogue import catalogue
 from .plan_checks import missing
 from .study import Study
@@ -85,7 +86,8 @@ def rows(study: Study) -> Iterator[Row]:
     yield _pairs(study, sizes)
     yield _adapters(study, sizes)
     yield _embeddings(study, sizes)
-    yield Row("scores", len(study["tasks"]) * (len(study.states()) * len(study.embedded()) + len(study["baselines"])))
+    rivals = sum(2 if spec["kind"] == EMBEDDED else 1 for spec in study["baselines"].values())  # embedded, then scored
+    yield Row("scores", len(study["tasks"]) * (len(study.states()) * len(study.embedded()) + rivals))
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
     yield Row("models", 2 * len(study["exports"]), disk=disk)
@@ -158,9 +160,9 @@ def _attention(study: Study, sizes: Mapping) -> Row:
         return Row("attention", 0)
     texts = spec["texts"] * len(spec["prompts"])
     each = task_size(study, spec["task"])[1] + 12
-    flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in study.states())
-    jobs = len(study.states()) * len(spec["prompts"])
-    return Row("attention", jobs, texts * len(study.states()), texts * each * len(study.states()), flops, use="embed")
+    states = study.attention_states()
+    flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
+    return Row("attention", len(states), texts * len(states), texts * each * len(states), flops, use="embed")
 
 
 def gpu_hours(row: Row, gpu: str) -> float:
@@ -169,6 +171,11 @@ def gpu_hours(row: Row, gpu: str) -> float:
         return 0.0
     speed = assumptions()["gpus"][gpu]["tflops"] * 1e12 * assumptions()["utilisation"][row.use]
     return row.flops / speed / 3600
+
+
+def cpu_hours(row: Row) -> float:
+    """Hours of one CPU core, at the speed that was measured for the stage."""
+    return row.flops / assumptions()["cpu_core"][row.use] / 3600 if row.flops else 0.0
 
 
 def _short(value: float) -> str:
@@ -180,15 +187,20 @@ def _short(value: float) -> str:
     return f"{value:.0f}"
 
 
+def _hours(value: float) -> str:
+    return "-" if not value else "<0.01" if value < 0.01 else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
 def table(study: Study, visible: int = 0) -> str:
     """The plan as text: a row a stage, the total, what is assumed, what is missing. visible: GPUs of this machine."""
     gpus = list(assumptions()["gpus"])
     found = list(rows(study))
-    head = ["stage", "jobs", "texts", "tokens", "FLOPs", *(f"{gpu} h" for gpu in gpus), "disk B"]
+    head = ["stage", "jobs", "texts", "tokens", "FLOPs", *(f"{gpu} h" for gpu in gpus), "CPU core h", "disk B"]
     body = [_cells(row, gpus) for row in found]
     total = ["total", str(sum(row.jobs for row in found)), ""]
     total += [_short(sum(getattr(row, key) for row in found)) for key in ("tokens", "flops")]
-    total += [f"{sum(gpu_hours(row, gpu) for row in found):.2f}" for gpu in gpus]
+    total += [_hours(sum(gpu_hours(row, gpu) for row in found)) for gpu in gpus]
+    total.append(_hours(sum(map(cpu_hours, found))))
     total.append(_short(sum(row.disk for row in found)))
     widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
     lines = [
@@ -202,7 +214,9 @@ def table(study: Study, visible: int = 0) -> str:
     return "\n".join([
         f"Plan of the study {study['run']}, from scratch (`snakemake -n` says what is left to do)",
         *lines,
+        "Beside these run some dozens of short jobs: tables, figures, the report.",
         f"GPU-hours: one GPU's, at its data sheet's bfloat16 peak times an assumed share of it: {shares}.",
+        "CPU core-hours: in float32, as measured. Both are of models alone; k-means, t-SNE and the like come on top.",
         *(f"Note: {note}" for note in notes),
         *(f"Missing: {problem}" for problem in problems),
         *(["Nothing is missing."] if not problems else []),
@@ -210,7 +224,7 @@ def table(study: Study, visible: int = 0) -> str:
 
 
 def _cells(row: Row, gpus: list[str]) -> list[str]:
-    hours = [f"{gpu_hours(row, gpu):.2f}" if row.flops else "-" for gpu in gpus]
+    hours = [_hours(gpu_hours(row, gpu)) for gpu in gpus] + [_hours(cpu_hours(row))]
     return [row.stage, str(row.jobs), *map(_short, (row.texts, row.tokens, row.flops)), *hours, _short(row.disk)]
 
 
@@ -225,7 +239,10 @@ def write_plan(study: Study, out: str | Path, visible: int = 0) -> str:
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     gpus = assumptions()["gpus"]
-    listed = [{**vars(row), "gpu_hours": {gpu: gpu_hours(row, gpu) for gpu in gpus}} for row in rows(study)]
+    listed = [
+        {**vars(row), "gpu_hours": {gpu: gpu_hours(row, gpu) for gpu in gpus}, "cpu_core_hours": cpu_hours(row)}
+        for row in rows(study)
+    ]
     with atomic_path(Path(out).with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
     return text

@@ -14,6 +14,7 @@ from pathlib import Path
 from promptpool.artifacts import STAMP, remove, sidecar_path
 
 DAMAGES = ("flip", "truncate", "empty", "gone", "directory", "loop", "sidecar flip", "sidecar truncate")
+OPEN_DAMAGES = ("empty", "gone", "directory", "loop")  # those that a file without a sidecar shows
 
 
 def hurt(path: Path, how: str, draw: random.Random) -> Path | None:

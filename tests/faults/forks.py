@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from promptpool.artifacts import remove
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
-DEADLINE = 240  # seconds: no job may hang
+DEADLINE = 90  # seconds: no job may hang
+HUNG = -1000  # the exit code of one that did
 
 
 def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], None] | None = None) -> int:
@@ -45,16 +46,17 @@ def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], Non
 def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) -> int:
     """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long."""
     started = time.monotonic()
-    sent = None
+    sent, hung = None, False
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return HUNG if hung else os.waitstatus_to_exitcode(status)
         now = time.monotonic() - started
         if moment is not None and sent is None and now >= moment:
             sent = now
             os.kill(child, kill)
         if now > DEADLINE or (sent is not None and now > sent + 30):
+            hung = True
             os.killpg(child, signal.SIGKILL)
         time.sleep(0.002)
 

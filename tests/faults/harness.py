@@ -9,7 +9,9 @@ runs that job's own script in a forked process with a fault; then again without.
     named   the faulty run said, in one line, which file is at fault, and after the mend the outputs are the reference's
     SILENT  a run ended well with other outputs: the one thing that must never be
     ended   the system or a library ended the job without a word (memory alone), and the second run healed it
+    hung    a library waits for memory for ever (OpenBLAS does); the deadline ended it, and the second run healed it
     LOST    the second run fails
+    HUNG    a job that any other fault made wait for ever
     UNNAMED a fault that was told in no line, or in one that names no file
 
 Snakemake itself is started for a few injections alone (`--snakemake`): it costs seconds each time.
@@ -41,9 +43,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "w
 import numpy as np
 import surroundings
 from compare import differences, wrong
-from damage import DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
+from damage import DAMAGES, OPEN_DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
 from fault_table import table
-from forks import clear, start, wait
+from forks import HUNG, clear, start, wait
 from promptpool.artifacts import remove
 from promptpool.study import Study
 from recorded_jobs import recorded
@@ -109,7 +111,10 @@ class Harness:
         tree, kill = self.tree(), draw.choice(KILLS)
         clear(job, tree)
         for _ in range(draw.choice([1, 1, 2])):
-            self.run(job, tree, moment=draw.uniform(0, 1.05) * self.seconds[job.rule], kill=kill)
+            moment = draw.uniform(0, 1.05) * self.seconds[job.rule]
+            code, told = self.run(job, tree, moment=moment, kill=kill)
+            if code == HUNG:
+                return self.note(signal.Signals(kill).name, job, "HUNG", told)
             if draw.random() < 0.3:  # what waits to be gone on with is damaged, too
                 waiting = [p for p in (tree / "results").rglob("*") if p.is_file() and _waits(p)]
                 if waiting:
@@ -138,11 +143,16 @@ class Harness:
         lines = [line for line in told.splitlines() if line.startswith("Error: ")]
         # A library that aborts, or no memory for a word: Snakemake then tells the job, its outputs and its log.
         wordless = code < 0 or not told.strip()
-        self.again(fault, job, tree, "ended" if wordless else "named", None if wordless or len(lines) == 1 else told)
+        if code == HUNG and fault != "no memory":
+            return self.note(fault, job, "HUNG", told)
+        outcome = "hung" if code == HUNG else "ended" if wordless else "named"
+        self.again(fault, job, tree, outcome, None if wordless or len(lines) == 1 else told)
 
     def inject_damage(self, job, draw: random.Random) -> None:
-        tree, how = self.tree(), draw.choice(DAMAGES)
-        path = hurt(tree / draw.choice(list(job.input)), how, draw)
+        tree, given = self.tree(), draw.choice(list(job.input))
+        # A user's own file has no digest: another content is another input.
+        how = draw.choice(DAMAGES if given.startswith("results/") else OPEN_DAMAGES)
+        path = hurt(tree / given, how, draw)
         if path is None:
             return self.inject_kill(job, draw)
         self.damaged(f"input {how}", job, tree, [path])

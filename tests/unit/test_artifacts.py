@@ -1,5 +1,6 @@
 """Artifacts: whole or not at all, digested, and with their provenance beside them."""
 
+import errno
 import json
 import os
 import subprocess
@@ -162,3 +163,13 @@ def test_a_packed_directory_comes_back_the_same_and_equal_contents_pack_equally(
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     unpack(tmp_path / "one.tar", tmp_path / "back")
     assert file_digest(tmp_path / "back") == before
+
+
+def test_a_sibling_that_cannot_be_read_is_not_told_as_one_that_cannot_be_written(tmp_path):
+    archive = tmp_path / "tuned.tar"
+    with pytest.raises(PermissionError) as caught, atomic_path(tmp_path / "tuned"):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(archive))
+    assert caught.value.filename == str(archive)
+    for own in (tmp_path, tmp_path / "tuned"):
+        with pytest.raises(PromptpoolError, match="tuned: cannot be written: "), atomic_path(tmp_path / "tuned"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(own))

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from promptpool.artifacts import (
     STAMP,
@@ -204,16 +205,43 @@ def test_an_archive_gives_what_was_packed_or_is_named(folder):
         assert not folder.exists()
 
 
-@pytest.mark.parametrize("lost", ["gone", "directory", "loop"])
-def test_a_rules_job_does_not_start_without_a_users_file(lost, tmp_path, monkeypatch, capfd):
+def without(path: Path) -> None:
+    path.unlink()
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("lost", [without, a_directory, a_loop, half, nothing])
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
+def test_a_rules_job_does_not_start_without_a_users_file(name, lost, tmp_path, monkeypatch, capfd):
+    from safetensors.numpy import save_file
+
     monkeypatch.chdir(tmp_path)
-    if lost == "directory":
-        Path("tokenizer.json").mkdir()
-    elif lost == "loop":
-        Path("tokenizer.json").symlink_to("tokenizer.json")
-    with pytest.raises(SystemExit), job_of(rule(Path("results/mine"), ["tokenizer.json"], [])):
+    Path("tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
+    save_file({"weight": np.ones((3, 4)), "bias": np.zeros(2)}, "model.safetensors", {"format": "pt"})
+    with job_of(rule(Path("results/mine"), [name], [])):
+        pass
+    lost(Path(name))
+    with pytest.raises(SystemExit), job_of(rule(Path("results/mine"), [name], [])):
         raise AssertionError("the job ran")
-    assert re.search(r"^Error: tokenizer\.json: .+; mend that and run again", capfd.readouterr().err, re.MULTILINE)
+    told = capfd.readouterr().err
+    assert re.search(rf"^Error: {re.escape(name)}: ", told, re.MULTILINE) and "Traceback" not in told
 
 
 def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, capfd):

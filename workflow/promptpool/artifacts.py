@@ -101,8 +101,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             remove(path)
         os.replace(temporary, path)
     except OSError as error:
-        elsewhere = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
-        if error.errno not in UNWRITABLE or (elsewhere and temporary not in Path(os.fsdecode(error.filename)).parents):
+        named = path if error.filename is None else Path(os.fsdecode(error.filename))
+        ours = named in (path, temporary, *path.parents) or temporary in named.parents
+        if error.errno not in UNWRITABLE or not ours:
             raise  # of a file that is read, or of a fault of ours
         raise PromptpoolError(
             f"{path}: cannot be written: {os.strerror(error.errno)}; mend that and run again"

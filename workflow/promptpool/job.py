@@ -14,6 +14,7 @@ from typing import Any
 from .errors import PromptpoolError
 from .integrity import begin, seal, verify
 from .leases import leased
+from .local_files import require_readable
 
 # How libraries say that the machine's memory is at its end, where they have no MemoryError.
 NO_MEMORY = (
@@ -68,10 +69,10 @@ def job(
     It sees `gpus` devices that no more than `jobs_per_gpu` jobs share, and waits for them.
     Only a job that fetches is `online`; for all others the hub is switched off, so that none asks it in passing.
     reads: the artifacts that the job reads, each verified against its sidecar first; writes: those that it makes, each
-    of which has a sidecar afterwards; given: a user's files that it reads, each opened once before it starts, since
-    libraries pass over one that they can't open. A job that is still at the same work, left over from a killed
-    Snakemake, is waited for. A PromptpoolError, and what the machine refuses (a full disk, no memory, a file that
-    can't be read), is printed as one line, to the log and to the terminal, and ends the job.
+    of which has a sidecar afterwards; given: a user's files that it reads, each looked at before it starts. A job that
+    is still at the same work, left over from a killed Snakemake, is waited for. A PromptpoolError, and what the
+    machine refuses (a full disk, no memory, a file that can't be read), is printed as one line, to the log and to the
+    terminal, and ends the job.
     """
     started = time.time()
     # Read by the numeric libraries when they are first imported, so set before the stage is.
@@ -95,7 +96,7 @@ def job(
             begin(writes)
             verify(reads)
             for path in given:
-                open(path, "rb").close()
+                require_readable(path)
             with leased(gpus, jobs_per_gpu) as devices:
                 if devices:
                     print(f"GPU {', '.join(devices)}", flush=True)

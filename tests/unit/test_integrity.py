@@ -203,6 +203,15 @@ def test_an_archive_gives_what_was_packed_or_is_named(folder):
         with pytest.raises(PromptpoolError, match=r"\.tar: damaged: .*; remove .*\.tar and run again"):
             unpack_sealed(archive, folder)
         assert not folder.exists()
+    archive.write_bytes(whole)
+    half_written = folder.with_name(f".{folder.name}.123.tmp")  # a killed job's
+    half_written.mkdir()
+    unpack_sealed(archive, folder)
+    assert folder.exists() and not half_written.exists()
+    archive.unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        unpack_sealed(archive, folder)
+    assert caught.value.filename == str(archive) and folder.exists()
 
 
 def without(path: Path) -> None:

@@ -79,15 +79,15 @@ def verify(artifacts: Iterable[str | Path]) -> None:
 def unpack_sealed(archive: str | Path, folder: str | Path) -> None:
     """The directory that was packed, verified against its sidecar; the archive has none of its own.
 
-    Raises PromptpoolError for an archive that gives something else.
+    Raises PromptpoolError for an archive that gives something else, OSError for one that can't be read.
     """
+    sweep_for(folder)
     try:
         unpack(archive, folder)
-        fault = fault_of(folder)
     except tarfile.TarError as error:
         fault = str(error)
-    except FileNotFoundError:
-        fault = adopt(folder)
+    else:
+        fault = fault_of(folder) if sidecar_path(folder).exists() else adopt(folder)
     if fault:
         remove(folder)
         raise PromptpoolError(f"{archive}: damaged: not what was written; remove {archive} and run again ({fault})")

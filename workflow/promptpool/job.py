@@ -1,7 +1,6 @@
 """One job's surroundings: its log file, its threads, what it reads verified, and errors as one line."""
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from .errors import PromptpoolError
 from .integrity import begin, seal, verify
+from .job_lock import alone
 from .leases import leased
 from .local_files import require_readable
 
@@ -137,20 +137,3 @@ def as_line(error: BaseException, writes: Sequence[str] = ()) -> str | None:
     if isinstance(error, OSError) or "os error " in message:  # of a library that tells the reason alone
         return f"{work}: not made: {message[:300]}; mend that and run again"
     return None
-
-
-@contextmanager
-def alone(log: str, terminal: int) -> Iterator[None]:
-    """Holds a lock on the job's log. File systems that know no locks get none."""
-    handle = os.open(log, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.write(terminal, f"{log}: a job of an earlier run is still at this; waiting for its end\n".encode())
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(handle)

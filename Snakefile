@@ -8,6 +8,7 @@ from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.leases import visible_devices
 from promptpool.preflight import require_gpu, require_hub, share_package
+from promptpool.runs import begin_run
 from promptpool.sources import code_digest
 from promptpool.study import Study
 from snakemake.exceptions import WorkflowError
@@ -83,3 +84,4 @@ onstart:
         raise WorkflowError(str(error)) from None
     if warning:
         logger.warning(warning)
+    begin_run()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from promptpool.artifacts import (
+    RUN,
     STAMP,
     VERIFIED,
     atomic_path,
@@ -26,6 +27,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.integrity import begin, fault_of, seal, sealed, unpack_sealed, verify
 from promptpool.job import as_line, job_of
 from promptpool.mend import artifacts_of, damaged, mend
+from promptpool.runs import begin_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,6 +189,37 @@ def test_a_rules_job_verifies_and_seals_its_runs_files_alone(tmp_path, monkeypat
     sidecars = sorted(str(path) for path in tmp_path.rglob("*.meta.json"))
     named = ("made.json.meta.json", "other.json.meta.json", "read.json.meta.json")
     assert sidecars == [str(tmp_path / "results/mine" / name) for name in named]
+
+
+def test_a_job_of_an_earlier_run_does_not_write_over_a_later_ones(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(RUN, "of the shell")
+    made = Path("results/mine/made.json")
+    job = rule(Path("results/mine"), [], [str(made)])
+
+    def run(content: str) -> None:
+        with job_of(job):
+            made.write_text(content)
+
+    begin_run()
+    left = os.environ[RUN]
+    run("1")
+    begin_run()
+    run("2")  # a later run may, and so may the same one again
+    run("3")
+    later = os.environ[RUN]
+    monkeypatch.setenv(RUN, left)
+    with pytest.raises(SystemExit):
+        run("4")
+    told = capfd.readouterr().err
+    assert f"Error: {made}: a run that began later ({later}) has made it; this job was left over" in told
+    assert made.read_text() == "3" and fault_of(made) is None
+    monkeypatch.delenv(RUN)  # by hand
+    run("5")
+    made.unlink()
+    monkeypatch.setenv(RUN, left)
+    run("6")
+    assert made.read_text() == "6"
 
 
 def test_an_archive_gives_what_was_packed_or_is_named(folder):

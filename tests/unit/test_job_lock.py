@@ -1,4 +1,4 @@
-"""Two processes at one job's work: the later one waits, and one that its Snakemake has left behind does nothing."""
+"""Two processes at one job's work: the later one waits."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from promptpool.job_lock import LEFT, WAITING, alone
+from promptpool.job_lock import WAITING, alone
 
 WORK = """
 import os, sys, time
@@ -22,26 +22,13 @@ with alone(log):
         time.sleep(float(seconds))
         print(name, "ends", file=order, flush=True)
 """
-# Snakemake's place in the tree of processes: a shell between it and the script.
-PARENT = """
-import subprocess, sys
-
-shell = ["sh", "-c", '"$@"; exit $?', "sh"]
-sys.exit(subprocess.run([*shell, *sys.argv[1:]]).returncode)
-"""
 
 
 @pytest.fixture
 def work(tmp_path):
-    (tmp_path / "script.py").write_text(WORK)
-    (tmp_path / "snakemake").write_text(PARENT)
-    (tmp_path / "other").write_text(PARENT)
-
-    def start(name: str, seconds: float, parent: str = "snakemake") -> subprocess.Popen:
-        command = [sys.executable, tmp_path / parent, sys.executable, tmp_path / "script.py"]
-        return subprocess.Popen(
-            [*map(str, command), str(tmp_path / "job.log"), name, str(seconds)], stderr=subprocess.PIPE, text=True
-        )
+    def start(name: str, seconds: float) -> subprocess.Popen:
+        command = [sys.executable, "-c", WORK, str(tmp_path / "job.log"), name, str(seconds)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     return start
 
@@ -58,7 +45,7 @@ def order(folder: Path) -> list[str]:
 
 
 def test_a_new_runs_job_waits_for_one_that_was_left_though_its_log_is_gone(work, tmp_path):
-    left = work("left", 2, parent="other")
+    left = work("left", 2)
     until(lambda: order(tmp_path))
     (tmp_path / "job.log").unlink()  # as Snakemake does before it starts a job
     new = work("new", 0)
@@ -67,16 +54,6 @@ def test_a_new_runs_job_waits_for_one_that_was_left_though_its_log_is_gone(work,
     assert order(tmp_path) == ["left begins", "left ends", "new begins", "new ends"]
     assert told.count(WAITING) == 1
     assert not list(tmp_path.glob(".*.lock"))
-
-
-def test_a_job_that_was_left_does_nothing_after_the_new_runs_job(work, tmp_path):
-    new = work("new", 2)
-    until(lambda: order(tmp_path))
-    left = work("left", 0, parent="other")
-    told = left.communicate(timeout=60)[1]
-    assert new.wait(60) == 0 and left.returncode == 1
-    assert order(tmp_path) == ["new begins", "new ends"]
-    assert LEFT in told and "Traceback" not in told
 
 
 def test_three_have_their_turns(work, tmp_path):

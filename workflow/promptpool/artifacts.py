@@ -20,6 +20,7 @@ from .errors import PromptpoolError
 
 RECORDED_PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "scikit-learn", "numpy")
 ROOM = Path(__file__).parent
+RUN = "PROMPTPOOL_RUN"  # the environment's variable that names the run of Snakemake (runs.py)
 STAMP = ".snakemake_timestamp"  # Snakemake puts it into a directory when the job is done: no part of the content
 # What stops a write and is the machine's fault, not ours.
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -201,6 +202,7 @@ def write_sidecar(
             "git_commit": git_commit(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": None if started is None else round(time.time() - started, 2),
+            "run": os.environ.get(RUN),
             **facts,
             **content_digests(artifact),  # last: no fact of a stage may stand in its place
         },

@@ -15,6 +15,7 @@ from .integrity import begin, seal, verify
 from .job_lock import alone
 from .leases import leased
 from .local_files import require_readable
+from .runs import require_latest
 
 # How libraries say that the machine's memory is at its end, where they have no MemoryError.
 NO_MEMORY = (
@@ -70,9 +71,9 @@ def job(
     Only a job that fetches is `online`; for all others the hub is switched off, so that none asks it in passing.
     reads: the artifacts that the job reads, each verified against its sidecar first; writes: those that it makes, each
     of which has a sidecar afterwards; given: a user's files that it reads, each looked at before it starts. A job that
-    is still at the same work, left over from a killed Snakemake, is waited for. A PromptpoolError, and what the
-    machine refuses (a full disk, no memory, a file that can't be read), is printed as one line, to the log and to the
-    terminal, and ends the job.
+    is still at the same work, left over from a killed Snakemake, is waited for; where this one is what was left over,
+    and a later run has made its files, it does nothing. A PromptpoolError, and what the machine refuses (a full disk,
+    no memory, a file that can't be read), is printed as one line, to the log and to the terminal, and ends the job.
     """
     started = time.time()
     # Read by the numeric libraries when they are first imported, so set before the stage is.
@@ -93,6 +94,7 @@ def job(
         os.dup2(handle.fileno(), 1)
         os.dup2(handle.fileno(), 2)
         try:
+            require_latest(writes)
             begin(writes)
             verify(reads)
             for path in given:

@@ -628,6 +628,21 @@ def test_absent_model_directory_is_told_in_one_line():
     assert line == f"config.yaml: models.nano-docs.path: no such directory: './nowhere'; {mend}"
 
 
+@pytest.mark.parametrize(
+    "key", ["corpora.docs.path", "models.nano-docs.path", "tasks.StdlibTopics.labels", "backends.vllm.python"]
+)
+def test_a_path_leaves_the_working_directory_only_where_it_is_absolute(key, tmp_path):
+    corpus = {"corpora.docs": {"source": "file", "path": "x.csv", "column": "text"}}
+    for path in ("../x.csv", "data/../../x.csv", ".."):
+        changes = {**corpus, key: path} if key.startswith("corpora") else {key: path}
+        assert told(demo(**changes)) == (
+            f"config.yaml: {key}: {path!r} leaves the working directory; write it absolute if that is meant"
+        )
+    (tmp_path / "x.csv").write_text("text\nbread\n")
+    inside = {**corpus, "corpora.docs.path": str(tmp_path / "x.csv")}
+    assert resolve(demo(**inside))["corpora"]["docs"]["path"] == str(tmp_path / "x.csv")
+
+
 def test_trusted_code_must_be_pinned():
     rival = {"kind": "sentence-transformers", "path": "owner/name", "revision": "main", "trust_remote_code": True}
     line = told(demo(baselines__rival=rival))

@@ -7,6 +7,7 @@ from .config_files import corpus_file_problems, task_file_problems, topic_proble
 from .config_inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
 from .config_map import text_map
 from .config_outputs import ablations, attention, ensembles, exports, grid
+from .config_paths import paths
 from .config_secrets import secrets
 from .errors import PromptpoolError
 from .templates import Template
@@ -21,7 +22,7 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     last, and only if asked for: they take longest.
     """
     checks = (
-        secrets, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
+        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
         baselines, ablations, attention, exports, text_map,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):

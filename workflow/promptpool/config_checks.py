@@ -22,8 +22,8 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     last, and only if asked for: they take longest.
     """
     checks = (
-        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks, unknown_tasks,
-        baselines, ablations, attention, exports, text_map,
+        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks,
+        unknown_tasks, baselines, ablations, attention, exports, text_map,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from promptpool import leases
+from promptpool.backbone import pick_device
 from promptpool.errors import PromptpoolError
 from promptpool.job import job
 from promptpool.leases import leased, visible_devices
@@ -153,10 +154,22 @@ def test_a_killed_job_gives_its_devices_back():
         assert devices == ["0", "1"]
 
 
-def test_a_script_says_in_its_log_which_device_it_has(machine, capsys):
-    with capsys.disabled(), job(str(machine / "log"), gpus=1):
+@pytest.mark.parametrize(
+    ("visible", "gpus", "told"),
+    [("0,1", 1, "GPU 0\n"), ("0,1", 3, "GPU 0, 1\n"), ("", 1, "No GPU is visible to this job.\n"), ("0,1", 0, "")],
+)
+def test_a_script_says_in_its_log_which_device_it_has(machine, monkeypatch, capsys, visible, gpus, told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with capsys.disabled(), job(str(machine / "log"), gpus=gpus):
         pass
-    assert (machine / "log").read_text() == "GPU 0\n"
+    assert (machine / "log").read_text() == told
+
+
+def test_a_job_that_insists_on_a_gpu_and_sees_none_says_so(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(PromptpoolError, match="this job sees no GPU"):
+        pick_device("cuda")
+    assert pick_device("auto").type == "cpu"
 
 
 def test_no_gpu_is_one_warning_and_an_error_where_the_config_insists():

@@ -64,7 +64,7 @@ test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm
 
-test-slurm: $(VENV)/.installed ## The tests on a real SLURM of one machine: root on Debian, ten minutes; skips elsewhere
+test-slurm: $(VENV)/.installed ## The tests on a real SLURM of one machine: root on Debian, ten to twenty minutes; skips elsewhere
 	$(BIN)/python -m pytest -rs tests/slurm
 
 lint: $(VENV)/.installed ## ruff, snakefmt, snakemake --lint

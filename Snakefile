@@ -1,12 +1,14 @@
 # promptpool: a decoder-only LLM -> a text-embedding model, and what each step of that bought.
 # Read config.yaml first; one file of rules a stage; `snakemake --list-target-rules` names what to ask for.
 import os
+import sys
 
 from promptpool.artifacts import file_digest
 from promptpool.boilerplate import BOILERPLATE_FILE
 from promptpool.config import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.leases import visible_devices
+from promptpool.outages import outlast
 from promptpool.preflight import require_gpu, require_hub, share_package
 from promptpool.runs import begin_run
 from promptpool.sources import code_digest
@@ -29,16 +31,25 @@ config |= study.config  # so that scripts read it with its defaults
 share_package()
 
 # A limit makes jobs that ask for GPUs wait for each other; which one a job gets, it finds itself (leases.py). On a
-# cluster the scheduler knows, and there is none.
-if workflow.local_exec:
-    GPUS = visible_devices()
+# cluster the scheduler knows, and there is none: Snakemake would lower what jobs ask for to what the login node has.
+# Which of the two it is, only `--jobs` tells this early: Snakemake keeps it for other executors than the local one.
+LOCAL = workflow.resource_settings.nodes is None
+GPUS = visible_devices()
+if LOCAL and GPUS:
     workflow.global_resources.setdefault("gpu", len(GPUS) * study["jobs_per_gpu"])
+
+outlast(sys.modules.get("snakemake_executor_plugin_slurm"))
 
 R = study.results
 DEVICE = study["device"]
 # Said only where there is a cache: Snakemake warns of every such rule otherwise.
 CACHE = "omit-software" if os.environ.get("SNAKEMAKE_OUTPUT_CACHE") else False
 CORES = workflow.resource_settings.cores or 8  # on a cluster no number is given: what one job may ask for
+
+
+if study["container"]:
+
+    container: study["container"]
 
 
 wildcard_constraints:
@@ -79,7 +90,7 @@ onstart:
     try:
         if set(workflow.dag_settings.targets) != {"plan"}:  # which tells what is missing
             require_hub(study.unfetched(), DEVICE)
-            warning = require_gpu(len(GPUS), DEVICE) if workflow.local_exec else None
+            warning = require_gpu(len(GPUS), DEVICE) if LOCAL else None
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None
     if warning:

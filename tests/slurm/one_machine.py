@@ -34,8 +34,9 @@ def why_not() -> str | None:
     """What keeps this machine from being a cluster; None where nothing does."""
     if os.geteuid() != 0:
         return "a SLURM cluster of one machine needs root"
-    if not shutil.which("apt-get") and _missing({**PROGRAMS, **ACCOUNTING}):
-        return f"SLURM is not installed ({', '.join(_missing(PROGRAMS))}) and this is no Debian to install it on"
+    missing = _missing({**PROGRAMS, **ACCOUNTING})
+    if missing and not shutil.which("apt-get"):
+        return f"SLURM is not installed ({', '.join(missing)}) and this is no Debian to install it on"
     config = ETC / "slurm.conf"
     if config.exists() and not config.read_text().startswith(SIGNED):
         return f"{config} is there already, of a real cluster perhaps: it stays untouched"
@@ -90,10 +91,19 @@ def stop() -> None:
             until(lambda: not answer("squeue", "-h"), "the queue to be empty", seconds=20)
     for name in (*(f"slurmd.{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged"):
         _end(name)
-    for name in ("slurm.conf", "gres.conf", "slurmdbd.conf"):
-        path = ETC / name
-        if path.exists() and path.read_text().startswith(SIGNED):
+    for path in left_behind():
+        if path.parent == ETC:
             path.unlink()
+
+
+def left_behind() -> list[Path]:
+    """Files of ours in /etc/slurm, and the pid files of daemons that live."""
+    daemons = (*(f"slurmd.{node}" for node in NODES), "slurmctld", "slurmdbd", "mariadbd", "munged")
+    configs = [ETC / name for name in ("slurm.conf", "gres.conf", "slurmdbd.conf")]
+    return [
+        *(path for path in configs if path.exists() and path.read_text().startswith(SIGNED)),
+        *(_pid_file(name) for name in daemons if _living(name)),
+    ]
 
 
 def answer(*command: str) -> str:
@@ -104,11 +114,13 @@ def answer(*command: str) -> str:
 
 
 def jobs() -> list[dict[str, str]]:
-    """Every job of the last hour, oldest first: id, name, partition, state, memory, gpus, rule."""
+    """Every job of the last hour, oldest first: id, name, account, partition, feature, state, memory, gpus, rule."""
     widths = {
         "JobID": 12,
         "Name": 80,
+        "Account": 20,
         "Partition": 12,
+        "Feature": 20,
         "State": 20,
         "MinMemory": 12,
         "tres-per-job": 24,
@@ -120,7 +132,8 @@ def jobs() -> list[dict[str, str]]:
         for width in widths.values():
             values.append(line[:width].strip())
             line = line[width:]
-        job = dict(zip(("id", "name", "partition", "state", "memory", "gpus", "rule"), values, strict=True))
+        names = ("id", "name", "account", "partition", "feature", "state", "memory", "gpus", "rule")
+        job = dict(zip(names, values, strict=True))
         job["rule"] = job["rule"].removeprefix("rule_").partition("_wildcards")[0]
         found.append(job)
     return sorted(found, key=lambda job: int(job["id"]))
@@ -293,7 +306,7 @@ def _slurm_conf(accounting: bool) -> str:
     )
     names = "\n".join(
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} RealMemory={MEMORY}"
-        + (f" Gres=gpu:h200:{GPUS}" if name == "gpu1" else "")
+        + (f" Gres=gpu:h200:{GPUS} Feature=pretended" if name == "gpu1" else "")
         for name, port in NODES.items()
     )
     return f"""ClusterName=pretended

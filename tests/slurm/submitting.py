@@ -12,13 +12,12 @@ from tiny_study import REPOSITORY
 PROFILE = REPOSITORY / "workflow/profiles/slurm"
 
 
-def head(folder: Path, *arguments: str) -> subprocess.Popen:
+def head(folder: Path, *arguments: str, profile: Path = PROFILE) -> subprocess.Popen:
     """Starts Snakemake on the cluster the way a user does; impatient, for its jobs are small. Output: head.log."""
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(folder),
-        "--configfile", str(folder / "study.yaml"), "--workflow-profile", str(PROFILE),
-        "--slurm-partition-config", str(PROFILE / "partitions.yaml"), "--slurm-init-seconds-before-status-checks", "5",
-        "--jobs", "3", "--latency-wait", "10", *arguments,
+        "--configfile", str(folder / "study.yaml"), "--workflow-profile", str(profile),
+        "--slurm-init-seconds-before-status-checks", "5", "--jobs", "3", "--latency-wait", "10", *arguments,
     ]  # fmt: skip
     with open(folder / "head.log", "a") as log:
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

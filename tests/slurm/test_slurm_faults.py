@@ -40,14 +40,3 @@ def test_a_killed_head_process_is_followed_by_another(folder):
     finish(folder, head(folder, "--unlock"))
     finish(folder, head(folder, "tasks"))
     assert (folder / TEXTS).exists()
-
-
-def test_an_account_that_does_not_exist_is_told_before_a_job_runs(folder, cluster, request):
-    """Only slurmdbd knows accounts."""
-    if "slurmdbd" not in request.node.callspec.id:
-        pytest.skip("without slurmdbd there are no accounts")
-    before = len(one_machine.jobs())
-    process = head(folder, "tasks", "--default-resources", "slurm_account=nobody", "mem_mb=4000", "--retries", "0")
-    assert process.wait(timeout=300) != 0
-    assert "nobody" in (folder / "head.log").read_text()
-    assert len(one_machine.jobs()) == before

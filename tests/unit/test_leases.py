@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from promptpool import leases
+from promptpool.backbone import pick_device
 from promptpool.errors import PromptpoolError
 from promptpool.job import job
 from promptpool.leases import leased, visible_devices
@@ -95,6 +96,47 @@ def test_a_second_job_enters_a_held_device_only_where_it_is_told_to(machine, mon
     assert second.exitcode == 0
 
 
+@pytest.mark.parametrize(("other", "enters"), [("7", False), ("8", True)])
+def test_allocations_that_count_their_devices_from_0_do_not_wait_for_each_other(machine, monkeypatch, other, enters):
+    """A scheduler gave each its own; jobs inside one still do."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with leased(1):
+        monkeypatch.setenv("SLURM_JOB_ID", other)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        second = fork.Process(target=hold, args=(machine, 0, 1, 1))
+        second.start()
+        second.join(timeout=60 if enters else 1)
+        assert (second.exitcode == 0) == enters
+    second.join(timeout=60)
+    assert second.exitcode == 0
+
+
+def test_an_allocation_that_was_given_no_devices_shares_the_machines(machine, monkeypatch):
+    """A scheduler that counts no GPUs says of none whose it is."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(leases, "visible_devices", lambda: ["0"])
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with leased(1):
+        assert [path.name for path in leases.FOLDER.iterdir()] == ["0.0"]
+
+
+def test_a_lock_leaves_no_file(machine):
+    with leased(2):
+        assert len(list(leases.FOLDER.iterdir())) == 2
+    assert not list(leases.FOLDER.iterdir())
+
+
+def test_a_lock_is_not_taken_through_a_link(machine):
+    """Which another user could have laid to a file of this one."""
+    leases.FOLDER.mkdir()
+    (machine / "mine").touch(mode=0o600)
+    (leases.FOLDER / "0.0").symlink_to(machine / "mine")
+    with pytest.raises(OSError), leased(1):
+        pass
+    assert (machine / "mine").stat().st_mode & 0o777 == 0o600
+
+
 def hold_for_ever(ready: object) -> None:
     with leased(2):
         ready.set()
@@ -112,10 +154,22 @@ def test_a_killed_job_gives_its_devices_back():
         assert devices == ["0", "1"]
 
 
-def test_a_script_says_in_its_log_which_device_it_has(machine, capsys):
-    with capsys.disabled(), job(str(machine / "log"), gpus=1):
+@pytest.mark.parametrize(
+    ("visible", "gpus", "told"),
+    [("0,1", 1, "GPU 0\n"), ("0,1", 3, "GPU 0, 1\n"), ("", 1, "No GPU is visible to this job.\n"), ("0,1", 0, "")],
+)
+def test_a_script_says_in_its_log_which_device_it_has(machine, monkeypatch, capsys, visible, gpus, told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with capsys.disabled(), job(str(machine / "log"), gpus=gpus):
         pass
-    assert (machine / "log").read_text() == "GPU 0\n"
+    assert (machine / "log").read_text() == told
+
+
+def test_a_job_that_insists_on_a_gpu_and_sees_none_says_so(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(PromptpoolError, match="this job sees no GPU"):
+        pick_device("cuda")
+    assert pick_device("auto").type == "cpu"
 
 
 def test_no_gpu_is_one_warning_and_an_error_where_the_config_insists():

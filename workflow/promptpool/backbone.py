@@ -77,8 +77,13 @@ def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def pick_device(device: str) -> torch.device:
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise PromptpoolError(
+            "device: cuda, and this job sees no GPU; set `device: auto`, or send it where there is one"
+        )
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if there else "cpu"
     return torch.device(device)
 
 

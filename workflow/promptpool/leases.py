@@ -2,6 +2,8 @@
 
 Snakemake counts GPUs and does not say which. A job takes that many devices by locking a file for each, in one folder
 of the machine, so that a second Snakemake or another user waits, too. A lock ends with its process, however that ends.
+
+What a cluster's scheduler has given to an allocation is nobody else's: only jobs inside it wait for each other there.
 """
 
 import contextlib
@@ -15,6 +17,8 @@ from pathlib import Path
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 1.0  # seconds between two looks at what is free
+# An allocation's name, by scheduler. Where devices are fenced off, every allocation on a node counts its own from 0.
+ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 
 
 def visible_devices() -> list[str]:
@@ -43,11 +47,12 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
     """
     devices = visible_devices()
     wanted = min(gpus, len(devices))
-    held: dict[str, int] = {}
+    held: dict[str, tuple[Path, int]] = {}
     before = os.environ.get(VISIBLE)
+    prefix = _allocation() if before is not None else ""
     try:
         # All or none: two jobs that each hold half of what both want would wait for ever.
-        while not _take(held, devices, wanted, jobs_per_gpu):
+        while not _take(held, devices, wanted, jobs_per_gpu, prefix):
             time.sleep(PAUSE)
         os.environ[VISIBLE] = ",".join(held)
         yield list(held)
@@ -58,27 +63,40 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
             os.environ[VISIBLE] = before
 
 
-def _take(held: dict[str, int], devices: list[str], wanted: int, jobs_per_gpu: int) -> bool:
+def _allocation() -> str:
+    """What the names of this allocation's locks begin with; nothing outside of any."""
+    named = [f"{name}={os.environ[name]}." for name in ALLOCATIONS if os.environ.get(name)]
+    return "".join(named[:1])
+
+
+def _take(held: dict[str, tuple[Path, int]], devices: list[str], wanted: int, jobs_per_gpu: int, prefix: str) -> bool:
     for place in range(jobs_per_gpu):  # the emptiest device first
         for device in devices:
             if len(held) < wanted and device not in held:
-                handle = _lock(f"{device.replace('/', '_')}.{place}")
+                path = FOLDER / f"{prefix}{device}.{place}".replace("/", "_")
+                handle = _lock(path)
                 if handle is not None:
-                    held[device] = handle
+                    held[device] = path, handle
     if len(held) < wanted:
         _give_back(held)
     return len(held) == wanted
 
 
-def _lock(name: str) -> int | None:
+def _lock(path: Path) -> int | None:
     """The open lock file, or None where another process holds it."""
     FOLDER.mkdir(exist_ok=True)
     with contextlib.suppress(PermissionError):  # another user's
         FOLDER.chmod(0o1777)
-    handle = os.open(FOLDER / name, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # Without O_CREAT first: in such a folder Linux lets nobody create what another user has already.
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise FileNotFoundError  # its holder took it away between the two lines above
+    except (BlockingIOError, FileNotFoundError):
         os.close(handle)
         return None
     with contextlib.suppress(PermissionError):
@@ -86,8 +104,10 @@ def _lock(name: str) -> int | None:
     return handle
 
 
-def _give_back(held: dict[str, int]) -> None:
-    for handle in held.values():
+def _give_back(held: dict[str, tuple[Path, int]]) -> None:
+    for path, handle in held.values():
+        with contextlib.suppress(OSError):  # another user's: it stays, and serves the next
+            path.unlink()
         fcntl.flock(handle, fcntl.LOCK_UN)  # said, for a forked child may hold a copy of the handle
         os.close(handle)
     held.clear()

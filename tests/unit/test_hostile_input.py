@@ -160,6 +160,20 @@ def test_pickled_weights_are_not_read(tmp_path):
         load_backbone(str(path), device="cpu")
 
 
+def test_a_pickle_in_the_hubs_cache_is_found(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+    from promptpool.trust import require_safetensors
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    module = tmp_path / "models--owner--mini/snapshots" / ("1" * 40) / "2_Dense"
+    module.mkdir(parents=True)
+    (module / "pytorch_model.bin").touch()
+    with pytest.raises(PromptpoolError, match=r"^baselines\.mini\.path: owner/mini: 2_Dense/pytorch_model\.bin is a"):
+        require_safetensors("owner/mini", "1" * 40, "baselines.mini.path")
+    (module / "model.safetensors").touch()
+    require_safetensors("owner/mini", "1" * 40, "baselines.mini.path")
+
+
 def test_some_cases_of_the_fuzzer():
     import fuzz
 

@@ -6,6 +6,7 @@ Left to itself, transformers asks at the terminal whether to run such code, and 
 from pathlib import Path
 
 from .errors import PromptpoolError
+from .hub import snapshot_folder
 
 NO_CODE = {"trust_remote_code": False}
 SAFE = {**NO_CODE, "use_safetensors": True}
@@ -15,11 +16,11 @@ PICKLE = "pytorch_model.bin"
 def require_safetensors(path: str, revision: str | None, where: str) -> None:
     """Raises PromptpoolError for a sentence-transformers model of which some module has its weights in a pickle alone.
 
-    Its own loader would read that for want of another. path: directory, or id of a model that is in the hub's cache.
+    Its own loader would read that for want of another. path: directory, or id of a model that is in the hub's cache;
+    revision: then the commit.
     """
-    from huggingface_hub import snapshot_download
-
-    folder = Path(path) if Path(path).is_dir() else Path(snapshot_download(path, revision=revision))
+    pin = {"repo": path, "repo_type": "model", "commit": revision or ""}
+    folder = Path(path) if Path(path).is_dir() else snapshot_folder(pin)
     for pickle in sorted(folder.rglob(PICKLE)):
         if not any(pickle.parent.glob("*.safetensors")):
             raise PromptpoolError(

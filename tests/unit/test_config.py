@@ -643,6 +643,12 @@ def test_a_path_leaves_the_working_directory_only_where_it_is_absolute(key, tmp_
     assert resolve(demo(**inside))["corpora"]["docs"]["path"] == str(tmp_path / "x.csv")
 
 
+@pytest.mark.parametrize("path", ["x" * 256, "é" * 128, "a/" * 2500])
+def test_a_path_that_no_file_system_takes_is_told_in_one_line(path):
+    line = told(demo(**{"models.nano-docs.path": path}))
+    assert line.startswith(f"config.yaml: models.nano-docs.path: {path[:60]!r}... is too long for a path (")
+
+
 def test_trusted_code_must_be_pinned():
     rival = {"kind": "sentence-transformers", "path": "owner/name", "revision": "main", "trust_remote_code": True}
     line = told(demo(baselines__rival=rival))

@@ -1,5 +1,6 @@
 """Users' files: every fault is told in one line that names the file and the mend."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
@@ -108,3 +109,25 @@ def test_texts_may_bring_their_positives_and_a_row_with_a_gap_is_left_out(tmp_pa
     path = write(tmp_path / "mine.csv", pd.DataFrame({"a": ["x", "y", None], "b": ["p", None, "q"]}))
     rows = read_texts({"source": "file", "path": path, "column": "a", "positive": "b"}, "corpora.mine")
     assert rows.to_dict("list") == {"text": ["x"], "positive": ["p"]}
+
+
+def test_a_parquet_file_with_bytes_that_are_no_text_is_told_in_one_line(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    offsets, broken = pa.py_buffer(np.array([0, 1, 2], dtype=np.int32)), pa.py_buffer(b"\xff\xfe")
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, offsets, broken])
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), tmp_path / "mine.parquet")
+    with pytest.raises(
+        PromptpoolError, match=r"^tasks\.mine: .*mine\.parquet: cannot be read as parquet: .*"
+    ) as caught:
+        read_labelled(tmp_path / "mine.parquet", "text", "label", "tasks.mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_file_with_foreign_metadata_is_told_in_one_line(tmp_path):
+    path = tmp_path / "mine.parquet"
+    pd.DataFrame({"text": ["bread", "sail"], "label": ["a", "b"]}).to_parquet(path)
+    path.write_bytes(path.read_bytes().replace(b'"numpy_type": "', b'"numpy_type": "t'))
+    with pytest.raises(PromptpoolError, match=r"cannot be read as parquet: "):
+        read_labelled(path, "text", "label", "tasks.mine")

@@ -25,7 +25,9 @@ def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame
         raise PromptpoolError(f"{where}: {path}: unknown file type; use one of {', '.join(READERS)}")
     try:
         table = READERS[path.suffix](path)
-    except (ValueError, OSError) as error:
+        for column in table.columns.intersection(columns):
+            table[column].tolist()  # a damaged Parquet file may hold bytes that are no text, seen only when looked at
+    except Exception as error:  # the readers have exceptions of every kind for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PromptpoolError(f"{where}: {path}: cannot be read as {path.suffix[1:]}: {reason}") from None
     missing = [column for column in columns if column not in table.columns]

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator, Mapping
 
+from .config_references import texts
+
 KEYS = {"path", "file", "labels", "function_words", "python", "model"}  # what may hold a path, in any section
 
 
@@ -11,7 +13,7 @@ def paths(config: Mapping) -> Iterator[str]:
 
     What the latter names depends on where the study lies.
     """
-    for key, value in _leaves(config):
+    for key, value in texts(config):
         if key[-1] not in KEYS:
             continue
         steps = os.path.normpath(value).split(os.sep)
@@ -19,14 +21,3 @@ def paths(config: Mapping) -> Iterator[str]:
             yield f"{'.'.join(key)}: {value!r} leaves the working directory; write it absolute if that is meant"
         if len(value) > 4000 or any(len(step.encode("utf-8", "surrogatepass")) > 255 for step in steps):
             yield f"{'.'.join(key)}: {value[:60]!r}... is too long for a path ({len(value)} characters); shorten it"
-
-
-def _leaves(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, (*key, str(name)))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item, key)
-    elif isinstance(value, str) and key:
-        yield key, value

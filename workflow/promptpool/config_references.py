@@ -71,3 +71,15 @@ def layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Ite
 def no_echo(key: str, prompt: str, what: str, config: Mapping) -> Iterator[str]:
     if Template.parse(prompt, config["prompts"][prompt]).middle is not None:
         yield f"{key}: {prompt!r} holds {{text}} twice, and {what} needs a prompt with one; name another"
+
+
+def texts(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every text of a config and the keys that lead to it; a list's items have the list's."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts(item, (*key, str(name)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item, key)
+    elif isinstance(value, str):
+        yield key, value

@@ -57,7 +57,7 @@ $(VLLM)/.installed-%: envs/vllm-%.txt
 	echo "vLLM is in $(VLLM): $$(du -sh $(VLLM) | cut -f1), $$(( ($$(date +%s) - start + 59) / 60 )) minutes"
 	@touch $@
 
-test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 cases of nonsense: under 20 minutes
+test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 cases of nonsense: about eleven minutes
 	$(BIN)/python tests/faults/harness.py
 	$(BIN)/python tests/faults/fuzz.py --cases 100000
 

@@ -57,16 +57,14 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
     """
     from sentence_transformers import SentenceTransformer
 
+    require_safetensors(spec["path"], spec["revision"], f"{where}.path")
     try:
-        require_safetensors(spec["path"], spec["revision"], f"{where}.path")
         model = SentenceTransformer(
             spec["path"],
             revision=spec["revision"],
             device=None if device == "auto" else device,
             trust_remote_code=spec["trust_remote_code"],
         )
-    except PromptpoolError:
-        raise
     except Exception as error:  # each backend has exceptions of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "trust_remote_code" in str(error):

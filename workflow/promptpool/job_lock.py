@@ -22,6 +22,7 @@ def alone(log: str | Path, terminal: int = 2) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+        with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_UN)  # said, for a forked child may hold a copy of the handle
         os.close(handle)
 

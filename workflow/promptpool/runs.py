@@ -1,8 +1,8 @@
 """Which run of Snakemake made an artifact: a job that a killed run left behind must not write over a later run's.
 
 Such a job is a process that had hardly begun. Each run has the time of its start for a name; its jobs inherit that in
-their environment, and the sidecars say it. A job left in a cluster's queue is past this help: there Snakemake clears its
-outputs before the script starts (docs/clusters.md: cancel them first).
+their environment, and the sidecars say it. A job left in a cluster's queue is past this help: Snakemake clears its
+outputs on the node before the script starts (docs/clusters.md: cancel them first).
 """
 
 import os

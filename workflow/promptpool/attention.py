@@ -21,6 +21,7 @@ from .attention_table import SCHEMA
 from .backbone import load_backbone
 from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
+from .precision import processor
 from .templates import Composer, Template
 from .word_classes import read_function_words
 
@@ -65,7 +66,8 @@ def run_attention(
             labelled = [label(composer, parsed, text, words) for text in measured]
             told = f"attention of {adapter_id}, prompt {prompt}"
             shown = measured[: spec["samples"] + 1]
-            found = measure_attention(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), told)
+            with backbone.precision.products(backbone.device):
+                found = measure_attention(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), told)
             writer.write_table(as_table(found, labelled, shown, {**place, "prompt": prompt}))
     write_sidecar(
         out,
@@ -75,6 +77,9 @@ def run_attention(
         texts=len(measured) - 1,
         device=str(backbone.device),
         dtype=str(next(backbone.model.parameters()).dtype),
+        precision=backbone.precision.name,
+        processor=processor(backbone.device),
+        tuning_kept=backbone.kept,
     )
 
 

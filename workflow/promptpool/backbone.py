@@ -12,16 +12,22 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 
 from .artifacts import sidecar_path, text_digest
 from .errors import PromptpoolError
+from .precision import EXACT, Kept, Precision, inference_precision, require_kept
 from .trust import NO_CODE, SAFE
 
 
 @dataclass
 class Backbone:
-    """A decoder that returns hidden states, its tokenizer, and where it lives."""
+    """A decoder that returns hidden states, its tokenizer, where it lives, and how its products are made.
+
+    kept: the share of the adapter's change that the weights' type keeps, 1 in float32; None without an adapter.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
+    precision: Precision = EXACT
+    kept: float | None = None
 
 
 def load_backbone(
@@ -29,28 +35,30 @@ def load_backbone(
     revision: str | None = None,
     adapter: str | Path | None = None,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
     attention: str = "sdpa",
 ) -> Backbone:
     """A base model in evaluation mode, an adapter merged into it where one is named.
 
-    path: directory or hub id; adapter: directory of LoRA weights; dtype `auto` is bfloat16 on a GPU and
-    float32 on a CPU. Raises PromptpoolError for a model that is no decoder, an adapter that misses a key
-    and an adapter that changes nothing.
+    path: directory or hub id; adapter: directory of LoRA weights; dtype: see precision.inference_precision. The merge
+    itself is always made in float32. Raises PromptpoolError for a model that is no decoder, an adapter that misses a
+    key, an adapter that changes nothing and a dtype that loses what the adapter changed.
     """
     place = pick_device(device)
+    precision = inference_precision(dtype, place)
     config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
     if config.is_encoder_decoder or "bert" in config.model_type:
         raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
-    model = AutoModel.from_pretrained(
-        path, revision=revision, dtype=pick_dtype(dtype, place), attn_implementation=attention, **SAFE
-    )
+    loaded = precision.weights if adapter is None else torch.float32
+    model = AutoModel.from_pretrained(path, revision=revision, dtype=loaded, attn_implementation=attention, **SAFE)
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
     require_tokenizer(tokenizer, model, path, adapter)
+    kept = None
     if adapter is not None:
-        model = merged(model, adapter)
-    return Backbone(model.to(place).eval(), tokenizer, place)
+        model, kept = merged(model, adapter, precision.weights)
+        model = model.to(precision.weights)
+    return Backbone(model.to(place).eval(), tokenizer, place, precision, kept)
 
 
 def require_tokenizer(
@@ -76,7 +84,10 @@ def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return text_digest(json.dumps(sorted(tokenizer.get_vocab().items())))
 
 
-def pick_device(device: str) -> torch.device:
+def pick_device(device: str | torch.device) -> torch.device:
+    """The device by name (`auto`, `cpu`, `cuda`, `cuda:1`), or as it is. PromptpoolError where there is no such GPU."""
+    if isinstance(device, torch.device):
+        return device
     there = torch.cuda.is_available()
     if device == "cuda" and not there:
         raise PromptpoolError(
@@ -87,24 +98,13 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    return getattr(torch, dtype)
+def merged(
+    model: PreTrainedModel, adapter: str | Path, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, float]:
+    """The model with the adapter's product added to its weights, and the share of that product which `dtype` keeps.
 
-
-def autocasts(device: torch.device) -> bool:
-    """Whether float32 weights are best multiplied in bfloat16 here: on a CPU with AMX tiles.
-
-    AVX-512's bfloat16 alone is slower than its float32 (docs/performance.md).
-    """
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
-
-
-def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
-    """The model with the adapter's product added to its weights; the adapter must be whole and not zero.
-
-    adapter: a directory that PEFT wrote. Raises PromptpoolError for a file that is missing or broken, a key without
+    model: float32; adapter: a directory that PEFT wrote, whole and not zero; dtype: what the weights are rounded to
+    afterwards, by the caller. Raises PromptpoolError for a file that is missing or broken, a key without
     its place in this model, a shape that does not fit and an adapter that is all zero; warns where the adapter says
     that it was trained on another base.
     """
@@ -127,7 +127,24 @@ def merged(model: PreTrainedModel, adapter: str | Path) -> PreTrainedModel:
         )
     if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
-    return tuned.merge_and_unload()
+    kept = share_kept(tuned, dtype)
+    require_kept(kept, adapter, dtype)
+    return tuned.merge_and_unload(), kept
+
+
+@torch.no_grad()
+def share_kept(tuned: torch.nn.Module, dtype: torch.dtype) -> float:
+    """What is left of an adapter's product when the merged weights are rounded to `dtype`: see precision.Kept."""
+    from peft.tuners.lora import LoraLayer
+
+    if dtype == torch.float32:
+        return 1.0
+    kept = Kept()
+    for module in tuned.modules():
+        if isinstance(module, LoraLayer):
+            base = module.get_base_layer().weight.float()
+            kept.add(base, base + sum(module.get_delta_weight(name).float() for name in module.active_adapters), dtype)
+    return kept.share
 
 
 def adapter_weights(adapter: str | Path) -> dict[str, torch.Tensor]:

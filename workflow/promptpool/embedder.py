@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
-from .backbone import Backbone, autocasts, load_backbone
+from .backbone import Backbone, load_backbone
 from .budget import TokenBudget
 from .errors import PromptpoolError
 from .family_batches import Batches, Work
@@ -37,13 +38,12 @@ class Embedder:
         token_budget: int | None = None,
         tokenization: str = "composed",
         text_normalisation: str = "none",
-        autocast: bool = False,
     ):
         self.backbone = backbone
         self.composer = Composer(backbone.tokenizer, max_text_tokens, text_normalisation)
         self.joint = tokenization == "joint"
         budget = TokenBudget.for_device(backbone.device, token_budget)
-        self.batches = Batches(backbone.model, self.composer.eos_id, budget, autocast)
+        self.batches = Batches(backbone.model, self.composer.eos_id, budget, backbone.precision)
 
     @classmethod
     def load(
@@ -52,8 +52,8 @@ class Embedder:
         adapter: str | None = None,
         *,
         revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
         max_text_tokens: int = 512,
         token_budget: int | None = None,
         tokenization: str = "composed",
@@ -61,13 +61,13 @@ class Embedder:
     ) -> "Embedder":
         """A model and an adapter merged into it.
 
-        model: directory or hub id; adapter: directory of LoRA weights; token_budget: tokens a batch, None to let the
+        model: directory or hub id; adapter: directory of LoRA weights; device, dtype: names, or torch's own objects;
+        dtype `auto`: see precision; token_budget: tokens a batch, None to let the
         device's memory decide; tokenization: `composed`, or the paper's `joint` (a pass a prompt, not exportable);
         text_normalisation: see templates.normalised.
         """
         backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
-        autocast = dtype == "auto" and autocasts(backbone.device)
-        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation, autocast)
+        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation)
 
     @property
     def exportable(self) -> bool:

@@ -16,6 +16,7 @@ from .artifacts import file_digest, text_digest, write_sidecar
 from .backbone import pick_device
 from .embedder import Embedder
 from .errors import PromptpoolError
+from .precision import processor
 from .templates import Template
 from .variants import Layer, layer_name, layer_number
 from .vectors import VectorFile, stored_dtype
@@ -114,7 +115,9 @@ def embed_family(
         started=started,
         device=str(embedder.backbone.device),
         dtype=str(embedder.backbone.model.dtype),
-        autocast=embedder.batches.autocast,
+        precision=embedder.backbone.precision.name,
+        processor=processor(embedder.backbone.device),
+        tuning_kept=embedder.backbone.kept,
         one_pass=embedder.batches.takes_trees,
         exportable=embedder.exportable,
         token_budget=embedder.batches.budget.tokens,
@@ -189,7 +192,7 @@ def made(job: Job, kind: str, texts: str, code: str, embedder: Embedder) -> str:
     files = [file_digest(texts), file_digest(job.adapter) if job.adapter else ""]
     for path in sorted(Path(job.model).glob("*")) if Path(job.model).is_dir() else []:
         files.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    how = [str(embedder.backbone.model.dtype), str(embedder.batches.autocast), kind, code]
+    how = [str(embedder.backbone.model.dtype), embedder.backbone.precision.name, kind, code]
     return text_digest("\0".join([repr(job), *files, *how]))[:16]
 
 

@@ -57,7 +57,8 @@ def export_model(
     require_room(transformer, spec["max_text_tokens"], name)
     if adapter:
         before = probe(built)
-        transformer.model = merged(transformer.model, adapter)
+        rounded = getattr(torch, spec["dtype"]) if spec["merged"] else torch.float32
+        transformer.model, _ = merged(transformer.model, adapter, rounded)
         require_effect(built, before, spec, name)
     beside = bool(adapter) and not spec["merged"]
     depth = transformer.model.config.get_text_config().num_hidden_layers

@@ -13,6 +13,7 @@ from .budget import TokenBudget, is_out_of_memory
 from .errors import PromptpoolError
 from .packing import Trunk, longest_first, take
 from .passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
+from .precision import EXACT, Precision
 from .templates import Template
 
 
@@ -37,10 +38,10 @@ class Work:
 class Batches:
     """A model, and how much of a batch it bears. tokens: run through it so far, padding and shared heads aside."""
 
-    def __init__(self, model: PreTrainedModel, eos_id: int, budget: TokenBudget, autocast: bool = False):
+    def __init__(self, model: PreTrainedModel, eos_id: int, budget: TokenBudget, precision: Precision = EXACT):
         self.model, self.eos_id = model, eos_id
         self.budget = budget
-        self.autocast = autocast
+        self.precision = precision
         self.tokens = 0
         self._kept: TreePass | SeparatePasses | None = None
 
@@ -100,13 +101,15 @@ class Batches:
     def _runner(self, layout: Layout) -> TreePass | SeparatePasses:
         """Kept for the next chunk of the same family, with its head."""
         if self._kept is None or self._kept.layout != layout:
-            self._kept = (TreePass if self.takes_trees else SeparatePasses)(self.model, layout)
+            kind = TreePass if self.takes_trees else SeparatePasses
+            with self.precision.products(self.device):  # the head's keys, as the texts' own
+                self._kept = kind(self.model, layout)
         return self._kept
 
     def _try(self, runner: TreePass | SeparatePasses, trunks: Sequence[Trunk]) -> Found | None:
         """None where memory ran out. The error is dropped here, with the tensors that its traceback holds."""
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            with self.precision.products(self.device):
                 return runner.run(trunks)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from .backbone import pick_device, pick_dtype
+from .backbone import pick_device
 from .errors import PromptpoolError
 from .generation import Progress, Request, Written, encodable, tidy
 from .generation_checks import check_writer
+from .precision import training_dtype
 from .trust import SAFE
 
 LIKELIEST = 256  # candidates looked at for top-p, and sixteen times as many while they are too few
@@ -32,7 +33,9 @@ class TransformersBackend:
     ):
         place = pick_device(device)
         config, self.tokenizer = check_writer(model, revision, needs_chat)
-        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=pick_dtype(dtype, place), **SAFE)
+        weights = AutoModelForCausalLM.from_pretrained(
+            model, revision=revision, dtype=training_dtype(dtype, place), **SAFE
+        )
         self.name, self.sampling, self.batch_size = model, sampling, options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.model = weights.to(place).eval()

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from .precision import exact
+
 ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
@@ -125,11 +127,15 @@ class InfoNCE(CachedLossMixin, nn.Module):
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
+        """In float32 outside of autocast, whatever the model computes in."""
+        with exact(reps[0][0].device):
+            return self._loss(reps, labels, with_backward)
+
+    def _loss(self, reps: list[list[Tensor]], labels: Tensor | None, with_backward: bool) -> Tensor:
         sides = [torch.cat(chunks) for chunks in reps]
         if self._places is not None:
             sides = list(sides[0][self._places].chunk(2))
         local = len(sides[0])
-        # Cosines in full precision, whatever the model computes in.
         anchors, positives = (
             F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides
         )

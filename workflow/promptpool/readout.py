@@ -8,6 +8,7 @@ from torch import Tensor
 from .forward import Head
 from .packing import Tile, Tree
 from .pooling import maximum, weights_of
+from .precision import exact
 from .variants import split_pooling
 
 
@@ -58,8 +59,13 @@ class Readout:
     def read(self, tile: Tile, states: Tensor, head: Head, number: int, rows: Tensor | None = None) -> Tensor:
         """[rows, width, dim] of one layer -> float32 [rows, self.width, dim]: the parts, see `columns`.
 
-        rows: attention [rows, suffixes, head + width], where a pooling needs it.
+        rows: attention [rows, suffixes, head + width], where a pooling needs it. Whatever precision the pass runs in,
+        this is float32 outside of autocast.
         """
+        with exact(states.device):
+            return self._read(tile, states, head, number, rows)
+
+    def _read(self, tile: Tile, states: Tensor, head: Head, number: int, rows: Tensor | None) -> Tensor:
         states = states.float()
         before = head.states[number].float() if head.tokens else None
         weights: list[Tensor] = []

@@ -16,12 +16,13 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.utils import logging
 
 from .artifacts import file_digest, remove, text_digest, write_json, write_sidecar
-from .backbone import pick_device, pick_dtype, require_tokenizer, vocabulary_digest
+from .backbone import pick_device, require_tokenizer, vocabulary_digest
 from .batching import Batches
 from .errors import PromptpoolError
 from .integrity import sealed
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import InfoNCE
+from .precision import processor, training_dtype, training_precision
 from .templates import SLOT, Composer, Template, format_joint
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
@@ -119,7 +120,9 @@ def train_adapter(
         vocabulary=vocabulary_digest(tuned.tokenizer),
         seed=spec["seed"],
         device=str(place),
-        dtype=str(pick_dtype(spec["dtype"], place)).removeprefix("torch."),
+        dtype=str(training_dtype(spec["dtype"], place)).removeprefix("torch."),
+        precision=training_precision(spec["dtype"], place).name,
+        processor=processor(place),
         pairs=len(table),
         held_out=len(held),
         max_steps=args.max_steps,
@@ -152,7 +155,7 @@ def prepared(
         longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
         prompt = Template.parse(spec["prompt"], SLOT)
     tuned = tunable_model(
-        model, prompt, spec, longest, revision=revision, device=device, dtype=pick_dtype(spec["dtype"], device),
+        model, prompt, spec, longest, revision=revision, device=device, dtype=training_dtype(spec["dtype"], device),
         attention=how["attention"], checkpointing=how["gradient_checkpointing"],
     )  # fmt: skip
     return tuned, texts, held
@@ -264,7 +267,7 @@ def arguments(
         seed=spec["seed"],
         data_seed=spec["seed"],
         use_cpu=device.type == "cpu",
-        bf16=pick_dtype(spec["dtype"], device) == torch.bfloat16,
+        bf16=training_dtype(spec["dtype"], device) == torch.bfloat16,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from .artifacts import text_digest
 from .errors import PromptpoolError
+from .precision import exact
 
 MOST = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
 LEAST = 2
@@ -45,14 +47,14 @@ def retrieval(model, texts: Sequence[str], positives: Sequence[str], rows: int =
     half = next(model.parameters()).dtype == torch.bfloat16
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
         anchors, candidates = (
-            model.encode(
-                list(side), batch_size=rows, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False
-            )
+            model.encode(list(side), batch_size=rows, convert_to_tensor=True, show_progress_bar=False).float()
             for side in (texts, positives)
         )
     model.train(training)
     own = torch.arange(len(anchors), device=anchors.device)
-    return int(((anchors.float() @ candidates.float().T).argmax(1) == own).sum())
+    with exact(anchors.device):
+        anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
+        return int(((anchors @ candidates.T).argmax(1) == own).sum())
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

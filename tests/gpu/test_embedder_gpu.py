@@ -28,7 +28,7 @@ def test_vectors_are_those_of_the_cpu(tmp_path, architecture):
 
 def test_bfloat16_is_close_and_the_budget_grows(tmp_path):
     path = str(tiny_model(tmp_path / "model"))
-    engine = Embedder.load(path, device="cuda")
+    engine = Embedder.load(path, device="cuda", dtype="bfloat16")
     assert engine.backbone.model.dtype == torch.bfloat16 and engine.batches.takes_trees
     start = engine.batches.budget.tokens
     found = engine.encode([f"{text} {number}" for number in range(2000) for text in TEXTS], PROMPTS["eol"])

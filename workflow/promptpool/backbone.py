@@ -50,13 +50,14 @@ def load_backbone(
     config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
     if config.is_encoder_decoder or "bert" in config.model_type:
         raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
-    loaded = precision.weights if adapter is None else torch.float32
-    model = AutoModel.from_pretrained(path, revision=revision, dtype=loaded, attn_implementation=attention, **SAFE)
+    model = AutoModel.from_pretrained(
+        path, revision=revision, dtype=precision.weights, attn_implementation=attention, **SAFE
+    )
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
     require_tokenizer(tokenizer, model, path, adapter)
     kept = None
     if adapter is not None:
-        model, kept = merged(model, adapter, precision.weights)
+        model, kept = merged(model.float(), adapter, precision.weights)
         model = model.to(precision.weights)
     return Backbone(model.to(place).eval(), tokenizer, place, precision, kept)
 

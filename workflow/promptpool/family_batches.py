@@ -13,7 +13,7 @@ from .budget import TokenBudget, is_out_of_memory
 from .errors import PromptpoolError
 from .packing import Trunk, longest_first, take
 from .passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
-from .precision import EXACT, Precision
+from .precision import EXACT, Precision, exact
 from .templates import Template
 
 
@@ -53,8 +53,9 @@ class Batches:
     def takes_trees(self) -> bool:
         """Whether the model shares a pass between prompts; where it can't, a warning says so, once."""
         model = self.model
-        if takes_trees(model, self.eos_id):
-            return True
+        with exact(self.device):  # a question about the mask, not about rounding
+            if takes_trees(model, self.eos_id):
+                return True
         warnings.warn(
             f"{model.name_or_path}: {type(model).__name__} does not run under a tree mask; every prompt gets a pass of "
             "its own, which gives the same vectors in more time",

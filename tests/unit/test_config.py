@@ -558,7 +558,7 @@ LABELLED_FAULTS = {
         "column 'label' has only the label 'x'; clustering needs at least two labels",
     ),
     "no label": ("text,label\na,\nb,\n", "column 'label' has no labelled row; clustering needs at least two labels"),
-    "nothing at all": ("", "cannot be read as csv: No columns to parse from file"),
+    "nothing at all": ("", "cannot be read as csv: the file is empty; a first line with the columns' names is wanted"),
 }
 
 

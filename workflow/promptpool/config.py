@@ -4,6 +4,7 @@ Every Snakemake process reads the config, so nothing heavy is imported here.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .catalogue import expand_benchmarks
@@ -50,7 +51,10 @@ def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
             if not isinstance(key, str):
                 where = ".".join([*path, str(key)])
                 raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
-        return {key: _plain(item, source, (*path, key)) for key, item in value.items()}
+        plain = {key: _plain(item, source, (*path, key)) for key, item in value.items()}
+        if path[:1] in (("corpora",), ("tasks",)) and str(plain.get("path", "")).startswith("~"):
+            plain["path"] = str(Path(plain["path"]).expanduser())
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(item, source, path) for item in value]
     return value

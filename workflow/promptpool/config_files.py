@@ -12,7 +12,7 @@ def corpus_file_problems(config: Mapping) -> Iterator[str]:
     """Missing or unreadable kinds of files of `source: file` corpora; their content is left to the corpus stage."""
     for name, corpus in config["corpora"].items():
         if corpus["source"] == "file":
-            from .tables import READERS  # pandas is worth its half second only where a file is named
+            from .table_formats import READERS  # pandas is worth its half second only where a file is named
 
             key, path = f"corpora.{name}.path", Path(corpus["path"])
             if not path.is_file():

@@ -25,7 +25,7 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
         )
         facts["versions"] = corpus_versions(spec["packages"])
     else:
-        table = text_corpus(read_texts(spec, f"corpora.{Path(out).stem}"))
+        table = text_corpus(read_texts(spec, f"corpora.{Path(out).stem}", print))
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     inputs = [spec["path"]] if spec["source"] == "file" and Path(spec["path"]).is_file() else []

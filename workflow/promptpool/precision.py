@@ -56,8 +56,10 @@ def exact(device: torch.device):
     return EXACT.products(device)
 
 
-def inference_precision(dtype: str | torch.dtype, device: torch.device) -> Precision:
-    """How embeddings and attention are computed. dtype: `auto`, `float32`, `bfloat16`, or a torch.dtype."""
+def inference_precision(dtype: str | torch.dtype | Precision, device: torch.device) -> Precision:
+    """How embeddings and attention are computed. dtype: `auto`, `float32`, `bfloat16`, a torch.dtype, or a Precision."""
+    if isinstance(dtype, Precision):
+        return dtype
     if dtype == "auto":
         return Precision(tf32=device.type == "cuda")
     return Precision(as_dtype(dtype))

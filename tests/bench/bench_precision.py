@@ -78,7 +78,9 @@ def unmerged(on: bool):
 def vectors(adapter: str | None, texts: list[str], path: str) -> np.ndarray:
     with ExitStack() as stack:
         stack.enter_context(unmerged("unmerged" in path))
-        loaded = backbone.load_backbone(str(NANO), adapter=adapter, device="cpu", dtype="float32", attention=IMPLEMENTATION)
+        loaded = backbone.load_backbone(
+            str(NANO), adapter=adapter, device="cpu", dtype="float32", attention=IMPLEMENTATION
+        )
     model = loaded.model
     if "TF32" in path:
         emulate_tf32(model)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from promptpool.embedder import Embedder
 from promptpool.generation import Request, open_backend
+from promptpool.pooling import POOLINGS, pool
 from promptpool.precision import Precision
 from promptpool.semantic import similarities
 from promptpool.sentence_model import sentence_model
@@ -103,3 +104,12 @@ def test_an_adapter_that_a_gpu_multiplies_in_tf32_stays_beside_its_base(base, tm
     prompts = {"none": "{text}", "tail": "{text} is about"}
     one, other = (e.grid(TEXTS, prompts, ["mean", "attention"], [-1, 0, 1]) for e in (plain, beside))
     assert all(np.allclose(one[key], other[key], atol=1e-5) for key in one)
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_pooling_leaves_autocast(name):
+    hidden, mask = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1)), torch.ones(3, 7)
+    wanted = pool(name, hidden, mask, torch.full((3, 7), 1 / 7))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pool(name, hidden, mask, torch.full((3, 7), 1 / 7))
+    assert found.dtype == torch.float32 and torch.equal(found, wanted)

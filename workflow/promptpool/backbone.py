@@ -36,7 +36,7 @@ def load_backbone(
     adapter: str | Path | None = None,
     *,
     device: str | torch.device = "auto",
-    dtype: str | torch.dtype = "auto",
+    dtype: str | torch.dtype | Precision = "auto",
     attention: str = "sdpa",
 ) -> Backbone:
     """A base model in evaluation mode, an adapter merged into it where one is named.
@@ -57,7 +57,7 @@ def load_backbone(
     require_tokenizer(tokenizer, model, path, adapter)
     kept = None
     if adapter is not None:
-        model, kept = merged(model.float(), adapter, precision.weights)
+        model, kept = merged(model.float(), adapter, precision.weights, beside=precision.tf32)
         model = model.to(precision.weights)
     return Backbone(model.to(place).eval(), tokenizer, place, precision, kept)
 
@@ -100,12 +100,13 @@ def pick_device(device: str | torch.device) -> torch.device:
 
 
 def merged(
-    model: PreTrainedModel, adapter: str | Path, dtype: torch.dtype = torch.float32
+    model: PreTrainedModel, adapter: str | Path, dtype: torch.dtype = torch.float32, *, beside: bool = False
 ) -> tuple[PreTrainedModel, float]:
     """The model with the adapter's product added to its weights, and the share of that product which `dtype` keeps.
 
     model: float32; adapter: a directory that PEFT wrote, whole and not zero; dtype: what the weights are rounded to
-    afterwards, by the caller. Raises PromptpoolError for a file that is missing or broken, a key without
+    afterwards, by the caller; beside: whether the product stays beside the weights, because TF32's 10 bits would round
+    it away in a sum. Raises PromptpoolError for a file that is missing or broken, a key without
     its place in this model, a shape that does not fit and an adapter that is all zero; warns where the adapter says
     that it was trained on another base.
     """
@@ -130,7 +131,7 @@ def merged(
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
     kept = share_kept(tuned, dtype)
     require_kept(kept, adapter, dtype)
-    return tuned.merge_and_unload(), kept
+    return (tuned.base_model.model if beside else tuned.merge_and_unload()), kept
 
 
 @torch.no_grad()

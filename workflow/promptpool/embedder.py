@@ -13,6 +13,7 @@ from .family_batches import Batches, Work
 from .forward import IMPLEMENTATION, decoder_layers
 from .packing import Trunk, plant
 from .passes import Layout
+from .precision import Precision
 from .readout import Readout
 from .templates import Composer, Family, families
 from .variants import Key, Layer, key_text, layer_number, split_pooling
@@ -53,7 +54,7 @@ class Embedder:
         *,
         revision: str | None = None,
         device: str | torch.device = "auto",
-        dtype: str | torch.dtype = "auto",
+        dtype: str | torch.dtype | Precision = "auto",
         max_text_tokens: int = 512,
         token_budget: int | None = None,
         tokenization: str = "composed",

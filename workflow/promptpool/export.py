@@ -17,6 +17,7 @@ from .base_card import base_licence
 from .config_adapters import split_adapter_id
 from .errors import PromptpoolError
 from .model_card import Card, model_card
+from .precision import EXACT, exact, processor
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 from .sentence_model import sentence_model
 from .templates import Template
@@ -96,7 +97,8 @@ def export_model(
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
     inputs = [*weights, headline, *qc]
-    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"])
+    how = {"precision": EXACT.name, "processor": processor(torch.device("cpu"))}  # the adapter's effect is measured so
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"], **how)
 
 
 def variant_of(spec: Mapping, template: str) -> dict:
@@ -128,7 +130,7 @@ def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) 
 
 def probe(built: SentenceTransformer) -> np.ndarray:
     """Vectors of a few fixed texts, each of length 1."""
-    with torch.inference_mode():
+    with torch.inference_mode(), exact(built.device):
         rows = built.encode(list(PROBES), show_progress_bar=False, convert_to_numpy=False)
     rows = torch.stack([row.float() for row in rows]).numpy()
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -15,6 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from .errors import PromptpoolError
 from .packing import Batch, Tile, Trunk, pack, plant
+from .precision import exact
 
 IMPLEMENTATION = "promptpool_tree"
 Rows = list[Tensor]  # a tile's attention rows each: [rows, picks, head + width], head-mean
@@ -89,7 +90,8 @@ def tree_attention(
         out[0, tile.tokens].unflatten(0, (tile.rows, tile.width)).copy_(result.transpose(1, 2))
         if plan.picks is not None and layer in plan.recorded:
             bias = plan.mask(number, near, query.dtype)
-            plan.kept.setdefault(layer, []).append(_recorded(q, k, bias, plan.picks[number], scale, softcap))
+            with exact(q.device):
+                plan.kept.setdefault(layer, []).append(_recorded(q, k, bias, plan.picks[number], scale, softcap))
     return out, None
 
 

@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from .artifacts import write_json, write_sidecar
 from .embedder import Embedder
 from .errors import PromptpoolError
+from .precision import EXACT, exact, processor
 from .saved_layout import round_weights
 from .templates import Template
 
@@ -56,7 +57,8 @@ def check_parity(
     del engine  # one model at a time
     with pinned_base(exported, model, revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
-        theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}
+        with exact(loaded.device):
+            theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}
     for size, rows in theirs.items():
         compare(exported, sample, mine, rows, size)
     facts = {
@@ -67,7 +69,8 @@ def check_parity(
         "lowest_cosine_unrounded": float(cosines(unrounded, theirs[BATCHES[0]]).min()),
     }
     write_json(out, facts)
-    write_sidecar(out, inputs=[texts, exported], spec=spec, started=started, device=place, dtype="float32")
+    how = {"dtype": "float32", "precision": EXACT.name, "processor": processor(torch.device(place))}
+    write_sidecar(out, inputs=[texts, exported], spec=spec, started=started, device=place, **how)
 
 
 def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .precision import exact
 from .variants import POOLINGS
 
 __all__ = ["BY_NAME", "POOLINGS", "last_index", "maximum", "pool", "weights_of"]
@@ -86,5 +87,6 @@ def pool(name: str, hidden: Tensor, mask: Tensor, row: Tensor | None = None) -> 
         raise ValueError("pooling: a row has no token to pool; give it at least one")
     if name == "max":
         return maximum(hidden, mask)
-    parts = [weight.unsqueeze(1) @ hidden.float() for weight in weights_of(name, mask, row)]
+    with exact(hidden.device):
+        parts = [weight.unsqueeze(1) @ hidden.float() for weight in weights_of(name, mask, row)]
     return torch.cat(parts, dim=2).squeeze(1)

@@ -1,8 +1,9 @@
 """The one place that decides in which number types a model runs, and what always stays exact float32.
 
 A study gives one set of numbers on every CPU: `auto` is float32 there, without autocast, whatever the processor could
-multiply faster. On a GPU `auto` keeps the weights in float32 and multiplies them as TF32, because an adapter of few
-steps changes weights by less than bfloat16 can hold (docs/training.md, "What a number type keeps of a tuning").
+multiply faster. On a GPU `auto` keeps the weights in float32, multiplies them as TF32 and leaves an adapter beside
+them, because few steps change weights by less than bfloat16, or TF32's own 10 bits of mantissa, can hold
+(docs/training.md, "What a number type keeps of a tuning").
 Pooling, normalisation, the loss and attention rows run in `exact` on every device.
 """
 
@@ -56,8 +57,10 @@ def exact(device: torch.device):
     return EXACT.products(device)
 
 
-def inference_precision(dtype: str | torch.dtype, device: torch.device) -> Precision:
-    """How embeddings and attention are computed. dtype: `auto`, `float32`, `bfloat16`, or a torch.dtype."""
+def inference_precision(dtype: str | torch.dtype | Precision, device: torch.device) -> Precision:
+    """How embeddings and attention are computed. dtype: a name, a torch.dtype, or a Precision as it is."""
+    if isinstance(dtype, Precision):
+        return dtype
     if dtype == "auto":
         return Precision(tf32=device.type == "cuda")
     return Precision(as_dtype(dtype))

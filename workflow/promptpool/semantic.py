@@ -63,14 +63,20 @@ def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
 
 
 def _sentence_encoder(name: str, revision: str | None, template: Template, device: str) -> Encode:
+    import torch
     from sentence_transformers import SentenceTransformer
 
+    from .precision import exact
+
     require_safetensors(name, revision, "semantic.model")
-    model = SentenceTransformer(name, revision=revision, device=None if device == "auto" else device, **NO_CODE)
+    place = None if device == "auto" else device
+    exactly = {"dtype": torch.float32}  # a model saved in bfloat16 would run in it
+    model = SentenceTransformer(name, revision=revision, device=place, model_kwargs=exactly, **NO_CODE)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         prompted = [template.prefix + text + template.suffix for text in texts]
-        return model.encode(prompted, show_progress_bar=False, convert_to_numpy=True)
+        with exact(model.device):
+            return model.encode(prompted, show_progress_bar=False, convert_to_numpy=True)
 
     return encode
 

@@ -68,7 +68,10 @@ def unmerged(on: bool):
     """The adapter's products beside the base's, none added to the weights."""
     before = backbone.merged
     if on:
-        backbone.merged = lambda model, adapter, *_: (PeftModel.from_pretrained(model, adapter).base_model.model, None)
+        backbone.merged = lambda model, adapter, *_, **__: (
+            PeftModel.from_pretrained(model, adapter).base_model.model,
+            None,
+        )
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Loading a decoder without its LM head, with or without an adapter."""
 
 import json
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 
 from .artifacts import sidecar_path, text_digest
 from .errors import PromptpoolError
+from .leases import LENT
 from .precision import EXACT, Kept, Precision, inference_precision, require_kept
 from .trust import NO_CODE, SAFE
 
@@ -94,9 +96,28 @@ def pick_device(device: str | torch.device) -> torch.device:
         raise PromptpoolError(
             "device: cuda, and this job sees no GPU; set `device: auto`, or send it where there is one"
         )
+    if device == "auto" and not there and os.environ.get(LENT):
+        raise PromptpoolError(
+            f"this job was lent GPU {os.environ[LENT]}, and CUDA does not see it: {cuda_fault()}; repair that, or "
+            "write `device: cpu`"
+        )
     if device == "auto":
         device = "cuda" if there else "cpu"
-    return torch.device(device)
+    place = torch.device(device)
+    if place.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a tile, 0.05 to 1 s each
+    return place
+
+
+def cuda_fault() -> str:
+    """Why CUDA does not start here, in one line: torch's own words where it has some."""
+    if torch.version.cuda is None:
+        return "this torch is a build for CPUs alone, install the one for CUDA"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:  # no driver, or one that is too old for this build
+        return " ".join(str(error).split())[:200]
+    return "torch.cuda.device_count() is 0"
 
 
 def merged(

@@ -32,9 +32,10 @@ class TokenBudget:
             return cls(tokens)
 
         def share() -> float:
-            peak = torch.cuda.max_memory_reserved(device) / torch.cuda.get_device_properties(device).total_memory
+            peak, reserved = torch.cuda.max_memory_reserved(device), torch.cuda.memory_reserved(device)
+            free, _ = torch.cuda.mem_get_info(device)  # another job may hold a part of the device
             torch.cuda.reset_peak_memory_stats(device)
-            return peak
+            return peak / (free + reserved)
 
         return cls(GPU_TOKENS, GPU_MOST, share)
 
@@ -60,4 +61,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had no room. On a CPU torch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Whether a GPU or one of its libraries failed, which says nothing of the model."""
+    names = ("CUDA", "cuBLAS", "CUBLAS", "cuDNN", "CUDNN", "NCCL", "nvrtc", "device-side assert")
+    accelerator = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, accelerator) or (
+        isinstance(error, RuntimeError) and any(name in str(error) for name in names)
     )

@@ -128,8 +128,9 @@ def to_host(found: Found) -> Callable[[], dict[int, np.ndarray]]:
         number: torch.empty(parts.shape, dtype=parts.dtype, pin_memory=True).copy_(parts, non_blocking=True)
         for number, parts in found.items()
     }
+    device = next(iter(found.values())).device
     copied = torch.cuda.Event()
-    copied.record()
+    copied.record(torch.cuda.current_stream(device))  # without a stream it would wait for GPU 0's, wherever this ran
 
     def arrived() -> dict[int, np.ndarray]:
         copied.synchronize()

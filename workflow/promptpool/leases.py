@@ -16,6 +16,8 @@ from pathlib import Path
 
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LENT = "PROMPTPOOL_LENT_GPUS"  # what a job holds: it must not go on without them in silence
+DEVICES = Path("/dev")
 PAUSE = 1.0  # seconds between two looks at what is free
 # An allocation's name, by scheduler. Where devices are fenced off, every allocation on a node counts its own from 0.
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
@@ -28,8 +30,8 @@ def visible_devices() -> list[str]:
     """
     listed = os.environ.get(VISIBLE)
     if listed is None:
-        numbers = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
-        return sorted(numbers, key=int)
+        # CUDA counts from 0 what it sees: in a container that holds nvidia3 alone, that is its device 0.
+        return [str(number) for number, _ in enumerate(DEVICES.glob("nvidia[0-9]*"))]
     found: list[str] = []
     for entry in map(str.strip, listed.split(",")):
         if not entry or entry.startswith("-"):
@@ -54,11 +56,12 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
         # All or none: two jobs that each hold half of what both want would wait for ever.
         while not _take(held, devices, wanted, jobs_per_gpu, prefix):
             time.sleep(PAUSE)
-        os.environ[VISIBLE] = ",".join(held)
+        os.environ[VISIBLE] = os.environ[LENT] = ",".join(held)
         yield list(held)
     finally:
         _give_back(held)
         os.environ.pop(VISIBLE, None)
+        os.environ.pop(LENT, None)
         if before is not None:
             os.environ[VISIBLE] = before
 

@@ -131,7 +131,8 @@ def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing:
 def memory(device: torch.device) -> int:
     """The bytes of a GPU that weights leave; of a machine or a control group, the part its threads are of all cores."""
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory - torch.cuda.memory_allocated(device)
+        free, _ = torch.cuda.mem_get_info(device)  # what another job on the device leaves
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

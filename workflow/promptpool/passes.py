@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .budget import is_out_of_memory
+from .budget import is_device_fault, is_out_of_memory
 from .errors import PromptpoolError
 from .forward import IMPLEMENTATION, Head, decoder_layers, reading, run, run_head
 from .packing import Batch, Tree, Trunk, pack, plant
@@ -132,7 +132,7 @@ def takes_trees(model: PreTrainedModel, eos_id: int) -> bool:
         ours = TreePass(model, layout).run(trunks)
     # What an architecture of someone else's raises at a mask that it does not expect is its own affair.
     except (PromptpoolError, RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_device_fault(error):
             raise  # says nothing of the mask
         return False
     with plain_attention(model):

@@ -17,6 +17,7 @@ def head(folder: Path, *arguments: str, profile: Path = PROFILE) -> subprocess.P
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(folder),
         "--configfile", str(folder / "study.yaml"), "--workflow-profile", str(profile),
+        "--config", "device=cpu",  # CUDA does not see the pretended GPUs, and under `auto` that ends a job
         "--slurm-init-seconds-before-status-checks", "5", "--jobs", "3", "--latency-wait", "10", *arguments,
     ]  # fmt: skip
     with open(folder / "head.log", "a") as log:

@@ -45,7 +45,8 @@ def test_a_job_waits_for_a_device_that_another_process_holds(prepare, tmp_path, 
     device = f"pretended-{os.getpid()}"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", device)
     folder = prepare(tmp_path / "study")
-    (folder / "study.yaml").write_text(yaml.safe_dump(untuned()))
+    # A pretended device: CUDA does not see it, and under `auto` a job that was lent it would end.
+    (folder / "study.yaml").write_text(yaml.safe_dump({**untuned(), "device": "cpu"}))
     with leased(1), open(folder / "head.log", "w") as log:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", device)
         process = subprocess.Popen(

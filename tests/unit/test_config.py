@@ -162,8 +162,8 @@ SCHEMA_FAULTS = {
         "corpora.mine.source: unknown source 'hugginface'; use one of docstrings, file, hub",
     ),
     "number that YAML reads as text": (
-        {"adapters.halves.learning_rate": "5e-5"},
-        "adapters.halves.learning_rate: expected a number, not '5e-5'; YAML reads this as text, write 5e-05",
+        {"adapters.halves.learning_rate": "0.5"},
+        "adapters.halves.learning_rate: expected a number, not '0.5'; YAML reads this as text, write 0.5",
     ),
     "step that is no whole number": (
         {"adapters.halves.max_steps": 80.0},
@@ -868,3 +868,10 @@ def test_how_attention_is_shown_is_no_part_of_another_stage_and_its_words_count(
     none = demo()
     none["attention"] = None
     assert Study(resolve(none)).attention_prompts() == {} and Study(resolve(none)).attention_words() is None
+
+
+@pytest.mark.parametrize(("written", "number"), [("5e-5", 5e-5), ("1e-4", 1e-4), ("2E-05", 2e-5), ("5.e-5", 5e-5)])
+def test_numbers_with_an_exponent_are_read_as_yaml_1_2_reads_them(written, number):
+    rate = yaml.safe_load(written)
+    found = resolve(demo(adapters__halves__learning_rate=rate), "config.yaml")
+    assert found["adapters"]["halves"]["learning_rate"] == number

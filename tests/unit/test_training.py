@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from promptpool.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.lora import bytes_a_token, learning, live_tokens, tunable_model
+from promptpool.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
 from promptpool.losses import InfoNCE
 from promptpool.templates import Template
 from promptpool.tracking import COLUMNS, VALIDATION
 from promptpool.trainer import ContrastiveTrainer
 from promptpool.training import ids, train_adapter
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
+from transformers import AutoModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -299,7 +301,7 @@ def test_the_memory_of_a_token_grows_with_the_layers(tmp_path):
         (
             {"lora": {**SPEC["lora"], "target_modules": ["nope"]}},
             {},
-            "no layer is called nope; set lora.target_modules",
+            "lora.target_modules: no layer is called nope; this model has down_proj, gate_proj, k_proj",
         ),
     ],
 )
@@ -379,3 +381,17 @@ def test_validating_changes_no_step(model, pairs, validated, tmp_path):
         patched.setattr("promptpool.training.judge", lambda *_: None)
         train_adapter(**call(model, pairs, tmp_path / "x", **VALIDATED))
     assert same(weights(tmp_path / "x", 4), weights(validated, 4))
+
+
+@pytest.mark.parametrize("names", [["q_proj", "vproj"], ["qkv_proj", "down_proj"], ["nope"]])
+def test_every_target_must_be_a_layer_of_the_model(tmp_path, names):
+    network = AutoModel.from_pretrained(base_model(tmp_path))
+    with pytest.raises(PromptpoolError, match="no layer is called "):
+        targets_of(network, names, "model")
+
+
+def test_all_linear_is_every_linear_layer(tmp_path):
+    network = AutoModel.from_pretrained(base_model(tmp_path))
+    tuned = get_peft_model(network, LoraConfig(target_modules=targets_of(network, ["all-linear"], "model")))
+    adapted = {name.split(".")[-4] for name, _ in tuned.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 WORDS = {
     "integer": "a whole number",
@@ -65,6 +67,8 @@ def _filling_validator() -> type:
             for key, subschema in subschemas.items():
                 if "default" in subschema:
                     instance.setdefault(key, deepcopy(subschema["default"]))
+                if isinstance(instance.get(key), str) and "number" in _types(subschema):
+                    instance[key] = _exponent(instance[key])
         yield from Draft202012Validator.VALIDATORS["properties"](validator, subschemas, instance, parent)
 
     def number(_, value) -> bool:
@@ -75,6 +79,16 @@ def _filling_validator() -> type:
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": number, "integer": integer})
     return extend(Draft202012Validator, {"properties": properties}, type_checker=types)
+
+
+def _types(subschema: dict) -> list[str]:
+    allowed = subschema.get("type", [])
+    return [allowed] if isinstance(allowed, str) else allowed
+
+
+def _exponent(value: str) -> str | float:
+    """5e-5 as a number: it is one in YAML 1.2, and text to a reader of YAML 1.1, which wants a point in it."""
+    return float(value) if EXPONENT.fullmatch(value) else value
 
 
 def _told(fault: ValidationError) -> str:
@@ -129,7 +143,8 @@ def _wrong_type(value: Any, allowed: list[str]) -> str:
     if isinstance(value, str) and allowed[0] in ("number", "integer"):
         try:  # YAML reads 5e-5 as text: it wants a point in a number with an exponent
             number = float(value)
-        except ValueError:
+            int(number)  # neither infinite nor no number
+        except (ValueError, OverflowError):
             pass
         else:
             plain = int(number) if allowed[0] == "integer" and number.is_integer() else number

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.baselines import embed_baseline, inline_vectors, sentence_vectors
+from promptpool.baselines import embed_baseline, inline_vectors, sentence_vectors, tfidf_svd
 from promptpool.errors import PromptpoolError
 from promptpool.scoring import score_baseline
 from promptpool.tasks import build_task
@@ -135,3 +135,26 @@ def test_a_model_is_encoded_once_and_scored_from_the_file(task, tmp_path, model)
     found = rows(task, tmp_path, "static", spec(model), str(path))
     assert found.loc[found["metric"] == "main_score", "value"].mean() > 0.2
     assert set(zip(found["model"], found["prompt"], found["pooling"], strict=True)) == {("static", "none", "none")}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["\U0001f680 \U0001f600", "\U0001f680", "\U0001f600 \U0001f600"],
+        ["A", "B", "A", "C"],
+        ["the same text"] * 5,
+        ["the same text"] * 200,
+        ["the", "and", "of"],
+        ["word"],
+        ["A"] * 150,
+    ],
+)
+def test_tfidf_takes_texts_of_any_kind(texts):
+    rows = tfidf_svd(texts, 16)
+    assert rows.shape[0] == len(texts) and np.isfinite(rows).all()
+    assert np.allclose(rows[texts.index(texts[-1])], rows[-1], atol=1e-5), "equal texts have equal vectors"
+
+
+def test_tfidf_of_blank_texts_is_refused_in_one_line():
+    with pytest.raises(PromptpoolError, match="tfidf-svd: all texts are blank"):
+        tfidf_svd(["", " "], 4)

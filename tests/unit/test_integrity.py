@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -378,3 +379,22 @@ def test_a_seal_survives_keys_and_values_that_json_changes(tmp_path):
 
     assert read_sealed(tmp_path / "x.meta.json")["9"] is not None
     assert fault_of(tmp_path / "x").endswith("no such file; run the same command again")
+
+
+def in_a_job(folder: Path, line: str) -> tuple[int, str]:
+    """A process's exit status and its log, which runs one line as a rule's script does."""
+    code = f"from promptpool.job import job\nwith job('job.log'):\n    {line}\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    environment.pop("MTEB_CACHE", None)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, check=False)
+    return done.returncode, (folder / "job.log").read_text()
+
+
+def test_a_fault_of_our_own_is_in_the_log_that_snakemake_names(tmp_path):
+    status, log = in_a_job(tmp_path, "{}['tests']")
+    assert status == 1 and "Traceback (most recent call last)" in log and "KeyError: 'tests'" in log
+
+
+def test_mteb_makes_no_folder_in_the_home_directory(tmp_path):
+    status, log = in_a_job(tmp_path, "import os; print(os.environ['MTEB_CACHE'])")
+    assert status == 0 and log.strip().startswith(tempfile.gettempdir())

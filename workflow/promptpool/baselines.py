@@ -26,15 +26,26 @@ def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
 def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
     """Latent semantic analysis: sublinear TF-IDF of words, truncated SVD, rows of length 1. float32 [n, dim].
 
-    `dim` is lowered to what the texts' vocabulary allows.
+    `dim` is lowered to what the texts' vocabulary allows. Texts without a word of two letters, such as emoji or answers
+    of one letter, are cut at white space instead.
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    vectorizer = TfidfVectorizer(sublinear_tf=True, stop_words="english", min_df=2 if len(texts) > 100 else 1)
-    counts = vectorizer.fit_transform(texts)
-    dim = max(1, min(dim, counts.shape[1] - 1, len(texts) - 1))
+    common = 2 if len(texts) > 100 else 1
+    words = {"stop_words": "english", "min_df": common}, {"token_pattern": r"\S+", "min_df": 1}
+    for how in words:
+        try:
+            counts = TfidfVectorizer(sublinear_tf=True, **how).fit_transform(texts)
+            break
+        except ValueError:  # no word is left
+            continue
+    else:
+        raise PromptpoolError("tfidf-svd: all texts are blank; leave the baseline out, or give texts with words")
+    dim = min(dim, counts.shape[1] - 1, len(texts) - 1)
+    if dim < 1:  # one word in all, or one text: nothing to rotate
+        return normalize(counts.toarray()).astype(np.float32)
     return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)
 
 

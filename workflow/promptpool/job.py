@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +82,8 @@ def job(
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Importing mteb makes this folder, and by default it lies in the home directory, which may not be writable.
+    os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
     if not online:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -107,6 +111,8 @@ def job(
         except Exception as error:
             told = as_line(error, writes)
             if told is None:
+                with contextlib.suppress(OSError):  # the terminal gets it too, and Snakemake names the log
+                    traceback.print_exc()
                 raise
             # On a full disk the log takes nothing either.
             with contextlib.suppress(OSError):

@@ -192,3 +192,16 @@ def test_a_question_changes_no_table():
 def test_a_benchmark_may_not_be_empty_of_sense():
     with pytest.raises(PromptpoolError, match=r"benchmarks\.mine\.name: missing"):
         resolve(demo(benchmarks__mine={}))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Banking77", "'Banking77Classification'"),
+        ("twentynewsgroups", "'TwentyNewsgroupsClustering'"),
+        ("StackExchangeClustering.V2", "'StackExchangeClustering.v2'"),
+    ],
+)
+def test_a_part_of_a_tasks_name_suggests_that_task(name, meant):
+    config = demo(tasks__Mine={"source": "mteb", "name": name, "revision": "0" * 40})
+    assert f"did you mean {meant}" in told(config)

@@ -1,6 +1,7 @@
 """Scores come from MTEB as it is: the same experiments for every variant, and rows of one shape."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.lookup import RecordingEncoder, lookup
 from promptpool.mteb_results import SCORE_COLUMNS, tidy
-from promptpool.mteb_tasks import evaluate, local_task
+from promptpool.mteb_tasks import evaluate, fresh_task, local_task
 from promptpool.scoring import Scorer, average, mteb_name
 from promptpool.tasks import build_task, sample_texts
 from tiny_study import WORDS, sentences
@@ -193,3 +194,14 @@ def test_a_sample_of_texts_does_not_depend_on_the_others(labelled, tmp_path):
     pd.DataFrame({"text": [*rest, *chosen]}).to_parquet(tmp_path / "some.parquet")
     assert sample_texts(str(tmp_path / "some.parquet"), 5, seed=1) == chosen
     assert sample_texts(str(tmp_path / "all.parquet"), 5, seed=2) != chosen
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted", "known"),
+    [("splits", "tests", "test"), ("splits", "validation", "test"), ("subsets", "en", "default")],
+)
+def test_a_part_that_a_task_does_not_have_is_named_before_its_data_is_read(key, wanted, known):
+    spec = {"source": "mteb", "name": "Banking77Classification", "revision": None, key: [wanted]}
+    line = f"tasks.Mine.{key}: Banking77Classification has no '{wanted}'; use one of {known}"
+    with pytest.raises(PromptpoolError, match=re.escape(line)):
+        fresh_task("Mine", spec, None)

@@ -94,8 +94,10 @@ def unknown_tasks(config: Mapping) -> Iterator[str]:
 
 def _near(name: str, known: Iterable[str], list_of: str) -> str:
     """What may have been meant, without reading out a thousand names."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"{list_of} has the names"
+    lower = {one.lower(): one for one in known}
+    holding = sorted((one for key, one in lower.items() if name.lower() in key), key=len) if len(name) > 3 else []
+    near = holding or [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]
+    return f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else f"{list_of} has the names"
 
 
 def build() -> dict:

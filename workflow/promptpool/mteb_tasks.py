@@ -61,10 +61,18 @@ def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsT
 def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTask:
     """A task object that no variant has used, its data not yet loaded.
 
-    spec: a task of the config; one of source mteb may hold `subsets` and `splits`, fewer than all.
+    spec: a task of the config; one of source mteb may hold `subsets` and `splits`, fewer than all. Raises
+    PromptpoolError for one that the task does not have.
     """
     if labelled is not None:
         return local_task(name, labelled)
+    about = mteb.get_task(spec["name"]).metadata
+    for key, known in (("splits", about.eval_splits), ("subsets", about.hf_subsets)):
+        for wanted in spec.get(key) or ():
+            if wanted not in known:
+                raise PromptpoolError(
+                    f"tasks.{name}.{key}: {spec['name']} has no {wanted!r}; use one of {', '.join(map(str, known))}"
+                )
     task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
     # In the workflow every such task has a snapshot; elsewhere it is MTEB's to find its data.
     return read_from(task, snapshots(spec), spec["revision"]) if spec.get("snapshot") else task

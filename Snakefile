@@ -20,7 +20,7 @@ if not workflow.config_settings.configfiles:
     configfile: "config.yaml"
 
 
-CONFIG = str([*workflow.config_settings.configfiles, "config.yaml"][0])
+CONFIG = [str(path) for path in workflow.config_settings.configfiles] or ["config.yaml"]
 
 try:
     study = Study(resolve(config, CONFIG, files=workflow.is_main_process))

@@ -3,7 +3,7 @@
 Every Snakemake process reads the config, so nothing heavy is imported here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,31 @@ from .catalogue import expand_benchmarks
 from .config_adapters import adapter_ids, adapter_of
 from .config_checks import first_problem
 from .config_schema import fill_defaults
+from .config_sources import file_at_fault
 from .errors import PromptpoolError
 
 __all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
 
 
-def resolve(config: Mapping, source: str = "config.yaml", files: bool = True) -> dict:
+def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files: bool = True) -> dict:
     """The full config: every default filled, every reference checked. Its argument stays as it is.
 
     The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
     pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config changes
     nothing.
 
-    source: the name to put in front of an error, as a rule the config file's.
+    source: the config file's name, to put in front of an error; of several files, that of the one at fault.
     files: whether users' files are read and checked too. A study's start does; its jobs, which read the config each
         anew, need not.
     Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
     """
-    full = _plain(config, source, ())
+    sources = [source] if isinstance(source, str) else source
+    full = _plain(config, sources, ())
     if not isinstance(full, dict):
-        raise PromptpoolError(f"{source}: expected keys and values, not {full!r}; start with `run: <name>`")
+        raise PromptpoolError(f"{sources[0]}: expected keys and values, not {full!r}; start with `run: <name>`")
     problem = fill_defaults(full) or expand_benchmarks(full) or first_problem(full, files)
     if problem:
-        raise PromptpoolError(f"{source}: {' '.join(problem.splitlines())}")
+        raise PromptpoolError(f"{file_at_fault(problem, sources)}: {' '.join(problem.splitlines())}")
     return _with_inherited(full)
 
 
@@ -44,19 +46,20 @@ def in_order(value: object) -> object:
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
-def _plain(value: Any, source: str, path: tuple[str, ...]) -> Any:
+def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
     """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 where = ".".join([*path, str(key)])
+                source = file_at_fault(where, sources)
                 raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
-        plain = {key: _plain(item, source, (*path, key)) for key, item in value.items()}
+        plain = {key: _plain(item, sources, (*path, key)) for key, item in value.items()}
         if path[:1] in (("corpora",), ("tasks",)) and str(plain.get("path", "")).startswith("~"):
             plain["path"] = str(Path(plain["path"]).expanduser())
         return plain
     if isinstance(value, list | tuple):
-        return [_plain(item, source, path) for item in value]
+        return [_plain(item, sources, path) for item in value]
     return value
 
 

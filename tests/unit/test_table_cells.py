@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 from decimal import Decimal
 
@@ -27,6 +28,8 @@ PIECES = [
     *'abc,;\t"\'\\|#\n\r \u2028\x85\xa0\ufeffé日🚀0123456789.-+eE',
     '""', "\r\n", "NA", "null", "1.10", "007", "nan", "=1+1", "True", "\x00", "\x1a",
 ]  # fmt: skip
+
+TABLES = int(os.environ.get("PROMPTPOOL_TABLES", "1000"))  # `make test-faults` asks for 10,000
 
 
 def write(path, rows: list[dict], **how: object):
@@ -181,7 +184,7 @@ def test_arbitrary_strings_are_read_as_they_were_written(tmp_path):
         ".jsonl": [{}, {"ensure_ascii": False}],
         ".parquet": [{}],
     }
-    for number in range(1000):
+    for number in range(TABLES):
         suffix = rng.choice(list(dialects))
         rows = [{"text": arbitrary(rng), "label": arbitrary(rng), "x": ""} for _ in range(rng.randint(1, 6))]
         path = write(tmp_path / f"{number}{suffix}", rows, **rng.choice(dialects[suffix]))

@@ -31,8 +31,8 @@ def read_csv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
 def read_tsv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
     """Tab-separated. A quote is an ordinary character, unless the file as a whole was written with quoting.
 
-    That is so where lines alone do not give equal rows and quoting does; and, where both do, where every field is
-    quoted or a quoted field holds a doubled quote.
+    That is so where lines alone do not give equal rows and quoting does; and, where both do, where all names of the
+    first line are quoted or a quoted field holds a doubled quote.
     """
     text = _decoded(path)
     plain = [line.split("\t") for line in text.replace("\r\n", "\n").split("\n")]
@@ -135,12 +135,11 @@ def _is_quoted(plain: list[list[str]], quoted: list[list[str]]) -> bool:
     plain_fits, quoted_fits = (len(set(map(len, rows))) == 1 for rows in (plain, quoted))
     if not quoted_fits:
         return False
-    if not plain_fits:
+    if not plain_fits or all(len(name) > 1 and name[0] == name[-1] == '"' for name in plain[0]):
         return True
     if len(plain) != len(quoted):  # quoting would join lines that are whole rows
         return False
-    marked = [field for row in plain for field in row if field.startswith('"')]
-    return len(marked) == sum(map(len, plain)) or any('""' in field[1:-1] for field in marked)
+    return any(field.startswith('"') and '""' in field[1:-1] for row in plain for field in row)
 
 
 def _from_rows(rows: Iterable[tuple[int, list[str]]], wanted: Sequence[str]) -> tuple[list[str], Columns]:

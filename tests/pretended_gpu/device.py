@@ -1,0 +1,213 @@
+"""A CUDA device that is not there: its tensors say cuda:0 and keep their values in CPU memory.
+
+An operator that mixes devices raises, as on a GPU; so does an attention mask of another float type than the query. What
+would make the host wait for the device is counted. Import this before torch: the guard (guard.cpp, built) must be
+loaded first, and PRETENDED_GUARD names it.
+"""
+
+import collections
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from unittest import mock
+
+ctypes.CDLL(os.environ["PRETENDED_GUARD"])
+
+import torch  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
+
+aten = torch.ops.aten
+INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default}
+COPIES = {aten.copy_.default, aten._to_copy.default}
+SHAPED_BY_VALUES = {"nonzero", "masked_select", "_unique2", "unique_dim", "bincount"}
+READS = {"_local_scalar_dense", "equal", "is_nonzero"}
+MEMORY = 80 << 30
+waits: collections.Counter[str] = collections.Counter()
+_pinned: dict[int, torch.Tensor] = {}  # keeps them, so that no id is used twice
+
+
+class OnDevice(torch.Tensor):
+    """A tensor of cuda:0. Its values are in `held`, on the CPU."""
+
+    @staticmethod
+    def __new__(cls, held: torch.Tensor) -> "OnDevice":
+        with torch.inference_mode(False):
+            made = torch.Tensor._make_wrapper_subclass(
+                cls,
+                held.size(),
+                strides=held.stride(),
+                storage_offset=held.storage_offset(),
+                dtype=held.dtype,
+                device="cuda:0",
+            )
+        made.held = held
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+    def __repr__(self) -> str:
+        return f"OnDevice({self.held!r})"
+
+    def numpy(self, *_args, **_more):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+
+    def __array__(self, *_args, **_more):
+        return self.numpy()
+
+    def tolist(self) -> list:
+        return self.detach().cpu().tolist()
+
+    @property
+    def data(self):
+        return self.detach()
+
+    @data.setter
+    def data(self, value):
+        torch.Tensor.data.__set__(self, value)
+        self.held = value.held
+
+    def __reduce_ex__(self, protocol):
+        return self.held.detach().__reduce_ex__(protocol)
+
+    def untyped_storage(self):
+        return self.held.untyped_storage()
+
+    def pin_memory(self):
+        raise RuntimeError("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
+
+
+class _Mode(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return _run(func, args, kwargs or {})
+
+
+def _refuse_mixtures(func, args: tuple, kwargs: dict, there: list, here: list) -> None:
+    """RuntimeError for an operator whose tensors are on two devices, and for a mask of another float type."""
+    if there and func not in INDEXING | COPIES and any(x.dim() for x in here):
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device: {func} got cuda:0 and cpu {[tuple(x.shape) for x in here]}"
+        )
+    if func in INDEXING and there and not isinstance(args[0], OnDevice):
+        raise RuntimeError(f"indices should be on the indexed tensor's device (cpu): {func}")
+    if func is aten._fused_sdp_choice.default:
+        query, mask = args[0], args[3] if len(args) > 3 else kwargs.get("attn_mask")
+        if mask is not None and mask.dtype not in (torch.bool, query.dtype):
+            raise RuntimeError(f"Expected attn_mask dtype to be bool or the query's {query.dtype}, got {mask.dtype}")
+
+
+def _count(func, args: tuple, kwargs: dict, there: list, here: list, lands: bool) -> None:
+    name = func._schema.name.split("::")[1]
+    if not there and not lands:
+        return
+    if func is aten._to_copy.default:
+        source = isinstance(args[0], OnDevice)
+        early = kwargs.get("non_blocking") and (source or id(args[0]) in _pinned)
+        if source != lands and not early:
+            waits["copy between host and device"] += 1
+    elif func is aten.copy_.default:
+        blocking = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
+        if isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice) and args[1].dim() and blocking:
+            waits["copy between host and device"] += 1
+    elif there and name in SHAPED_BY_VALUES | READS:
+        waits[name] += 1
+    elif func in INDEXING and any(x.dim() for x in here):
+        waits["index from the host"] += 1
+    elif func in INDEXING and any(x is not None and x.dtype == torch.bool for x in args[1] or ()):
+        waits["index by a mask"] += 1
+
+
+def _run(func, args: tuple, kwargs: dict):
+    """One operator: checked, counted, computed on the CPU, and its results on the device that CUDA would give them."""
+    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        with _Mode():  # inference mode hands these on whole
+            return func.decompose(*args, **kwargs)
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+    there = [x for x in tensors if isinstance(x, OnDevice)]
+    here = [x for x in tensors if not isinstance(x, OnDevice)]
+    _refuse_mixtures(func, args, kwargs, there, here)
+    device, lands = kwargs.get("device"), bool(there)
+    if device is not None and torch.device(device).type != "meta":
+        lands = torch.device(device).type == "cuda"
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    elif func is aten.copy_.default:
+        lands = isinstance(args[0], OnDevice)
+    elif func._schema.name.split("::")[1] in READS:
+        lands = False
+    _count(func, args, kwargs, there, here, lands)
+    if func is aten._fused_sdp_choice.default:
+        return 0
+    if func is aten._pin_memory.default:
+        copy = args[0].clone()
+        _pinned[id(copy)] = copy
+        return copy
+    if func is aten.is_pinned.default:
+        return id(args[0]) in _pinned
+    kwargs = {key: value for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
+    out = func(*tree_map_only(OnDevice, lambda x: x.held, args), **tree_map_only(OnDevice, lambda x: x.held, kwargs))
+    known = {id(x.held): x for x in there}
+    return tree_map_only(torch.Tensor, lambda x: known[id(x)] if id(x) in known else OnDevice(x), out) if lands else out
+
+
+class _Event:
+    def __init__(self, *_args, **_more) -> None:
+        pass
+
+    def record(self, _stream=None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        waits["event"] += 1
+
+
+def _same_parameters(plain):
+    """`Module._apply` that leaves parameters that are on the device already as the objects that they are."""
+
+    def apply(self, function, recurse=True):
+        own = list(self.parameters())
+        if own and all(isinstance(x, OnDevice) for x in own):
+            moved = function(own[0])
+            if isinstance(moved, OnDevice) and moved.dtype == own[0].dtype:
+                return self
+        return plain(self, function, recurse)
+
+    return apply
+
+
+@contextlib.contextmanager
+def pretended_gpu() -> Iterator[collections.Counter]:
+    """Inside, torch has one CUDA device of 80 GiB. Gives the counter of host waits, emptied."""
+    properties = SimpleNamespace(total_memory=MEMORY, name="pretended", major=9, minor=0, multi_processor_count=1)
+    fake = {
+        "_lazy_init": lambda: None, "is_available": lambda: True, "Event": _Event, "device_count": lambda: 1,
+        "max_memory_reserved": lambda _=None: MEMORY // 20, "reset_peak_memory_stats": lambda _=None: None,
+        "get_device_properties": lambda _=None: properties, "empty_cache": lambda: None,
+        "get_device_name": lambda _=None: "pretended", "get_device_capability": lambda _=None: (9, 0),
+        "mem_get_info": lambda _=None: (MEMORY, MEMORY), "memory_allocated": lambda _=None: 2 << 30,
+        "memory_reserved": lambda _=None: 2 << 30, "max_memory_allocated": lambda _=None: 2 << 30,
+        "is_bf16_supported": lambda *_, **__: True, "current_device": lambda: 0, "set_device": lambda _: None,
+        "get_rng_state": lambda _=None: torch.get_rng_state(), "set_rng_state": lambda state, _=None: None,
+        "get_rng_state_all": lambda: [torch.get_rng_state()], "set_rng_state_all": lambda _: None,
+        "manual_seed_all": lambda _: None, "manual_seed": lambda _: None, "synchronize": lambda _=None: None,
+        "is_initialized": lambda: True, "current_stream": lambda _=None: mock.MagicMock(),
+        "_exchange_device": lambda _: 0, "_maybe_exchange_device": lambda _: 0,
+    }  # fmt: skip
+    future = torch.__future__
+    with contextlib.ExitStack() as stack:
+        for name, value in fake.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        for name in ("get_rng_state", "set_rng_state", "get_rng_state_all", "set_rng_state_all"):
+            stack.enter_context(mock.patch.object(torch.cuda.random, name, fake[name]))
+        stack.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
+        stack.enter_context(mock.patch.object(torch.nn.Module, "_apply", _same_parameters(torch.nn.Module._apply)))
+        future.set_overwrite_module_params_on_conversion(True)
+        stack.callback(future.set_overwrite_module_params_on_conversion, False)
+        torch._C._set_only_lift_cpu_tensors(True)
+        stack.callback(torch._C._set_only_lift_cpu_tensors, False)
+        stack.enter_context(_Mode())
+        waits.clear()
+        yield waits

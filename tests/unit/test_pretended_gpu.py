@@ -24,7 +24,7 @@ def test_the_engine_on_a_pretended_gpu(tmp_path):
     paths = os.pathsep.join([str(TESTS.parent / "workflow"), str(TESTS)])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS / "pretended_gpu" / "checks.py"],
-        env={**os.environ, "PRETENDED_GUARD": str(guard), "PYTHONPATH": paths, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, "PRETENDED_GUARD": str(guard), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         cwd=TESTS.parent,
         capture_output=True,
         text=True,

@@ -6,13 +6,15 @@ import pytest
 import torch
 from promptpool import backbone, leases
 from promptpool.backbone import load_backbone, pick_device
-from promptpool.budget import TokenBudget, is_device_fault
+from promptpool.budget import TokenBudget, is_device_fault, is_out_of_memory
 from promptpool.errors import PromptpoolError
 from promptpool.family_batches import to_host
 from promptpool.leases import LENT, leased, visible_devices
 from promptpool.lora import memory
-from promptpool.passes import TreePass, takes_trees
+from promptpool.losses import InfoNCE
+from promptpool.passes import TreePass, small_copy, takes_trees
 from tiny import tiny_model
+from torch import nn
 
 GB = 2**30
 
@@ -115,3 +117,152 @@ def test_a_fault_of_the_device_is_not_taken_for_a_mask_that_does_not_fit(tmp_pat
     assert is_device_fault(RuntimeError(words)) and not is_device_fault(RuntimeError("shapes do not match"))
     with pytest.raises(RuntimeError, match=words[:8]):
         takes_trees(loaded.model, 1)
+
+
+def sees(monkeypatch, devices: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+
+
+def test_a_job_does_not_go_on_with_fewer_gpus_than_it_was_lent(tmp_path, monkeypatch):
+    lent(monkeypatch, tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5ebe9f43,MIG-9a2e")
+    sees(monkeypatch, 1)
+    for device in ("auto", "cuda"):
+        with leased(2), pytest.raises(PromptpoolError, match="lent GPU GPU-5ebe9f43,MIG-9a2e, and CUDA sees only 1"):
+            pick_device(device)
+    with leased(1):
+        assert pick_device("auto").type == "cuda"
+
+
+@pytest.mark.parametrize(("device", "devices"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
+def test_a_gpu_by_number_that_is_not_there_is_one_line(monkeypatch, device, devices):
+    monkeypatch.delenv(LENT, raising=False)
+    sees(monkeypatch, devices)
+    with pytest.raises(PromptpoolError, match=f"device: {device}, and this job sees {devices or 'no'} GPU"):
+        pick_device(device)
+
+
+def test_cudnns_attention_is_off_for_a_device_that_is_no_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", asked.append)
+    assert pick_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert asked == [False]
+
+
+class Driver:
+    """The memory of one GPU of 80 GB that several processes share; each call is of the process named by `who`."""
+
+    def __init__(self, monkeypatch, jobs: int):
+        self.held, self.who = [0.0] * jobs, 0
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(80 * GB - sum(self.held)), 80 * GB))
+        for name in ("memory_reserved", "max_memory_reserved", "memory_allocated"):
+            monkeypatch.setattr(torch.cuda, name, lambda _: int(self.held[self.who]))
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+@pytest.mark.parametrize("first", [0.5, 3.8, 11.4])  # GB of the first batch
+def test_jobs_that_share_a_gpu_and_start_together_fit_in_it(tmp_path, monkeypatch, jobs, first):
+    driver = Driver(monkeypatch, jobs)
+    monkeypatch.setattr(leases, "FOLDER", tmp_path / "locks")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    place = torch.device("cuda")
+    with leased(1, jobs_per_gpu=jobs):
+        assert jobs * 0.6 * memory(place) <= 0.6 * 80 * GB  # for activations of a training, each
+        budgets = [TokenBudget.for_device(place) for _ in range(jobs)]
+        start = budgets[0].tokens
+        for _ in range(6):
+            driver.held = [first * GB * budget.tokens / start for budget in budgets]
+            assert sum(driver.held) <= 80 * GB
+            for driver.who, budget in enumerate(budgets):
+                budget.worked(budget.tokens)
+        assert budgets[0].tokens >= start
+    assert leases.SHARED not in backbone.os.environ
+
+
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_a_library_of_the_gpu_without_room_is_out_of_memory(library):
+    assert is_out_of_memory(RuntimeError(f"CUDA error: {library}_STATUS_ALLOC_FAILED when calling `create(handle)`"))
+    assert not is_out_of_memory(RuntimeError(f"CUDA error: {library}_STATUS_EXECUTION_FAILED"))
+
+
+def loaded(folder, dtype: str, **changes: object):
+    return load_backbone(
+        str(tiny_model(folder, **changes)), device="cpu", dtype=dtype, attention="promptpool_tree"
+    ).model
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_over_many_layers_is_no_fault_of_the_mask(tmp_path, dtype):
+    assert takes_trees(loaded(tmp_path, dtype, layers=28, initializer_range=0.1), 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_small_fault_under_the_mask_is_found_whatever_the_number_type(tmp_path, dtype):
+    """A model whose states depend a little on the place in the row, which the tree mask changes."""
+    model = loaded(tmp_path, dtype)
+
+    def by_place(_module, _args, states):
+        return states + 1e-3 * torch.arange(states.shape[1], dtype=states.dtype)[:, None] * states.roll(1, -1)
+
+    assert takes_trees(model, 1)
+    model.get_input_embeddings().register_forward_hook(by_place)
+    assert not takes_trees(model, 1)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "layers"),
+    [
+        ("qwen3", {}, 1),
+        ("gemma3", {"layer_types": [*["sliding_attention"] * 2, *["full_attention"] * 4]}, 3),
+        ("gpt2", {}, 1),
+    ],
+)
+def test_the_copy_has_a_layer_of_each_kind_and_leaves_the_model_as_it_is(tmp_path, architecture, changes, layers):
+    model = loaded(tmp_path, "bfloat16", architecture=architecture, layers=6, **changes)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    small = small_copy(model)
+    assert small.config.num_hidden_layers == layers and small.dtype == torch.float32
+    assert len(small.get_input_embeddings().weight) == 16
+    assert takes_trees(model, 350)
+    assert model.config.num_hidden_layers == 6 and model.config._attn_implementation == "promptpool_tree"
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("when", ["small", "large"])
+def test_what_is_halved_after_a_step_without_room_is_what_the_step_held(when):
+    """Room for far more than a step holds is no room to give up first: a retry would then change nothing."""
+    loss = InfoNCE(nn.Identity(), 0.1, live_tokens=10**6, chunk_tokens=4096)
+    held = {"small": 0, "large": 12_000}[when]  # tokens of kept graphs, beside one chunk of 4,000 and its padding
+    loss._left, loss._largest = loss.live_tokens - held, (5_000, 4_000, 40)
+    assert loss.shrink()
+    halved = (loss.live_tokens, loss.mini_batch_num_tokens)
+    assert halved == {"small": (10**6, 2_000), "large": (6_000, 4096)}[when]
+    for _ in range(200):
+        loss.grow()
+    grown = (loss.live_tokens, loss.mini_batch_num_tokens)
+    assert grown == {"small": (10**6, 3_000), "large": (9_000, 4096)}[when]  # three quarters of what did not fit
+
+
+def test_a_long_text_alone_is_not_halved_and_the_ladder_ends():
+    loss = InfoNCE(nn.Identity(), 0.1, live_tokens=8_000, chunk_tokens=512)
+    loss._left, loss._largest = 8_000, (4_096, 4_096, 1)
+    assert not loss.shrink()
+    loss._left = 8_000 - 4_096
+    assert loss.shrink() and loss.live_tokens == 2_048
+    assert loss.mini_batch_num_tokens == 512
+
+
+def test_a_step_that_never_fits_ends_after_few_tries():
+    loss = InfoNCE(nn.Identity(), 0.1, live_tokens=10**6, chunk_tokens=16_384)
+    tries = 0
+    while loss.shrink():
+        tries += 1
+        assert tries < 40
+        chunk = loss.mini_batch_num_tokens
+        loss._left, loss._largest = max(0, loss.live_tokens - 200_000), (2 * chunk, chunk, max(1, chunk // 50))
+    assert loss.live_tokens == 0 and loss.mini_batch_num_tokens <= 256

@@ -88,22 +88,27 @@ def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """The device by name (`auto`, `cpu`, `cuda`, `cuda:1`), or as it is. PromptpoolError where there is no such GPU."""
-    if isinstance(device, torch.device):
-        return device
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise PromptpoolError(
-            "device: cuda, and this job sees no GPU; set `device: auto`, or send it where there is one"
-        )
-    if device == "auto" and not there and os.environ.get(LENT):
-        raise PromptpoolError(
-            f"this job was lent GPU {os.environ[LENT]}, and CUDA does not see it: {cuda_fault()}; repair that, or "
-            "write `device: cpu`"
-        )
-    if device == "auto":
-        device = "cuda" if there else "cpu"
-    place = torch.device(device)
+    """The device by name (`auto`, `cpu`, `cuda`, `cuda:1`), or as it is. PromptpoolError where there is no such GPU.
+
+    A job that was lent GPUs and does not see them all ends here. It runs on the CPU only where `cpu` is asked for.
+    """
+    named = device if isinstance(device, str) else ""
+    lent = os.environ.get(LENT, "")
+    if named == "auto" and (lent or torch.cuda.is_available()):
+        named = device = "cuda"
+    place = torch.device("cpu" if named == "auto" else device)
+    if named and place.type == "cuda":
+        seen = max(1, torch.cuda.device_count()) if torch.cuda.is_available() else 0
+        if lent and seen < len(lent.split(",")):
+            raise PromptpoolError(
+                f"this job was lent GPU {lent}, and CUDA {f'sees only {seen}' if seen else 'does not see it'}: "
+                f"{cuda_fault()}; repair that, or write `device: cpu`"
+            )
+        if seen <= (place.index or 0):
+            raise PromptpoolError(
+                f"device: {named}, and this job sees {seen or 'no'} GPU{'s' * (seen > 1)} ({cuda_fault()}); set "
+                "`device: auto`, or send it where there is one"
+            )
     if place.type == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a tile, 0.05 to 1 s each
     return place
@@ -117,7 +122,7 @@ def cuda_fault() -> str:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:  # no driver, or one that is too old for this build
         return " ".join(str(error).split())[:200]
-    return "torch.cuda.device_count() is 0"
+    return f"torch.cuda.device_count() is {torch.cuda.device_count()}"
 
 
 def merged(

@@ -1,8 +1,11 @@
 """How many tokens a batch may hold: found while running, never at the price of a text."""
 
+import os
 from collections.abc import Callable
 
 import torch
+
+from .leases import SHARED
 
 CPU_TOKENS = 2_048  # activations that stay near the cores' caches; measured, docs/performance.md
 GPU_TOKENS = 16_384
@@ -32,10 +35,9 @@ class TokenBudget:
             return cls(tokens)
 
         def share() -> float:
-            peak, reserved = torch.cuda.max_memory_reserved(device), torch.cuda.memory_reserved(device)
-            free, _ = torch.cuda.mem_get_info(device)  # another job may hold a part of the device
+            peak = torch.cuda.max_memory_reserved(device)
             torch.cuda.reset_peak_memory_stats(device)
-            return peak / (free + reserved)
+            return peak / gpu_room(device)
 
         return cls(GPU_TOKENS, GPU_MOST, share)
 
@@ -57,10 +59,21 @@ class TokenBudget:
             self.tokens = min(self.most, 2 * self.tokens)
 
 
+def gpu_room(device: torch.device) -> int:
+    """The bytes of a GPU that this process may hold, those that it holds already included.
+
+    No more than is free, since another process may be there, and no more than this job's share of the device, since
+    jobs that start together all see it free.
+    """
+    free, whole = torch.cuda.mem_get_info(device)
+    return min(free + torch.cuda.memory_reserved(device), whole // int(os.environ.get(SHARED, "1")))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no room. On a CPU torch raises a plain RuntimeError."""
+    """Whether a device, or the machine, had no room. On a CPU, and from cuBLAS, torch raises a plain RuntimeError."""
+    names = ("can't allocate memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(name in str(error) for name in names)
     )
 
 

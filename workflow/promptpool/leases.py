@@ -17,6 +17,7 @@ from pathlib import Path
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LENT = "PROMPTPOOL_LENT_GPUS"  # what a job holds: it must not go on without them in silence
+SHARED = "PROMPTPOOL_JOBS_PER_GPU"  # how many jobs may be on each of them
 DEVICES = Path("/dev")
 PAUSE = 1.0  # seconds between two looks at what is free
 # An allocation's name, by scheduler. Where devices are fenced off, every allocation on a node counts its own from 0.
@@ -57,11 +58,13 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
         while not _take(held, devices, wanted, jobs_per_gpu, prefix):
             time.sleep(PAUSE)
         os.environ[VISIBLE] = os.environ[LENT] = ",".join(held)
+        os.environ[SHARED] = str(jobs_per_gpu)
         yield list(held)
     finally:
         _give_back(held)
         os.environ.pop(VISIBLE, None)
         os.environ.pop(LENT, None)
+        os.environ.pop(SHARED, None)
         if before is not None:
             os.environ[VISIBLE] = before
 

@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from .budget import gpu_room
 from .errors import PromptpoolError
 from .sentence_model import sentence_model
 from .templates import Template
@@ -144,8 +145,7 @@ def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing:
 def memory(device: torch.device) -> int:
     """The bytes of a GPU that weights leave; of a machine or a control group, the part its threads are of all cores."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)  # what another job on the device leaves
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return max(0, gpu_room(device) - torch.cuda.memory_allocated(device))
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from .budget import TokenBudget
 from .precision import exact
 
+SMALLEST = 256  # tokens: a chunk that does not fit is halved while it holds more
 ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
@@ -79,16 +81,18 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.model = model
         self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
         self.mask_duplicates, self.gather = mask_duplicates, gather
+        self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
         self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
         self.mini_batch_size = 1  # texts of a chunk, where its tokens were not counted
         self.facts = torch.zeros(len(FACTS), dtype=torch.float64)
         self._places: Tensor | None = None  # of the step under way: where by_length put each text,
         self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,
         self._left = 0  # and the tokens that there is still room for
+        self._largest = (0, 0, 0)  # the widest chunk: its tokens with padding and without, its texts
 
     def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor) -> Tensor:
         features = list(sentence_features)
-        self._places, self._alive, self._left = None, {}, self.live_tokens
+        self._places, self._alive, self._left, self._largest = None, {}, self.live_tokens, (0, 0, 0)
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places = by_length(features)
             features = [together]
@@ -122,7 +126,35 @@ class InfoNCE(CachedLossMixin, nn.Module):
             lengths = sentence_feature["attention_mask"][begin:end].sum(1)
             tokens, padded = int(lengths.sum()), int(lengths.max()) * len(lengths)
         self._count(tokens=tokens, padded=padded)
+        self._largest = max(self._largest, (padded, tokens, end - begin))
         return padded
+
+    def shrink(self) -> bool:
+        """After a step that found no room: less at once, measured by what that step held. False where nothing is less.
+
+        Where the kept graphs hold more than the largest chunk, half of what they held may be kept; otherwise the chunk
+        itself is halved. Neither changes the loss.
+        """
+        kept = max(0, self.live_tokens - self._left)
+        padded, tokens, texts = self._largest
+        self._alive.clear()
+        halves = texts > 1 and tokens > SMALLEST
+        if kept > padded or (kept and not halves):
+            self.live.failed(kept)
+            if kept <= SMALLEST:
+                self.live.tokens = 0
+        elif halves:
+            self.chunk.failed(tokens)
+        else:
+            return False
+        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
+        return True
+
+    def grow(self) -> None:
+        """After a step that went well: slowly back up, to three quarters of what did not fit."""
+        for budget in (self.live, self.chunk):
+            budget.worked(budget.tokens)
+        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False

@@ -28,7 +28,6 @@ from .losses import FACTS
 WEIGHTS = "weights.safetensors"
 MANIFEST = "whole.json"  # what a checkpoint's other files are
 SAVE_SECONDS = 600  # a kill costs no more work than this, nor more than a quarter of the steps
-SMALLEST = 256  # tokens: a chunk that does not fit is halved down to this
 KEPT = 2  # checkpoints: the last, and the one before it
 
 
@@ -63,21 +62,16 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
                     ) from None
             model.zero_grad()
             torch.cuda.empty_cache()
+        if self.args.world_size == 1:  # ranks cut their chunks alike
+            self.loss.grow()
         self._require_finite("loss", float(loss))
         return loss
 
     def _shrink(self) -> bool:
         """Less on the device at once, from here on; False where there is no less, or where others would wait."""
-        loss = self.loss
         if self.args.world_size > 1 or self.args.gradient_accumulation_steps > 1:
             return False
-        if loss.live_tokens:
-            loss.live_tokens = loss.live_tokens // 2 if loss.live_tokens > SMALLEST else 0
-        elif loss.mini_batch_num_tokens > SMALLEST:
-            loss.mini_batch_num_tokens //= 2
-        else:
-            return False
-        return True
+        return self.loss.shrink()
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)

@@ -31,10 +31,10 @@ unlock: ## Takes away the lock that a killed demo left
 	$(BIN)/snakemake $(DEMO) --unlock
 
 verify: $(VENV)/.installed ## Looks at every artifact of the demo (RUN=name: of another run) and lists the damaged ones
-	$(BIN)/python -m promptpool.mend results/$(RUN)
+	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN)
 
 mend: $(VENV)/.installed ## The same, and has the damaged ones made anew, and nothing else
-	$(BIN)/python -m promptpool.mend results/$(RUN) -- $(BIN)/snakemake $(HOW)
+	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
 	$(BIN)/python -m pytest

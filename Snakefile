@@ -3,16 +3,16 @@
 import os
 import sys
 
-from promptpool.artifacts import file_digest
-from promptpool.boilerplate import BOILERPLATE_FILE
-from promptpool.config import resolve
+from promptpool.artifacts.files import file_digest
+from promptpool.pairs.boilerplate import BOILERPLATE_FILE
+from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.leases import visible_devices
-from promptpool.outages import outlast
-from promptpool.preflight import require_gpu, require_hub, share_package
-from promptpool.runs import begin_run
-from promptpool.sources import code_digest
-from promptpool.study import Study
+from promptpool.runtime.gpu_leases import visible_devices
+from promptpool.runtime.slurm_patch import outlast
+from promptpool.study.preflight import require_gpu, require_hub, share_package
+from promptpool.runtime.runs import begin_run
+from promptpool.runtime.code_digest import code_digest
+from promptpool.study.study import Study
 from snakemake.exceptions import WorkflowError
 
 if not workflow.config_settings.configfiles:

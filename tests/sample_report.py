@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from promptpool import figures
-from promptpool.figure_map import text_map
-from promptpool.figure_tuned import tuned
-from promptpool.report import build_report
-from promptpool.score_table import benchmark_averages
+from promptpool.analysis.score_table import benchmark_averages
+from promptpool.figures import scores as figures
+from promptpool.figures.map import text_map
+from promptpool.figures.tuned import tuned
+from promptpool.report.build_report import build_report
 from sample_tables import (
     TASKS,
     sample_ablation,

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from promptpool.attention_summary import summary_table
-from promptpool.attention_table import SCHEMA, SHOWN
+from promptpool.attention.summarise_attention import summary_table
+from promptpool.attention.table import SCHEMA, SHOWN
 
 PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
 POOLINGS = {"mean": 0.04, "last": 0.0, "eos": -0.02, "weighted": 0.05, "attention": 0.03}

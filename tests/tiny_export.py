@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from promptpool.export import export_model
-from promptpool.parity import check_parity
+from promptpool.export.check_parity import check_parity
+from promptpool.export.export_model import export_model
 
 LIMIT = 12
 PROMPT = 'This sentence: "{text}" belongs to:'

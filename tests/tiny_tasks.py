@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-from promptpool.lookup import LookupEncoder  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
+from promptpool.tasks.encoders import LookupEncoder  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
 
 # isort: split
 import mteb

@@ -21,7 +21,7 @@ SPEC = {
 CHILD = """
 import json, sys
 import torch
-from promptpool.training import train_adapter
+from promptpool.training.train_adapter import train_adapter
 torch.set_num_threads(1)
 train_adapter(**json.loads(sys.argv[1]))
 """

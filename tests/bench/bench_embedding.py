@@ -105,7 +105,7 @@ class SentenceTransformers:
     """Plain sentence-transformers, one `encode` a variant, the prompt in its tokenizer; models are built beforehand."""
 
     def __init__(self, path: Path, variants: Sequence[tuple[str, str]]):
-        from promptpool.sentence_model import sentence_model
+        from promptpool.models.sentence_model import sentence_model
         from promptpool.templates import Template
 
         self.models = {}

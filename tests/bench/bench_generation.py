@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from promptpool.docstrings import read_docstrings
-from promptpool.generation import Request, open_backend
+from promptpool.data.docstrings import read_docstrings
+from promptpool.generation.backend import Request, open_backend
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
 NANO = Path(__file__).parents[2] / "workflow/resources/nano-docs"
@@ -104,7 +104,7 @@ class Loop:
 
 
 def hash_of(text: str) -> str:
-    from promptpool.artifacts import text_digest
+    from promptpool.artifacts.files import text_digest
 
     return text_digest(text)
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from promptpool.config import resolve
-from promptpool.corpus import text_corpus
-from promptpool.curation import select_pairs
-from promptpool.study import Study
-from promptpool.synthesis import make_pairs
+from promptpool.config.resolve import resolve
+from promptpool.data.build_corpus import text_corpus
+from promptpool.pairs.curation import select_pairs
+from promptpool.pairs.make_pairs import make_pairs
+from promptpool.study.study import Study
 
 STYLES = ["halves", "identity", "word-deletion", "word-swap", "character-noise"]
 

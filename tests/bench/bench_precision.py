@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
-from promptpool import backbone
-from promptpool.backbone import Backbone
-from promptpool.embedder import Embedder
-from promptpool.forward import IMPLEMENTATION
-from promptpool.precision import Precision
-from promptpool.training import train_adapter
+from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.tree_attention import IMPLEMENTATION
+from promptpool.models import backbone
+from promptpool.models.backbone import Backbone
+from promptpool.models.precision import Precision
+from promptpool.training.train_adapter import train_adapter
 
 NANO = Path(__file__).parents[2] / "workflow/resources/nano-docs"
 TEMPLATE = 'This sentence: "{text}" belongs to:'

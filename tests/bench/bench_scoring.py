@@ -14,8 +14,8 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
-from promptpool.mteb_tasks import MAX_DRAWN
-from promptpool.scoring import Scorer
+from promptpool.scoring.score import Scorer
+from promptpool.tasks.mteb_tasks import MAX_DRAWN
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 

@@ -22,10 +22,10 @@ from types import SimpleNamespace
 import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
-from promptpool import trainer
-from promptpool.docstrings import read_docstrings
-from promptpool.styles import halves
-from promptpool.training import train_adapter
+from promptpool.data.docstrings import read_docstrings
+from promptpool.pairs.styles import halves
+from promptpool.training import trainer
+from promptpool.training.train_adapter import train_adapter
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 

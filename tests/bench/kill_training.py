@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from promptpool.artifacts import file_digest
+from promptpool.artifacts.files import file_digest
 from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, write_pairs
 
 RECIPE = {"max_steps": None, "epochs": 10, "steps": [5, 30, 60], "validation": 0.1}

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
-from promptpool.artifacts import STAMP, sidecar_path
-from promptpool.integrity import fault_of
+from promptpool.artifacts.files import STAMP, sidecar_path
+from promptpool.artifacts.integrity import fault_of
 
 TIMES = ["seconds", "tokens_per_second", "texts_per_second"]  # columns and keys that no two runs share
 UNLIKE = {".html", ".png", ".svg"}  # hold a date or ids: compared by their being there

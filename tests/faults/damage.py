@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from promptpool.artifacts import STAMP, remove, sidecar_path
+from promptpool.artifacts.files import STAMP, remove, sidecar_path
 
 DAMAGES = ("flip", "truncate", "empty", "gone", "directory", "loop", "sidecar flip", "sidecar truncate")
 OPEN_DAMAGES = ("empty", "gone", "directory", "loop")  # those that a file without a sidecar shows

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from promptpool.artifacts import remove
+from promptpool.artifacts.files import remove
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 DEADLINE = 90  # seconds: no job may hang

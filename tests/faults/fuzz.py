@@ -28,23 +28,23 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2] / "workflow")]
 
 import pandas as pd
 import yaml
-from promptpool.artifacts import text_digest
-from promptpool.augmentation import halves, noisers
-from promptpool.config import resolve
-from promptpool.config_schema import schema
-from promptpool.contamination import contaminated
-from promptpool.corpus import text_corpus
+from promptpool.artifacts.files import text_digest
+from promptpool.artifacts.integrity import read_sealed
+from promptpool.config.resolve import resolve
+from promptpool.config.schema import schema
+from promptpool.data.build_corpus import text_corpus
+from promptpool.data.tables import read_labelled
 from promptpool.errors import PromptpoolError
-from promptpool.filters import first_uses, judge
-from promptpool.generation import encodable, tidy
-from promptpool.hub import read_lock
-from promptpool.integrity import read_sealed
-from promptpool.near_duplicates import near_duplicates
-from promptpool.report import environment
-from promptpool.report_pairs import pair_section
-from promptpool.study import Study
-from promptpool.tables import read_labelled
+from promptpool.generation.backend import encodable, tidy
+from promptpool.hub.snapshots import read_lock
+from promptpool.pairs.augmentation import halves, noisers
+from promptpool.pairs.contamination import contaminated
+from promptpool.pairs.filters import first_uses, judge
+from promptpool.report.build_report import environment
+from promptpool.report.pairs import pair_section
+from promptpool.study.study import Study
 from promptpool.templates import Composer, Template, families, family_name
+from promptpool.text.near_duplicates import near_duplicates
 from tiny import tiny_tokenizer
 from tiny_study import sentences, study
 

@@ -46,8 +46,8 @@ from compare import differences, wrong
 from damage import DAMAGES, OPEN_DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
 from fault_table import table
 from forks import HUNG, clear, start, wait
-from promptpool.artifacts import remove
-from promptpool.study import Study
+from promptpool.artifacts.files import remove
+from promptpool.study.study import Study
 from recorded_jobs import recorded
 
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from promptpool.artifacts import remove
+from promptpool.artifacts.files import remove
 from tiny_study import snakemake, snakemake_command
 
 GONE = ("scores.parquet", "scores/small/tuned@4", "embeddings/small/tuned@4", "report.html", "ablations")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from promptpool.embedder import Embedder
+from promptpool.embedding.embedder import Embedder
 from tiny import TEXTS, tiny_model
 
 pytestmark = [

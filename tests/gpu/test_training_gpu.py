@@ -5,7 +5,7 @@ import importlib.util
 import pandas as pd
 import pytest
 import torch
-from promptpool.training import train_adapter
+from promptpool.training.train_adapter import train_adapter
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 pytestmark = [
@@ -63,7 +63,7 @@ def test_flash_attention_trains_what_sdpa_trains(model, pairs, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_gpus_train_what_one_trains(model, pairs, tmp_path):
-    from promptpool.ranks import train as train_on
+    from promptpool.training.launch import train as train_on
 
     for name, gpus in (("one", 1), ("two", 2)):
         train_on(**{**call(model, pairs, tmp_path / name, **RECIPE, dtype="float32"), "device": "cuda"}, gpus=gpus)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from promptpool import family_batches
-from promptpool.embedder import Embedder
-from promptpool.packing import Batch, Tile
-from promptpool.readout import Readout
-from promptpool.training import train_adapter
+from promptpool.embedding import batches as family_batches
+from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.family_pooling import Readout
+from promptpool.embedding.packing import Batch, Tile
+from promptpool.training.train_adapter import train_adapter
 from tiny import TEXTS, tiny_model
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from promptpool.artifacts import (
+from promptpool.artifacts.files import (
     atomic_path,
     file_digest,
     pack,
@@ -76,7 +76,7 @@ def test_what_a_killed_process_left_does_not_hinder_the_next(tmp_path):
 
 def test_two_processes_do_not_write_into_each_other(tmp_path):
     code = (
-        "import sys; from promptpool.artifacts import atomic_path\n"
+        "import sys; from promptpool.artifacts.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary: temporary.write_text('theirs')"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from promptpool.errors import PromptpoolError
-from promptpool.figure_attention import attention_bars, attention_layers, attention_spans
-from promptpool.figure_style import SPAN_COLOURS
+from promptpool.figures.attention import attention_bars, attention_layers, attention_spans
+from promptpool.figures.style import SPAN_COLOURS
 from sample_tables import CHECKPOINTS, TOKENS, sample_attention_summary, sample_shown
 
 

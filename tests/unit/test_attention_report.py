@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from promptpool import report_attention
-from promptpool.attention_table import read_shown
-from promptpool.report import environment
-from promptpool.report_attention import attention_section, moves, single_layers, viewer
+from promptpool.attention.table import read_shown
+from promptpool.report import attention as report_attention
+from promptpool.report.attention import attention_section, moves, single_layers, viewer
+from promptpool.report.build_report import environment
 from sample_tables import CHECKPOINTS, sample_attention, sample_attention_summary, sample_shown
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from promptpool.attention_spans import MEAN, SPANS
-from promptpool.attention_summary import MEASURES, summarise, summary_table
-from promptpool.attention_table import SCHEMA
+from promptpool.attention.spans import MEAN, SPANS
+from promptpool.attention.summarise_attention import MEASURES, summarise, summary_table
+from promptpool.attention.table import SCHEMA
 from promptpool.errors import PromptpoolError
 
 TEXTS = 40

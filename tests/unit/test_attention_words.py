@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.word_classes import content_tokens, content_words, read_function_words, token_offsets
+from promptpool.text.content_words import content_tokens, content_words, read_function_words, token_offsets
 from tiny import TEXTS, tiny_tokenizer
 
 ENGLISH = read_function_words()

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from promptpool.augmentation import character_noise, delete_words, halves, noisers, swap_words
+from promptpool.pairs.augmentation import character_noise, delete_words, halves, noisers, swap_words
 
 TEXT = "Die Brücke über den Fluss – „alt“, sagt man –\n\twurde 1894 gebaut.  Sie steht noch."
 

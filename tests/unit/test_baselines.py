@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.baselines import embed_baseline, inline_vectors, sentence_vectors, tfidf_svd
+from promptpool.embedding.vector_file import read_vectors
 from promptpool.errors import PromptpoolError
-from promptpool.scoring import score_baseline
-from promptpool.tasks import build_task
-from promptpool.vectors import read_vectors
+from promptpool.scoring.baselines import embed_baseline, inline_vectors, sentence_vectors, tfidf_svd
+from promptpool.scoring.score import score_baseline
+from promptpool.tasks.build_task import build_task
 from tiny import tiny_tokenizer
 from tiny_study import sentences
 

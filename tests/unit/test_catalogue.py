@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import yaml
-from promptpool.catalogue import RESOURCE, build, catalogue, write
-from promptpool.config import resolve
+from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.study import Study
+from promptpool.study.study import Study
+from promptpool.tasks.catalogue import RESOURCE, build, catalogue, write
 from test_config import ROOT, demo, told
 
 ENGLISH_V2 = [
@@ -28,7 +28,7 @@ def expanded(**benchmark: object) -> dict:
 
 def test_the_shipped_table_is_the_installed_mtebs(tmp_path):
     write(build(), tmp_path / "mteb.json")
-    assert (tmp_path / "mteb.json").read_text() == RESOURCE.read_text(), "run: python -m promptpool.catalogue"
+    assert (tmp_path / "mteb.json").read_text() == RESOURCE.read_text(), "run: python -m promptpool.tasks.catalogue"
 
 
 def test_every_task_of_a_benchmark_is_known():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.comparison import (
+from promptpool.analysis.comparison import (
     ablation_table,
     as_text,
     headline,
@@ -14,10 +14,10 @@ from promptpool.comparison import (
     write_benchmarks,
     write_headline,
 )
+from promptpool.analysis.score_table import benchmark_averages, by_task, label
 from promptpool.errors import PromptpoolError
-from promptpool.samples import RESAMPLED, VARIANT, read_facts, samples_by_variant
-from promptpool.score_table import benchmark_averages, by_task, label
-from promptpool.statistics import paired
+from promptpool.statistics.estimates import paired
+from promptpool.statistics.samples import RESAMPLED, VARIANT, read_facts, samples_by_variant
 from scipy import stats
 
 SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value"]

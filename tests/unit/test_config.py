@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from promptpool.config import adapter_ids, adapter_of, resolve
-from promptpool.config_adapters import EXECUTION, execution, recipe
-from promptpool.config_schema import schema
+from promptpool.config.adapters import EXECUTION, execution, recipe
+from promptpool.config.resolve import adapter_ids, adapter_of, resolve
+from promptpool.config.schema import schema
 from promptpool.errors import PromptpoolError
-from promptpool.study import Study
+from promptpool.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ("config.yaml", "workflow/profiles/demo/study.yaml")
@@ -713,7 +713,7 @@ def test_adapter_of_refuses_what_the_config_does_not_hold(adapter):
 
 def test_reading_a_config_imports_nothing_heavy():
     code = (
-        "import sys, yaml; from promptpool.config import resolve; "
+        "import sys, yaml; from promptpool.config.resolve import resolve; "
         "resolve(yaml.safe_load(open('workflow/profiles/demo/study.yaml'))); "
         "print(sorted({'torch', 'transformers', 'pandas', 'snakemake', 'mteb'} & set(sys.modules)))"
     )
@@ -834,7 +834,7 @@ def test_execution_is_read_from_the_config_as_written():
 
 
 def test_the_stage_has_the_schemas_defaults():
-    from promptpool import training
+    from promptpool.training import train_adapter as training
 
     assert execution(demo(), "synthetic") == {**training.EXECUTION, "gpus": 1}
 

@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
-from promptpool.config import resolve
-from promptpool.config_sources import file_at_fault
+from promptpool.config.resolve import resolve
+from promptpool.config.sources import file_at_fault
 from promptpool.errors import PromptpoolError
 from test_config import demo
 

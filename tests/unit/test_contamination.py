@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from promptpool import contamination
-from promptpool.contamination import Hit, contaminated
-from promptpool.normalisation import normalise
-from promptpool.words import word_count
+from promptpool.pairs import contamination
+from promptpool.pairs.contamination import Hit, contaminated
+from promptpool.text.normalisation import normalise
+from promptpool.text.words import word_count
 from test_near_duplicates import jaccard, muddled, shingle_set
 
 KNOWN = [

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.backbone import load_backbone
-from promptpool.costs import Shape, measure_costs
+from promptpool.models.backbone import load_backbone
+from promptpool.scoring.measure_costs import Shape, measure_costs
 from promptpool.templates import Composer, Template
 from tiny import tiny_model
 

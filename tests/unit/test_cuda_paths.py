@@ -4,15 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from promptpool import backbone, leases
-from promptpool.backbone import load_backbone, pick_device
-from promptpool.budget import TokenBudget, is_device_fault, is_out_of_memory
+from promptpool.embedding.batches import to_host
+from promptpool.embedding.passes import TreePass, small_copy, takes_trees
+from promptpool.embedding.token_budget import TokenBudget, is_device_fault, is_out_of_memory
 from promptpool.errors import PromptpoolError
-from promptpool.family_batches import to_host
-from promptpool.leases import LENT, leased, visible_devices
-from promptpool.lora import memory
-from promptpool.losses import InfoNCE
-from promptpool.passes import TreePass, small_copy, takes_trees
+from promptpool.models import backbone
+from promptpool.models.backbone import load_backbone, pick_device
+from promptpool.runtime import gpu_leases as leases
+from promptpool.runtime.gpu_leases import LENT, leased, visible_devices
+from promptpool.training.lora import memory
+from promptpool.training.losses import InfoNCE
 from tiny import tiny_model
 from torch import nn
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from promptpool.docstrings import COLUMNS, clean, corpus_versions, read_docstrings, topic_of
+from promptpool.data.docstrings import COLUMNS, clean, corpus_versions, read_docstrings, topic_of
 from promptpool.errors import PromptpoolError
-from promptpool.normalisation import normalise
+from promptpool.text.normalisation import normalise
 
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 LONG = "Return the shortest path between two nodes.\n\nThe path is a list of nodes, in the order in which they stand."
@@ -64,7 +64,7 @@ def test_one_more_package_leaves_the_others_rows_as_they_are(joblib):
 
 def test_nothing_is_imported():
     code = (
-        "import sys; from promptpool.docstrings import read_docstrings; before = set(sys.modules);"
+        "import sys; from promptpool.data.docstrings import read_docstrings; before = set(sys.modules);"
         "assert len(read_docstrings(['networkx'])) > 500; found = [m for m in sys.modules if m.startswith('networkx')];"
         "assert not found, found"
     )

@@ -7,12 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from promptpool import forward
-from promptpool.backbone import Backbone, load_backbone
-from promptpool.embedder import Embedder
+from promptpool.embedding import tree_attention as forward
+from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.packing import Trunk, pack, plant
+from promptpool.embedding.pooling import POOLINGS, pool
 from promptpool.errors import PromptpoolError
-from promptpool.packing import Trunk, pack, plant
-from promptpool.pooling import POOLINGS, pool
+from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.templates import Template
 from promptpool.variants import layer_number
 from safetensors.torch import load_file, save_file

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool import embedder as engine
-from promptpool.embedder import Embedder
-from promptpool.embedding import embed_family
-from promptpool.vectors import VectorFile, read_vectors
+from promptpool.embedding import embedder as engine
+from promptpool.embedding.embed_family import embed_family
+from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.vector_file import VectorFile, read_vectors
 from tiny import TEXTS, tiny_model
 
 PROMPTS = {"eol": 'This: "{text}" means', "cluster": 'This: "{text}" belongs to'}

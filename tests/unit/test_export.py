@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from promptpool.backbone import load_backbone
-from promptpool.base_card import base_licence
-from promptpool.config_outputs import exports as _exports
-from promptpool.embedder import Embedder
+from promptpool.config.outputs import exports as _exports
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.parity import awkward_texts, cosines
-from promptpool.sentence_model import POOLING_MODES
+from promptpool.export.base_licence import base_licence
+from promptpool.export.check_parity import awkward_texts, cosines
+from promptpool.models.backbone import load_backbone
+from promptpool.models.sentence_model import POOLING_MODES
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_model
 from tiny_export import LIMIT, PROMPT, export, spec_of
@@ -116,7 +116,7 @@ def test_an_adapter_alone_names_its_base_and_holds_no_base_weights(base, adapter
 
 
 def test_an_adapter_of_a_hub_model_names_id_and_revision(base, adapter, tmp_path):
-    from promptpool.export import save_adapter
+    from promptpool.export.export_model import save_adapter
 
     save_adapter(tmp_path, str(adapter), "owner/model", "abc123")
     config = read(tmp_path, "adapter_config.json")

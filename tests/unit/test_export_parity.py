@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from promptpool.embedder import Embedder
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.parity import BATCHES, compare, parity_texts, pinned_base
+from promptpool.export.check_parity import BATCHES, compare, parity_texts, pinned_base
 from safetensors.torch import load_file, save_file
 from tiny import tiny_model
 from tiny_export import LIMIT, LINES, PROMPT, export, parity

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool import figures
+from promptpool.analysis.score_table import by_task
 from promptpool.errors import PromptpoolError
-from promptpool.score_table import by_task
+from promptpool.figures import scores as figures
 from sample_tables import (
     sample_ablation,
     sample_attention_summary,

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool import figures
+from promptpool.analysis.score_means import variant_means
 from promptpool.errors import PromptpoolError
-from promptpool.figure_benchmark import benchmark
-from promptpool.figure_layers import cost_scores, frontier, layer_curves
-from promptpool.figure_map import LABEL_COLOURS, OTHERS, text_map
-from promptpool.figure_style import spread
-from promptpool.figure_tuned import best_steps, tuned
-from promptpool.score_means import variant_means
+from promptpool.figures import scores as figures
+from promptpool.figures.benchmark import benchmark
+from promptpool.figures.layers import cost_scores, frontier, layer_curves
+from promptpool.figures.map import LABEL_COLOURS, OTHERS, text_map
+from promptpool.figures.style import spread
+from promptpool.figures.tuned import best_steps, tuned
 from sample_tables import (
     TASKS,
     sample_ablation,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from promptpool import boilerplate as book
-from promptpool import filters as filters_module
 from promptpool.errors import PromptpoolError
-from promptpool.filters import REASONS, echo, first_uses, instruction_triples, judge
-from promptpool.language import language, other_language, script
-from promptpool.words import word_count, words
+from promptpool.pairs import boilerplate as book
+from promptpool.pairs import filters as filters_module
+from promptpool.pairs.filters import REASONS, echo, first_uses, instruction_triples, judge
+from promptpool.text.language import language, other_language, script
+from promptpool.text.words import word_count, words
 
 EXAMPLES = yaml.safe_load((Path(__file__).parent / "positives.yaml").read_text(encoding="utf-8"))
 OFF = {

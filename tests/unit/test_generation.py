@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from promptpool import generation_transformers
 from promptpool.errors import PromptpoolError
-from promptpool.generation import Request, encodable, open_backend, tidy
-from promptpool.generation_transformers import SeededSampling, TransformersBackend, nucleus
+from promptpool.generation import transformers_backend as generation_transformers
+from promptpool.generation.backend import Request, encodable, open_backend, tidy
+from promptpool.generation.transformers_backend import SeededSampling, TransformersBackend, nucleus
 from tiny import CHAT, tiny_model, tiny_tokenizer
 from tiny_study import sentences
 
@@ -230,6 +230,8 @@ def test_the_interface_needs_neither_torch_nor_transformers():
     import subprocess
     import sys
 
-    code = "import promptpool.generation, sys; print(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules)))"
+    code = (
+        "import promptpool.generation.backend, sys; print(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules)))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert answer.stdout.strip() == "[]"

@@ -9,10 +9,10 @@ from email.utils import formatdate
 
 import pytest
 from fake_openai import KEY, FakeServer, fake_openai
-from promptpool import generation_openai
 from promptpool.errors import PromptpoolError
-from promptpool.generation import Request, Written, open_backend
-from promptpool.generation_openai import OpenAIBackend
+from promptpool.generation import openai_backend as generation_openai
+from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.generation.openai_backend import OpenAIBackend
 
 SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}
 OPTIONS = {"url": None, "key_variable": None, "concurrency": 4, "timeout": 5.0, "retries": 4, "extra": {}}

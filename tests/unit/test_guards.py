@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from promptpool.artifacts import sidecar_path, write_sidecar
-from promptpool.backbone import load_backbone, vocabulary_digest
-from promptpool.baselines import require_whole_prompt
-from promptpool.embedder import Embedder
+from promptpool.artifacts.files import sidecar_path, write_sidecar
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.scoring import Scorer, require_same_texts
+from promptpool.models.backbone import load_backbone, vocabulary_digest
+from promptpool.scoring.baselines import require_whole_prompt
+from promptpool.scoring.score import Scorer, require_same_texts
 from promptpool.templates import Composer, Template
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_adapter, tiny_model, tiny_tokenizer

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from promptpool.artifacts import text_digest
-from promptpool.config import resolve
+from promptpool.artifacts.files import text_digest
+from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.generation import encodable, tidy
+from promptpool.generation.backend import encodable, tidy
 from promptpool.templates import Composer, Template, family_name
 from tiny import tiny_tokenizer
 from tiny_study import study
@@ -131,8 +131,8 @@ def test_code_from_a_repository_is_never_run_and_weights_are_safetensors():
 
 
 def test_a_model_that_brings_its_own_code_is_refused_without_a_question(tmp_path):
-    from promptpool.backbone import load_backbone
-    from promptpool.job import as_line
+    from promptpool.models.backbone import load_backbone
+    from promptpool.runtime.job import as_line
     from tiny import tiny_model
 
     path = tiny_model(tmp_path / "model")
@@ -149,7 +149,7 @@ def test_a_model_that_brings_its_own_code_is_refused_without_a_question(tmp_path
 
 def test_pickled_weights_are_not_read(tmp_path):
     import torch
-    from promptpool.backbone import load_backbone
+    from promptpool.models.backbone import load_backbone
     from safetensors.torch import load_file
     from tiny import tiny_model
 
@@ -162,7 +162,7 @@ def test_pickled_weights_are_not_read(tmp_path):
 
 def test_a_pickle_in_the_hubs_cache_is_found(tmp_path, monkeypatch):
     from huggingface_hub import constants
-    from promptpool.trust import require_safetensors
+    from promptpool.hub.safe_loading import require_safetensors
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     module = tmp_path / "models--owner--mini/snapshots" / ("1" * 40) / "2_Dense"

@@ -2,10 +2,10 @@
 
 import pytest
 from hub_data import TASKS
-from promptpool.config import resolve
+from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.hub_needs import hub_needs, snapshot_id, told
-from promptpool.study import Study
+from promptpool.study.hub_needs import hub_needs, snapshot_id, told
+from promptpool.study.study import Study
 from test_config import demo
 
 COMMIT = "4" * 40

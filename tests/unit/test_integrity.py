@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from promptpool.artifacts import (
+from promptpool.artifacts.files import (
     RUN,
     STAMP,
     VERIFIED,
@@ -24,11 +24,11 @@ from promptpool.artifacts import (
     write_sealed,
     write_sidecar,
 )
+from promptpool.artifacts.integrity import begin, fault_of, seal, sealed, unpack_sealed, verify
 from promptpool.errors import PromptpoolError
-from promptpool.integrity import begin, fault_of, seal, sealed, unpack_sealed, verify
-from promptpool.job import as_line, job_of
-from promptpool.mend import artifacts_of, damaged, mend
-from promptpool.runs import begin_run
+from promptpool.runtime.job import as_line, job_of
+from promptpool.runtime.rebuild import artifacts_of, damaged, mend
+from promptpool.runtime.runs import begin_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_gone_or_cannot_be_read_is_one_line(tmp_path, file):
 def test_an_input_is_digested_once_and_its_consumers_sidecar_says_the_verified_digest(file, tmp_path, monkeypatch):
     verify([file])
     assert VERIFIED[state(file)] == file_digest(file)
-    import promptpool.artifacts as artifacts
+    import promptpool.artifacts.files as artifacts
 
     read = []
     digest = artifacts.file_digest
@@ -329,7 +329,7 @@ def test_a_disk_that_takes_no_more_names_the_file(tmp_path):
 
 MAKES = """
 import sys, pathlib
-from promptpool.artifacts import write_sidecar
+from promptpool.artifacts.files import write_sidecar
 pathlib.Path("made").open("a").write(" ".join(sys.argv[2:]) + chr(10))
 texts = {"a": "first", "b": "second", "c": "third" + sys.argv[1]}
 for name in sys.argv[3:]:
@@ -364,7 +364,7 @@ def test_mending_makes_anew_what_is_damaged_and_what_differs_for_it(tmp_path, mo
 
 
 def test_looking_at_a_run_lists_what_is_damaged(file, tmp_path):
-    command = [sys.executable, "-m", "promptpool.mend", str(tmp_path)]
+    command = [sys.executable, "-m", "promptpool.runtime.rebuild", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 0 and answer.stdout == "1 artifacts looked at, 0 damaged\n"
@@ -375,7 +375,7 @@ def test_looking_at_a_run_lists_what_is_damaged(file, tmp_path):
 
 def test_a_seal_survives_keys_and_values_that_json_changes(tmp_path):
     write_sealed(tmp_path / "x.meta.json", {"digest": "0", 10: 1, 9: float("nan"), "path": tmp_path})
-    from promptpool.integrity import read_sealed
+    from promptpool.artifacts.integrity import read_sealed
 
     assert read_sealed(tmp_path / "x.meta.json")["9"] is not None
     assert fault_of(tmp_path / "x").endswith("no such file; run the same command again")
@@ -383,7 +383,7 @@ def test_a_seal_survives_keys_and_values_that_json_changes(tmp_path):
 
 def in_a_job(folder: Path, line: str) -> tuple[int, str]:
     """A process's exit status and its log, which runs one line as a rule's script does."""
-    code = f"from promptpool.job import job\nwith job('job.log'):\n    {line}\n"
+    code = f"from promptpool.runtime.job import job\nwith job('job.log'):\n    {line}\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     environment.pop("MTEB_CACHE", None)
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, check=False)

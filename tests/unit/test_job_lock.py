@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from promptpool.job_lock import WAITING, alone
+from promptpool.runtime.orphans import WAITING, alone
 
 WORK = """
 import os, sys, time
 from pathlib import Path
-from promptpool.job_lock import alone
+from promptpool.runtime.orphans import alone
 
 log, name, seconds = sys.argv[1:]
 with alone(log):

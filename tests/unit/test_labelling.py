@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
+from promptpool.data.labels import label_docstrings, topics_of_modules
 from promptpool.errors import PromptpoolError
-from promptpool.labelling import label_docstrings, topics_of_modules
 
 SPEC = {"packages": ["lab"], "labels": None, "column": "summary", "min_per_label": 5, "per_label": 8}
 

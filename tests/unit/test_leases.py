@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from promptpool import leases
-from promptpool.backbone import pick_device
 from promptpool.errors import PromptpoolError
-from promptpool.job import job
-from promptpool.leases import leased, visible_devices
-from promptpool.preflight import require_gpu
+from promptpool.models.backbone import pick_device
+from promptpool.runtime import gpu_leases as leases
+from promptpool.runtime.gpu_leases import leased, visible_devices
+from promptpool.runtime.job import job
+from promptpool.study.preflight import require_gpu
 
 fork = multiprocessing.get_context("fork")
 

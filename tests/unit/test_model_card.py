@@ -6,9 +6,9 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from promptpool.base_card import front_matter as read_front_matter
-from promptpool.export import data_of, scores_of
-from promptpool.model_card import Card, cell, code, fenced, model_card, plain
+from promptpool.export.base_licence import front_matter as read_front_matter
+from promptpool.export.export_model import data_of, scores_of
+from promptpool.export.model_card import Card, cell, code, fenced, model_card, plain
 from tiny_export import PROMPT, VARIANT, tables
 
 NASTY = "a`b``c|d\n---\n# <script>alert(1)</script> {{ x }} [l](u) ' \" : é"

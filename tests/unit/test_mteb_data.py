@@ -7,7 +7,7 @@ import mteb
 import pytest
 from hub_data import TASKS, twenty_newsgroups
 from promptpool.errors import PromptpoolError
-from promptpool.mteb_data import data_sets, parts, read_from
+from promptpool.tasks.datasets import data_sets, parts, read_from
 
 NEWS = "TwentyNewsgroupsClustering"
 REPO, COMMIT = TASKS[NEWS]

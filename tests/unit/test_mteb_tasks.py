@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.lookup import RecordingEncoder, lookup
-from promptpool.mteb_results import SCORE_COLUMNS, tidy
-from promptpool.mteb_tasks import evaluate, fresh_task, local_task
-from promptpool.scoring import Scorer, average, mteb_name
-from promptpool.tasks import build_task, sample_texts
+from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy
+from promptpool.scoring.score import Scorer, average, mteb_name
+from promptpool.tasks.build_task import build_task, sample_texts
+from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.mteb_tasks import evaluate, fresh_task, local_task
 from tiny_study import WORDS, sentences
 
 VARIANT = {"model": "small", "adapter": "tuned", "step": 3, "prompt": "cluster", "pooling": "last", "layer": -1}

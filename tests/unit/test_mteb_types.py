@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.lookup import RecordingEncoder, lookup
-from promptpool.mteb_results import SCORE_COLUMNS, result_line, tidy, write_layout
-from promptpool.mteb_tasks import ListedColumns, TaskSource, evaluate, facts_of, fresh_task
-from promptpool.observation import observed
-from promptpool.resampling import REPLICATES
-from promptpool.samples import RESAMPLED, samples_by_variant
-from promptpool.scoring import score_family
-from promptpool.tasks import build_task
-from promptpool.vectors import write_vectors
+from promptpool.embedding.vector_file import write_vectors
+from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy, write_layout
+from promptpool.scoring.replicates import observed
+from promptpool.scoring.score import score_family
+from promptpool.statistics.bootstrap import REPLICATES
+from promptpool.statistics.samples import RESAMPLED, samples_by_variant
+from promptpool.tasks.build_task import build_task
+from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.mteb_tasks import ListedColumns, TaskSource, evaluate, facts_of, fresh_task
 from tiny_tasks import DATA, bag_of_words, tiny_data
 
 # isort: split

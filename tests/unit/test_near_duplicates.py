@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from promptpool.near_duplicates import ShingleIndex, near_duplicates, shingled
-from promptpool.words import words
+from promptpool.text.near_duplicates import ShingleIndex, near_duplicates, shingled
+from promptpool.text.words import words
 
 
 def shingle_set(text: str, size: int = 3) -> set[tuple]:
@@ -106,7 +106,7 @@ def test_shingles_are_sorted_unique_and_the_same_in_every_process():
     sets = shingled(texts)
     assert sets.sizes.tolist() == [len(shingle_set(text)) for text in texts] == [3, 1, 0, 1]
     assert all((np.diff(sets.of(n).astype(object)) > 0).all() for n in range(len(texts)))
-    code = f"from promptpool.near_duplicates import shingled; print(shingled({texts!r}).hashes.tolist())"
+    code = f"from promptpool.text.near_duplicates import shingled; print(shingled({texts!r}).hashes.tolist())"
     env = {"PYTHONPATH": str(Path(__file__).parents[2] / "workflow"), "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     answer = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True

@@ -6,7 +6,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from promptpool.outages import outlast
+from promptpool.runtime.slurm_patch import outlast
 
 JOBS = [SimpleNamespace(external_jobid=str(number), aux={}) for number in (1, 2)]
 

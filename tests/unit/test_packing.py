@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from promptpool.packing import Trunk, longest_first, pack, plant, take, tiles_of
+from promptpool.embedding.packing import Trunk, longest_first, pack, plant, take, tiles_of
 
 TREE = plant([[1, 2], [1, 3], []], eos_id=9)
 

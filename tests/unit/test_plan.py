@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
-from promptpool import plan, plan_checks
-from promptpool.config import resolve
-from promptpool.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size, write_plan
-from promptpool.study import Study
+from promptpool.config.resolve import resolve
+from promptpool.study import plan, plan_checks
+from promptpool.study.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size, write_plan
+from promptpool.study.study import Study
 from test_config import ROOT, demo
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from promptpool.pooling import BY_NAME, POOLINGS, last_index, pool
+from promptpool.embedding.pooling import BY_NAME, POOLINGS, last_index, pool
 
 DIM, TOKENS, PADDING = 6, 5, 3
 

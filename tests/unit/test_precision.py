@@ -8,12 +8,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from promptpool.attention_rows import last_rows
-from promptpool.backbone import load_backbone
-from promptpool.embedder import Embedder
+from promptpool.attention.rows import last_rows
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.losses import InfoNCE
-from promptpool.precision import EXACT, Precision, exact, inference_precision, processor, training_precision
+from promptpool.models.backbone import load_backbone
+from promptpool.models.precision import EXACT, Precision, exact, inference_precision, processor, training_precision
+from promptpool.training.losses import InfoNCE
 from promptpool.variants import POOLING_KEYS
 from tiny import TEXTS, tiny_adapter, tiny_model
 

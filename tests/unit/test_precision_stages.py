@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from promptpool.embedder import Embedder
-from promptpool.generation import Request, open_backend
-from promptpool.pooling import POOLINGS, pool
-from promptpool.precision import Precision
-from promptpool.semantic import similarities
-from promptpool.sentence_model import sentence_model
+from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.pooling import POOLINGS, pool
+from promptpool.generation.backend import Request, open_backend
+from promptpool.models.precision import Precision
+from promptpool.models.sentence_model import sentence_model
+from promptpool.pairs.semantic import similarities
 from promptpool.templates import Template
-from promptpool.training import train_adapter
-from promptpool.validation import retrieval
+from promptpool.training.train_adapter import train_adapter
+from promptpool.training.validation import retrieval
 from tiny import TEXTS, tiny_adapter
 from tiny_export import export, parity
 from tiny_training import base_model, call, same, weights, write_pairs

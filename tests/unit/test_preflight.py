@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.preflight import reachable, require_hub
+from promptpool.study.preflight import reachable, require_hub
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from promptpool.analysis.score_table import benchmark_averages, by_task
 from promptpool.errors import PromptpoolError
-from promptpool.report import commands
-from promptpool.report_map import map_content
-from promptpool.report_pairs import pair_section
-from promptpool.report_provenance import chain
-from promptpool.report_scores import benchmark_sections, score_rows
-from promptpool.score_table import benchmark_averages, by_task
+from promptpool.report.build_report import commands
+from promptpool.report.map import map_content
+from promptpool.report.pairs import pair_section
+from promptpool.report.provenance import chain
+from promptpool.report.scores import benchmark_sections, score_rows
 from sample_report import ATTACK, build
 from sample_tables import TASKS, sample_map, sample_pairs, sample_scores
 

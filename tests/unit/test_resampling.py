@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from promptpool import resampling
-from promptpool.resampling import REPLICATES, SEED, of_classes, of_correlation, of_pair_classes, of_queries
+from promptpool.statistics import bootstrap as resampling
+from promptpool.statistics.bootstrap import REPLICATES, SEED, of_classes, of_correlation, of_pair_classes, of_queries
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import average_precision_score, f1_score
 

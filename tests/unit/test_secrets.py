@@ -6,13 +6,13 @@ import os
 import pandas as pd
 import pytest
 from fake_openai import KEY, fake_openai
-from promptpool.artifacts import text_digest
-from promptpool.config import resolve
+from promptpool.artifacts.files import text_digest
+from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.job import job
-from promptpool.report import plain
-from promptpool.study import Study
-from promptpool.synthesis import make_pairs
+from promptpool.pairs.make_pairs import make_pairs
+from promptpool.report.build_report import plain
+from promptpool.runtime.job import job
+from promptpool.study.study import Study
 from tiny_study import sentences, study
 
 SECRETS = {"OPENAI_API_KEY": KEY, "HF_TOKEN": "hf_" + "a1B2" * 8, "WANDB_API_KEY": "0123456789abcdef" * 2}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from promptpool import semantic
 from promptpool.errors import PromptpoolError
-from promptpool.semantic import similarities
-from promptpool.sentence_model import sentence_model
+from promptpool.models.sentence_model import sentence_model
+from promptpool.pairs import semantic
+from promptpool.pairs.semantic import similarities
 from promptpool.templates import Template
 from tiny import TEXTS, tiny_model
 from transformers import AutoModel, AutoTokenizer
@@ -100,7 +100,7 @@ def test_a_vector_without_direction_names_its_text(packed, tmp_path):
 
 
 def test_torch_waits_until_it_is_asked_for():
-    modules = "promptpool.semantic, promptpool.filters, promptpool.contamination"
+    modules = "promptpool.pairs.semantic, promptpool.pairs.filters, promptpool.pairs.contamination"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     path = str(Path(__file__).parents[2] / "workflow")
     answer = subprocess.run(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from promptpool.embedder import Embedder
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.parity import cosines
-from promptpool.sentence_model import POOLING_MODES, sentence_model
+from promptpool.export.check_parity import cosines
+from promptpool.models.sentence_model import POOLING_MODES, sentence_model
 from promptpool.templates import Composer, Template
 from sentence_transformers import SentenceTransformer
 from tiny import TEXTS, tiny_model

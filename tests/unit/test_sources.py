@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from promptpool import sources
-from promptpool.sources import code_digest
+from promptpool.runtime import code_digest as sources
+from promptpool.runtime.code_digest import code_digest
 
 MODULES = {
     "stage": '"""A stage."""\nfrom .idea import answer\n\n\ndef run():\n    return answer()\n',
@@ -19,7 +19,7 @@ MODULES = {
 def room(tmp_path, monkeypatch) -> Path:
     for name, text in MODULES.items():
         (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(sources, "ROOM", tmp_path)
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
     forget()
     yield tmp_path
     forget()
@@ -76,15 +76,17 @@ def test_every_stage_a_rule_names_is_a_module():
 
 
 def test_the_digest_of_embeddings_follows_pooling():
-    assert "pooling" in sources._closure("embedding")
-    assert isinstance(sources._tree("pooling"), ast.Module)
+    assert "embedding.pooling" in sources._closure("embedding.embed_family")
+    assert isinstance(sources._tree("embedding.pooling"), ast.Module)
 
 
 def test_what_draws_is_known_to_figures_and_the_report_alone():
     """A colour or a label must not make anything run again above the figures."""
-    rules = (Path(sources.ROOM).parent / "rules").glob("*.smk")
-    asked = {name for rule in rules for name in re.findall(r'code_digest\("(\w+)"\)', rule.read_text(encoding="utf-8"))}
-    assert {"drawing", "report", "text_map", "costs", "scoring"} <= asked
-    for name in asked - {"drawing", "report"}:
-        seen = {module for module in sources._closure(name) if module.startswith(("figure", "report", "drawing"))}
+    rules = (Path(sources.PACKAGE).parent / "rules").glob("*.smk")
+    texts = [rule.read_text(encoding="utf-8") for rule in rules]
+    asked = {name for text in texts for name in re.findall(r'code_digest\("([\w.]+)"\)', text)}
+    drawn = {"figures.draw", "report.build_report"}
+    assert drawn | {"scoring.map_texts", "scoring.measure_costs", "scoring.score"} <= asked
+    for name in asked - drawn:
+        seen = {module for module in sources._closure(name) if module.startswith(("figures.", "report."))}
         assert seen == set(), name

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from promptpool.statistics import Estimate, Sample, holm, interval, outcomes, paired, ranks
+from promptpool.statistics.estimates import Estimate, Sample, holm, interval, outcomes, paired, ranks
 from scipy import stats
 
 ONE = [0.31, 0.35, 0.29, 0.33, 0.36, 0.30, 0.34, 0.32, 0.28, 0.37]

@@ -4,11 +4,11 @@ import json
 
 import pandas as pd
 import pytest
-from promptpool import synthesis
-from promptpool.anchors import pick_anchors
 from promptpool.errors import PromptpoolError
-from promptpool.generation import Written
-from promptpool.synthesis import make_pairs, seed_of, write_shard
+from promptpool.generation.backend import Written
+from promptpool.pairs import make_pairs as synthesis
+from promptpool.pairs.anchors import pick_anchors
+from promptpool.pairs.make_pairs import make_pairs, seed_of, write_shard
 
 FILTERS = {
     "min_words": 2, "max_echo": 0.8, "length_ratio": None, "script": True, "language": False, "refusal": True,

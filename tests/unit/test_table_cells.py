@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from promptpool.data.tables import read_labelled, read_table
 from promptpool.errors import PromptpoolError
-from promptpool.tables import read_labelled, read_table
 
 CODES = [
     ["1.1", "1.10", "1.2"],

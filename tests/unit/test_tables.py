@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from promptpool.data.tables import read_labelled, read_texts
 from promptpool.errors import PromptpoolError
-from promptpool.tables import read_labelled, read_texts
 
 ROWS = pd.DataFrame({"text": ["a graph", "bread, and butter", "日本"], "label": ["x", "y", "x"], "id": [1, 2, 3]})
 

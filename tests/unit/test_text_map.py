@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from promptpool.config import resolve
-from promptpool.config_map import map_choice
+from promptpool.config.resolve import resolve
+from promptpool.config.text_map import map_choice
+from promptpool.embedding.vector_file import write_vectors
 from promptpool.errors import PromptpoolError
-from promptpool.text_map import _mteb_labels, embed_2d, map_texts, same_label, task_labels
-from promptpool.vectors import write_vectors
+from promptpool.scoring.map_texts import _mteb_labels, embed_2d, map_texts, same_label, task_labels
 
 ROOT = Path(__file__).parents[2]
 KEY = ("cluster", "last", -1)

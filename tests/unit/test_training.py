@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from promptpool.embedder import Embedder
+from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
-from promptpool.losses import InfoNCE
 from promptpool.templates import Template
-from promptpool.tracking import COLUMNS, VALIDATION
-from promptpool.trainer import ContrastiveTrainer
-from promptpool.training import ids, train_adapter
+from promptpool.training.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
+from promptpool.training.losses import InfoNCE
+from promptpool.training.tracking import COLUMNS, VALIDATION
+from promptpool.training.train_adapter import ids, train_adapter
+from promptpool.training.trainer import ContrastiveTrainer
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
 from transformers import AutoModel
 
@@ -380,7 +380,7 @@ def test_the_best_step_is_recorded(validated):
 def test_validating_changes_no_step(model, pairs, validated, tmp_path):
     """The same training pairs without being judged give the same adapter: judging draws nothing."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("promptpool.training.judge", lambda *_: None)
+        patched.setattr("promptpool.training.train_adapter.judge", lambda *_: None)
         train_adapter(**call(model, pairs, tmp_path / "x", **VALIDATED))
     assert same(weights(tmp_path / "x", 4), weights(validated, 4))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from promptpool.batching import WINDOW, Batches, shares
+from promptpool.training.sampler import WINDOW, Batches, shares
 
 
 def flat(batches: np.ndarray) -> list[int]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from promptpool.drawing import draw
-from promptpool.figure_training import training_curves
-from promptpool.report import training_row
+from promptpool.figures.draw import draw
+from promptpool.figures.training import training_curves
+from promptpool.report.build_report import training_row
 from sample_tables import sample_training
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from promptpool import backbone, ranks
 from promptpool.errors import PromptpoolError
-from promptpool.training import train_adapter
+from promptpool.models import backbone
+from promptpool.training import launch as ranks
+from promptpool.training.train_adapter import train_adapter
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 # Masks that reach across ranks, both directions, more than one chunk a rank, and no dropout, whose draws differ.

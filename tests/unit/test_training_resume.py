@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from promptpool import trainer as trainer_module
-from promptpool import training
-from promptpool.artifacts import content_digests, write_sealed
+from promptpool.artifacts.files import content_digests, write_sealed
 from promptpool.errors import PromptpoolError
-from promptpool.trainer import MANIFEST, ContrastiveTrainer, cause, discard, last_whole
-from promptpool.training import train_adapter
+from promptpool.training import train_adapter as training
+from promptpool.training import trainer as trainer_module
+from promptpool.training.train_adapter import train_adapter
+from promptpool.training.trainer import MANIFEST, ContrastiveTrainer, cause, discard, last_whole
 from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -318,7 +318,7 @@ LIMITED = """
 import json, resource, signal, sys
 import torch
 from promptpool.errors import PromptpoolError
-from promptpool.training import train_adapter
+from promptpool.training.train_adapter import train_adapter
 torch.set_num_threads(1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.sentence_model import sentence_model
+from promptpool.models.sentence_model import sentence_model
 from promptpool.templates import Template
-from promptpool.validation import MOST, best_step, hold_out, retrieval, wilson
+from promptpool.training.validation import MOST, best_step, hold_out, retrieval, wilson
 from tiny_training import TEMPLATE, base_model
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from promptpool.ensembles import ensemble, write_ensemble
+from promptpool.embedding.ensembles import ensemble, write_ensemble
+from promptpool.embedding.vector_file import VectorFile, read_vectors, stored_dtype, write_vectors
 from promptpool.errors import PromptpoolError
-from promptpool.vectors import VectorFile, read_vectors, stored_dtype, write_vectors
 from safetensors.numpy import load_file
 
 DIMS = {("eol", "mean", -1): 4, ("eol", "mean:text", 0.5): 4, ("eol", "concat", 2): 8}

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from promptpool import vllm_worker
 from promptpool.errors import PromptpoolError
-from promptpool.generation_vllm import interpreter
+from promptpool.generation import vllm_worker
+from promptpool.generation.vllm_backend import interpreter
 from tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]

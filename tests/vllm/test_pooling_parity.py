@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from promptpool.embedder import Embedder
-from promptpool.parity import PARITY, cosines, parity_texts
+from promptpool.embedding.embedder import Embedder
+from promptpool.export.check_parity import PARITY, cosines, parity_texts
 from promptpool.templates import Template
 from tiny import tiny_adapter, tiny_model
 from tiny_export import LIMIT, LINES, PROMPT, export, tables
@@ -22,6 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason=f"{PYTHON}: no vLLM here; `make vllm` builds it"),
 ]
 
+WORKER = Path(__file__).with_name("pool_with_vllm.py")
+
 
 @pytest.mark.parametrize(("architecture", "pooling"), [("qwen3", "last"), ("llama", "mean")])
 def test_vllm_gives_the_pipelines_vectors(architecture, pooling, tmp_path):
@@ -34,7 +36,7 @@ def test_vllm_gives_the_pipelines_vectors(architecture, pooling, tmp_path):
     template = Template.parse("cluster", PROMPT)
     ids = [list(engine.composer.compose(template, text, eos=pooling == "eos").ids) for text in texts]
     (tmp_path / "ids.json").write_text(json.dumps(ids))
-    command = [str(PYTHON), "-m", "promptpool.vllm_pooling", str(exported), "ids.json", "vectors.npy"]
+    command = [str(PYTHON), str(WORKER), str(exported), "ids.json", "vectors.npy"]
     surroundings = {**os.environ, "PYTHONPATH": str(REPOSITORY / "workflow"), "VLLM_CPU_KVCACHE_SPACE": "1",
                     "VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}  # fmt: skip
     answer = subprocess.run(

@@ -14,9 +14,9 @@ import pytest
 import torch
 from conftest import NANO, OPTIONS, SAMPLING, workers
 from promptpool.errors import PromptpoolError
-from promptpool.generation import Request, Written, open_backend, tidy
-from promptpool.generation_transformers import nucleus
-from promptpool.generation_vllm import VllmBackend
+from promptpool.generation.backend import Request, Written, open_backend, tidy
+from promptpool.generation.transformers_backend import nucleus
+from promptpool.generation.vllm_backend import VllmBackend
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOPICS = ("the sum of an array", "a sorted list", "the shortest path", "a random number", "the parsed file")
@@ -126,7 +126,7 @@ def test_a_worker_that_is_killed_is_told_in_one_line_and_leaves_nothing(sent):
 def test_a_parent_that_is_killed_takes_its_worker_along(tmp_path):
     script = textwrap.dedent(f"""
         import json, sys
-        from promptpool.generation import Request, open_backend
+        from promptpool.generation.backend import Request, open_backend
         sampling = {{"max_new_tokens": 400, "temperature": 1.0, "top_p": 1.0}}
         backend = open_backend("vllm", {NANO!r}, None, sampling, json.loads({json.dumps(OPTIONS)!r}), needs_chat=False)
         requests = [Request(f"Return {{n}}.\\n\\n", False, n) for n in range(2000)]

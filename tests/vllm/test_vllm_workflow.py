@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from promptpool.generation_vllm import interpreter
+from promptpool.generation.vllm_backend import interpreter
 from tiny_study import REPOSITORY, sentences, snakemake, snakemake_command, study
 
 TARGET = "results/tiny/pairs/written/pairs.parquet"

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.vectors import read_vectors
+from promptpool.embedding.vector_file import read_vectors
 from tiny import tiny_model
 from tiny_study import sentences, snakemake, study
 

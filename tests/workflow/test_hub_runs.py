@@ -9,7 +9,7 @@ import pytest
 import yaml
 from fakehub import FakeHub, serving
 from hub_data import TASKS, publish_corpus, publish_data_sets, publish_model
-from promptpool.sentence_model import sentence_model
+from promptpool.models.sentence_model import sentence_model
 from promptpool.templates import Template, families
 from tiny import tiny_model
 from tiny_study import jobs, sentences, snakemake

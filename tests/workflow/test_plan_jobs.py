@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
-from promptpool.config import resolve
-from promptpool.plan import rows
-from promptpool.study import Study
+from promptpool.config.resolve import resolve
+from promptpool.study.plan import rows
+from promptpool.study.study import Study
 from tiny_study import REPOSITORY, jobs, snakemake
 
 pytestmark = pytest.mark.workflow

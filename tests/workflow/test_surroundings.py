@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from promptpool.leases import leased
+from promptpool.runtime.gpu_leases import leased
 from tiny_study import snakemake, snakemake_command, study
 
 pytestmark = pytest.mark.workflow

@@ -46,7 +46,7 @@ def test_scores_have_no_gap_and_stay_in_range(scores):
 
 
 def test_mtebs_own_files_hold_the_same_scores(finished, scores):
-    from promptpool.lookup import LookupEncoder  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
+    from promptpool.tasks.encoders import LookupEncoder  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
 
     # isort: split
     import mteb

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .artifacts import text_digest
+from .artifacts.files import text_digest
 from .errors import PromptpoolError
 
 if TYPE_CHECKING:  # the config check reads templates on every start, and must not wait for transformers

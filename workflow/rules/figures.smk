@@ -1,4 +1,4 @@
-from promptpool.published import reference_lines
+from promptpool.study.published import reference_lines
 
 STEPS = [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
 FROM_BASE = [name for name in STEPS if study["ablations"][name]["baseline"] == "base"]
@@ -44,7 +44,7 @@ rule draw_heat_map:
         "../../envs/main.yaml"
     params:
         kind="heat_map",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -68,7 +68,7 @@ rule draw_ablation:
         "../../envs/main.yaml"
     params:
         kind="ablation",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -94,7 +94,7 @@ rule draw_score_by_step:
     params:
         kind="score_by_step",
         options=lambda w: {"lines": reference_lines(study.config, study.ablation_tasks(w.name))},
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -118,7 +118,7 @@ rule draw_tuned:
         "../../envs/main.yaml"
     params:
         kind="tuned",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -143,7 +143,7 @@ rule draw_layer_curves:
         "../../envs/main.yaml"
     params:
         kind="layer_curves",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -168,7 +168,7 @@ rule draw_cost_scores:
         "../../envs/main.yaml"
     params:
         kind="cost_scores",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -197,7 +197,7 @@ rule draw_benchmark:
             "tasks": list(study.benchmarks()[w.name]),
             "lines": reference_lines(study.config, study.benchmarks()[w.name]),
         },
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -221,7 +221,7 @@ rule draw_text_map:
     params:
         kind="text_map",
         options={"title": f"{MAP['task']}, prompt {MAP['prompt']}, {MAP['pooling']}"} if MAP else {},
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -239,7 +239,7 @@ rule draw_training_curves:
         "../../envs/main.yaml"
     params:
         kind="training_curves",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -257,7 +257,7 @@ rule draw_pairs_qc:
         "../../envs/main.yaml"
     params:
         kind="pairs_qc",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"
 
@@ -279,6 +279,6 @@ rule draw_attention:
         "../../envs/main.yaml"
     params:
         kind=lambda w: f"attention_{w.name}",
-        code=code_digest("drawing"),
+        code=code_digest("figures.draw"),
     script:
         "../scripts/draw.py"

@@ -51,6 +51,6 @@ rule select_pairs:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.selection_spec(w.name),
-        code=code_digest("curation"),
+        code=code_digest("pairs.curation"),
     script:
         "../scripts/select_pairs.py"

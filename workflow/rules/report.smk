@@ -1,6 +1,6 @@
 import os
 
-from promptpool.published import reference_lines
+from promptpool.study.published import reference_lines
 
 # As the report's commands name it, from where the workflow is started.
 CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)
@@ -39,6 +39,6 @@ rule report:
         published={name: reference_lines(study.config, tasks) for name, tasks in study.benchmarks().items()},
         configfile=CONFIGFILE,
         page=file_digest(f"{workflow.basedir}/workflow/report"),
-        code=code_digest("report"),
+        code=code_digest("report.build_report"),
     script:
         "../scripts/report.py"

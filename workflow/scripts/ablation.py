@@ -1,7 +1,7 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.comparison import write_ablation
+    from promptpool.analysis.comparison import write_ablation
 
     write_ablation(
         list(snakemake.input.parts),

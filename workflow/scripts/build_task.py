@@ -1,7 +1,7 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.tasks import build_task
+    from promptpool.tasks.build_task import build_task
 
     build_task(
         snakemake.wildcards.task,

@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.hub import pinned
-    from promptpool.parity import check_parity
+    from promptpool.export.check_parity import check_parity
+    from promptpool.hub.snapshots import pinned
 
     check_parity(
         snakemake.input.exported,

@@ -1,9 +1,9 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from pathlib import Path
 
-    from promptpool.overlap import check_training_data
+    from promptpool.pairs.check_training_data import check_training_data
 
     check_training_data(
         str(snakemake.input.adapter),

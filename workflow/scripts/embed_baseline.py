@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.baselines import embed_baseline
-    from promptpool.hub import pinned
+    from promptpool.hub.snapshots import pinned
+    from promptpool.scoring.baselines import embed_baseline
 
     embed_baseline(
         snakemake.output[0],

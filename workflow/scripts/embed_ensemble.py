@@ -1,7 +1,7 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.ensembles import write_ensemble
+    from promptpool.embedding.ensembles import write_ensemble
 
     write_ensemble(
         snakemake.output[0],

@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.embedding import embed_family
-    from promptpool.hub import pinned
+    from promptpool.embedding.embed_family import embed_family
+    from promptpool.hub.snapshots import pinned
 
     embed_family(
         snakemake.output[0],

@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.export import export_model
-    from promptpool.hub import pinned
+    from promptpool.export.export_model import export_model
+    from promptpool.hub.snapshots import pinned
 
     export_model(
         snakemake.output[0],

@@ -1,18 +1,18 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from pathlib import Path
 
-    from promptpool.hub import pinned
-    from promptpool.study import Study
-    from promptpool.synthesis import make_pairs
+    from promptpool.hub.snapshots import pinned
+    from promptpool.pairs.make_pairs import make_pairs
+    from promptpool.study.study import Study
 
     name, study = snakemake.wildcards.name, Study(snakemake.config)
     spec, closeness = snakemake.params.spec, None
     if spec["filters"]["semantic"]:
         from functools import partial
 
-        from promptpool.semantic import similarities
+        from promptpool.pairs.semantic import similarities
 
         judge = pinned(spec["filters"]["semantic"], str(snakemake.input.judge))
         closeness = partial(similarities, spec=judge, device=study["device"])

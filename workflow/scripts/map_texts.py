@@ -1,7 +1,7 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.text_map import map_texts, task_labels
+    from promptpool.scoring.map_texts import map_texts, task_labels
 
     spec, given = snakemake.params.spec, snakemake.input
     map_texts(

@@ -1,9 +1,9 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.attention import run_attention
-    from promptpool.hub import pinned
-    from promptpool.tasks import sample_texts
+    from promptpool.attention.measure_attention import run_attention
+    from promptpool.hub.snapshots import pinned
+    from promptpool.tasks.build_task import sample_texts
 
     spec = dict(snakemake.params.spec)
     run_attention(

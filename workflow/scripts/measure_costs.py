@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.costs import measure_costs
-    from promptpool.hub import pinned
+    from promptpool.hub.snapshots import pinned
+    from promptpool.scoring.measure_costs import measure_costs
 
     measure_costs(
         snakemake.output[0],

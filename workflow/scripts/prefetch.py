@@ -1,6 +1,6 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake, online=True):
-    from promptpool.hub_fetch import prefetch
+    from promptpool.hub.fetch import prefetch
 
     prefetch(list(snakemake.input))

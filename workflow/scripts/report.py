@@ -1,8 +1,8 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.artifacts import git_commit, package_versions
-    from promptpool.report import build_report
+    from promptpool.artifacts.files import git_commit, package_versions
+    from promptpool.report.build_report import build_report
 
     given, params = snakemake.input, snakemake.params
     build_report(

@@ -1,10 +1,10 @@
-from promptpool.job import job_of
-from promptpool.study import Study
+from promptpool.runtime.job import job_of
+from promptpool.study.study import Study
 
 tasks = Study(snakemake.config).task_texts()
 
 with job_of(snakemake, reads=[snakemake.input.written, *tasks.values()]):
-    from promptpool.curation import select_pairs
+    from promptpool.pairs.curation import select_pairs
 
     select_pairs(
         snakemake.input.written,

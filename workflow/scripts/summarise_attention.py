@@ -1,6 +1,6 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.attention_summary import summarise
+    from promptpool.attention.summarise_attention import summarise
 
     summarise(list(snakemake.input), snakemake.output.table, snakemake.output.summary)

@@ -1,7 +1,7 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.comparison import write_headline
+    from promptpool.analysis.comparison import write_headline
 
     write_headline(
         snakemake.input.scores,

@@ -1,12 +1,12 @@
-from promptpool.job import job_of
+from promptpool.runtime.job import job_of
 
 folder = snakemake.output.weights.removesuffix(".tar")
 
 with job_of(snakemake, writes=[folder]):
-    from promptpool.artifacts import pack
-    from promptpool.config_adapters import execution
-    from promptpool.hub import pinned
-    from promptpool.ranks import train
+    from promptpool.artifacts.files import pack
+    from promptpool.config.adapters import execution
+    from promptpool.hub.snapshots import pinned
+    from promptpool.training.launch import train
 
     how = execution(snakemake.config, snakemake.wildcards.name)
     train(

@@ -1,0 +1,29 @@
+"""A variant's mean over tasks with its interval: what figures and the report show of a variant."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..statistics.estimates import interval
+from ..statistics.samples import VARIANT, samples_by_variant
+
+MEANS = [*VARIANT, "mean", "low", "high", "n", "missing"]
+
+
+def variant_means(
+    scores: pd.DataFrame, facts: Mapping[str, Mapping], tasks: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """A row a variant: VARIANT, `mean`, `low` and `high` (95 %, NaN where a task's spread is unknown), `n` replicates,
+    and `missing`: the tasks that it lacks, with commas.
+
+    scores: the tidy table; facts: by task; tasks: the mean is over these, None for all that the scores hold. A variant
+    that lacks one has no mean: a mean over other tasks is another mean.
+    """
+    wanted = sorted(scores["task"].unique()) if tasks is None else sorted(tasks)
+    rows = []
+    for variant, samples in samples_by_variant(scores[scores["task"].isin(wanted)], facts).items():
+        lacking = [task for task in wanted if task not in samples]
+        found = None if lacking else interval(samples)
+        numbers = (found.estimate, found.low, found.high, found.n) if found else (*[float("nan")] * 3, 0)
+        rows.append((*variant, *numbers, ", ".join(lacking)))
+    return pd.DataFrame(rows, columns=MEANS)

@@ -1,0 +1,60 @@
+"""attention.parquet: its columns, how its parts become one, and how its two halves are read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..artifacts.files import atomic_path
+from .spans import MEAN, SPANS
+
+CHECKPOINT = ["model", "adapter", "step", "prompt"]
+# A row is one text in one layer, for one head or their mean. `text`, `tokens`, `spans` and `weights` (one entry a
+# token) are there for the few texts that are shown, on rows of the mean alone: token rows of all would be 20 times
+# the file.
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("adapter", pa.string()),  # the name alone, `base` for none
+        ("step", pa.int32()),
+        ("prompt", pa.string()),
+        ("layer", pa.int16()),  # attention layers from 0
+        ("head", pa.int16()),  # from 0; -1 the mean over heads
+        ("text_id", pa.int32()),  # 0 is the chosen sentence, which no mean holds
+        *((span, pa.float32()) for span in SPANS),  # shares; they sum to 1
+        ("entropy", pa.float32()),  # of the row, in nats
+        ("length", pa.int32()),  # tokens, the prompt's with them
+        ("text", pa.string()),
+        ("tokens", pa.list_(pa.string())),
+        ("spans", pa.list_(pa.string())),
+        ("weights", pa.list_(pa.float32())),
+    ]
+)
+MEASURED = [*CHECKPOINT, "layer", "head", "text_id", *SPANS, "entropy"]
+SHOWN = [*CHECKPOINT, "layer", "text_id", "text", "tokens", "spans", "weights"]
+
+
+def join(parts: Sequence[str | Path], out: str | Path) -> None:
+    """Writes the parts as one file, in the order given. A row group of one part is held at a time."""
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
+
+
+def read_measured(path: str | Path, adapter: str | None = None) -> pd.DataFrame:
+    """The shares of all texts that means are taken of: MEASURED's columns, without the chosen sentence.
+
+    adapter: of this one alone.
+    """
+    wanted = [("text_id", ">", 0), *([("adapter", "==", adapter)] if adapter else [])]
+    return pd.read_parquet(path, columns=MEASURED, filters=wanted)
+
+
+def read_shown(path: str | Path) -> pd.DataFrame:
+    """The texts that are kept token by token: SHOWN's columns, in the file's order."""
+    return pd.read_parquet(path, columns=SHOWN, filters=(pc.field("head") == MEAN) & pc.field("text").is_valid())

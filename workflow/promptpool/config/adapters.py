@@ -1,0 +1,69 @@
+"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. What of an adapter is recipe."""
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+
+from ..errors import PromptpoolError
+from .schema import fill_defaults
+
+BASE = "base"
+EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
+
+
+def adapter_ids(config: Mapping, model: str | None = None) -> list[str]:
+    """`base`, then every `name@step` that the grid selects, by name and step; of one model, if one is given."""
+    adapters, selected = config["adapters"], config["grid"]["adapters"]
+    pairs: set[tuple[str, int]] = set()
+    for reference in adapters if selected == "all" else selected:
+        name, _, step = reference.partition("@")
+        if name != BASE:
+            pairs |= {(name, int(step))} if step else {(name, step) for step in adapters[name]["steps"]}
+    if model is not None:
+        pairs = {(name, step) for name, step in pairs if adapters[name]["model"] == model}
+    return [BASE, *(f"{name}@{step}" for name, step in sorted(pairs))]
+
+
+def adapter_of(config: Mapping, adapter: str) -> tuple[str, int]:
+    """(name, step) of an adapter id: `base` -> ("base", 0), `halves@80` -> ("halves", 80).
+
+    Raises PromptpoolError for an id that is neither base nor a checkpoint of the config.
+    """
+    if adapter == BASE:
+        return BASE, 0
+    known = checkpoints(config, config["adapters"])
+    if adapter not in known:
+        raise PromptpoolError(f"adapters: no adapter {adapter!r}; use one of {', '.join([BASE, *known])}")
+    return split_adapter_id(adapter)
+
+
+def split_adapter_id(adapter: str) -> tuple[str, int]:
+    """`name@step` -> (name, step); `base` -> ("base", 0). Raises PromptpoolError for anything else."""
+    if adapter == BASE:
+        return BASE, 0
+    name, _, step = adapter.rpartition("@")
+    if not name or not step.isdigit():
+        raise PromptpoolError(f"adapter {adapter!r}: not `base` and not `name@step`; give it a step")
+    return name, int(step)
+
+
+def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
+    """Every `name@step` of the named adapters, in the config's order."""
+    return [f"{name}@{step}" for name in names for step in config["adapters"][name]["steps"]]
+
+
+def recipe(config: Mapping, name: str) -> dict:
+    """What changes an adapter's weights: its keys but for model, pairs and EXECUTION, the weights of its pair sets in
+    their order (null for none), and the study's dtype."""
+    spec = config["adapters"][name]
+    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
+    if spec["negatives"] == "micro_batch":
+        kept["micro_batch_size"] = spec["micro_batch_size"]
+    weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None
+    return {**kept, "weights": weights, "dtype": config["dtype"]}
+
+
+def execution(config: Mapping, name: str) -> dict:
+    """How an adapter is trained, which changes its result by rounding at most. Takes a config as the user wrote it."""
+    full = deepcopy(dict(config))
+    fill_defaults(full)
+    return {key: full["adapters"][name][key] for key in EXECUTION}

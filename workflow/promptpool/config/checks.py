@@ -1,0 +1,39 @@
+"""What a schema can't say of a config: references, templates, checkpoints, and what can be exported."""
+
+from collections.abc import Iterator, Mapping
+
+from ..errors import PromptpoolError
+from ..tasks.catalogue import unknown_tasks
+from ..templates import Template
+from .files import corpus_file_problems, task_file_problems, topic_problems
+from .inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
+from .outputs import ablations, attention, ensembles, exports, grid
+from .paths import paths
+from .secrets import secrets
+from .text_map import text_map
+
+FILES = (corpus_file_problems, topic_problems, task_file_problems)
+
+
+def first_problem(config: Mapping, files: bool = True) -> str | None:
+    """The first fault of a config whose defaults are filled, as `dotted.key: what is wrong; the mend`, or None.
+
+    A check may rely on all that stands before it, so only the first fault is sure to be one. Users' files come
+    last, and only if asked for: they take longest.
+    """
+    checks = (
+        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks,
+        unknown_tasks, baselines, ablations, attention, exports, text_map,
+    )  # fmt: skip
+    for check in (*checks, *(FILES if files else ())):
+        for problem in check(config):
+            return problem
+    return None
+
+
+def _prompts(config: Mapping) -> Iterator[str]:
+    for name, template in config["prompts"].items():
+        try:
+            Template.parse(name, template)
+        except PromptpoolError as error:
+            yield str(error)

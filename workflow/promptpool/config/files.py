@@ -1,0 +1,63 @@
+"""The files that a config names: there, readable, and holding what their keys promise."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from ..errors import PromptpoolError
+
+
+def corpus_file_problems(config: Mapping) -> Iterator[str]:
+    """Missing or unreadable kinds of files of `source: file` corpora; their content is left to the corpus stage."""
+    for name, corpus in config["corpora"].items():
+        if corpus["source"] == "file":
+            from ..data.table_formats import READERS  # pandas is worth its half second only where a file is named
+
+            key, path = f"corpora.{name}.path", Path(corpus["path"])
+            if not path.is_file():
+                yield f"{key}: no such file: {str(path)!r}; mend the path"
+            elif path.suffix not in READERS:
+                yield f"{key}: {str(path)!r} is of an unknown type; use one of {', '.join(READERS)}"
+
+
+def task_file_problems(config: Mapping) -> Iterator[str]:
+    """Labelled files that are missing or empty, or lack a column or a second label. Reads them whole."""
+    for name, task in config["tasks"].items():
+        if task["source"] == "file":
+            from ..data.tables import read_labelled
+
+            try:
+                read_labelled(task["path"], task["text"], task["label"], f"tasks.{name}")
+            except PromptpoolError as error:
+                yield str(error)
+
+
+def topic_problems(config: Mapping) -> Iterator[str]:
+    """Faults of the yaml files that group labels: topic -> modules, each module once."""
+    for name, task in config["tasks"].items():
+        if task["source"] == "docstrings" and task["labels"] is not None:
+            yield from _topic_file_problems(f"tasks.{name}.labels", Path(task["labels"]))
+
+
+def _topic_file_problems(key: str, path: Path) -> Iterator[str]:
+    try:
+        topics = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        yield f"{key}: no such file: {str(path)!r}; mend the path"
+        return
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        yield f"{key}: {str(path)!r} is no YAML: {str(error).splitlines()[0]}; mend the file"
+        return
+    if not isinstance(topics, dict) or len(topics) < 2:
+        yield f"{key}: {str(path)!r} has fewer than two topics; write at least two, as `topic: [module, module]`"
+        return
+    topic_of: dict[str, str] = {}
+    for topic, modules in topics.items():
+        if not isinstance(modules, list) or not all(isinstance(module, str) for module in modules):
+            yield f"{key}: {str(path)!r}: topic {topic!r} lists no module names; write `{topic}: [module, module]`"
+            return
+        for module in modules:
+            if module in topic_of:
+                yield f"{key}: {str(path)!r}: {module!r} stands under {topic_of[module]!r} and {topic!r}; keep one"
+            topic_of[module] = topic

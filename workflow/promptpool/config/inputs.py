@@ -1,0 +1,157 @@
+"""Checks of what a study is made from: models, corpora, pairs, adapters, tasks, baselines."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from ..pairs.styles import SLOT, TEXT_STYLES, known_styles, turns
+from .adapters import BASE
+from .references import docstrings_only, looks_local, no_echo, no_revision, references
+from .schema import choices
+
+COMMIT = re.compile("[0-9a-f]{40}")
+TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
+
+
+def models(config: Mapping) -> Iterator[str]:
+    for name, model in config["models"].items():
+        key, path = f"models.{name}", model["path"]
+        if not looks_local(path):
+            continue
+        yield from no_revision(key, model)
+        if not Path(path).exists() and config["base_model"]:
+            continue  # `make base-model` reads this very config to make it
+        if not Path(path).is_dir():
+            yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
+        elif not Path(path, "config.json").is_file():
+            yield f"{key}.path: {path!r} holds no config.json; give a directory that save_pretrained wrote"
+
+
+def corpora(config: Mapping) -> Iterator[str]:
+    for name, corpus in config["corpora"].items():
+        if corpus["source"] == "docstrings":
+            for package in corpus["labelled"]:
+                if package not in corpus["packages"]:
+                    mend = f"add it to corpora.{name}.packages, or take it out"
+                    yield f"corpora.{name}.labelled: {package!r} is not among the corpus's packages; {mend}"
+
+
+def base_model(config: Mapping) -> Iterator[str]:
+    spec = config["base_model"]
+    if spec:
+        yield from references("base_model.corpus", "corpus", [spec["corpus"]], config, "corpora")
+        yield from docstrings_only("base_model.corpus", spec["corpus"], "a base model", config)
+        for key, whole, part in (("heads", "width", "heads"), ("kv_heads", "heads", "kv_heads")):
+            if spec[whole] % spec[part]:
+                yield f"base_model.{key}: {spec[part]} does not divide {whole}, {spec[whole]}; give a divisor of it"
+
+
+def styles(config: Mapping) -> Iterator[str]:
+    for name, wording in config["styles"].items():
+        key = f"styles.{name}"
+        if name in TEXT_STYLES:
+            yield f"{key}: {name!r} is a style that needs no language model; choose another name"
+        for template in turns(wording):
+            if template.count(SLOT) != 1:
+                has = template.count(SLOT)
+                yield f"{key}: every instruction needs exactly one {SLOT}, and {template!r} has {has}; put it in"
+
+
+def pairs(config: Mapping) -> Iterator[str]:
+    styles = known_styles(config["styles"])
+    for name, spec in config["pairs"].items():
+        key, model = f"pairs.{name}", spec["model"]
+        yield from references(f"{key}.corpus", "corpus", [spec["corpus"]], config, "corpora")
+        if spec["column"] != "text":
+            yield from docstrings_only(f"{key}.column", spec["corpus"], f"the column {spec['column']!r}", config)
+        for style in spec["styles"]:
+            if style not in styles and style not in TEXT_STYLES:
+                mend = choices(style, [*TEXT_STYLES, *styles])
+                yield f"{key}.styles: unknown style {style!r}; {mend}, or word it in styles"
+        if "dataset" in spec["styles"] and not config["corpora"][spec["corpus"]].get("positive"):
+            where = f"corpora.{spec['corpus']}"
+            yield f"{key}.styles: dataset needs a corpus that brings positives; name their column in {where}.positive"
+        written = [style for style in spec["styles"] if style not in TEXT_STYLES]
+        if not written:
+            if model is not None:
+                only = ", ".join(spec["styles"])
+                yield f"{key}.model: {only} use no language model, and this names {model!r}; take it out"
+        elif model is None:
+            known = ", ".join(config["models"])
+            yield f"{key}.model: missing; style {written[0]!r} is written by a language model; name one of {known}"
+        elif spec["backend"] != "openai":
+            yield from references(f"{key}.model", "model", [model], config, "models")
+        bounds = spec["filters"]["length_ratio"]
+        if bounds and bounds[0] >= bounds[1]:
+            yield f"{key}.filters.length_ratio: {bounds[0]} is not below {bounds[1]}; give the lower bound first"
+        semantic = spec["filters"]["semantic"]
+        if semantic and semantic["prompt"].count(SLOT) != 1:
+            yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; put it in"
+
+
+def adapters(config: Mapping) -> Iterator[str]:
+    for name, spec in config["adapters"].items():
+        key, steps = f"adapters.{name}", spec["steps"]
+        if name in TAKEN:
+            yield f"{key}: {name!r} is a name of promptpool's own; choose another"
+        yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
+        yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
+        yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
+        yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        for before, after in pairwise(steps):
+            if after < before:
+                yield f"{key}.steps: {after} comes after {before}; list the steps in rising order"
+        if (spec["max_steps"] is None) == (spec["epochs"] is None):
+            given = "neither is given" if spec["epochs"] is None else "both are given"
+            yield f"{key}: a training is as long as max_steps or as epochs say, and {given}; give one of them"
+        if spec["max_steps"] is not None and steps[-1] > spec["max_steps"]:
+            yield (
+                f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
+                f"take it out or raise max_steps"
+            )
+        micro = spec["micro_batch_size"]
+        if micro is not None and micro > spec["batch_size"]:
+            yield f"{key}.micro_batch_size: {micro} is larger than batch_size, {spec['batch_size']}; give at most that"
+        if spec["negatives"] == "micro_batch":
+            if micro is None:
+                yield f"{key}.micro_batch_size: missing; with negatives micro_batch it sets their number; give one"
+            elif spec["batch_size"] % micro:
+                yield f"{key}.micro_batch_size: {micro} does not divide batch_size, {spec['batch_size']}; change one"
+            elif micro < 2:
+                yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negative; give at least 2"
+        per_gpu = micro if spec["negatives"] == "micro_batch" else 1
+        if spec["batch_size"] % (spec["gpus"] * per_gpu):
+            yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
+
+
+def tasks(config: Mapping) -> Iterator[str]:
+    if not config["tasks"]:
+        yield "tasks: there is none; add one, or name a benchmark under benchmarks"
+    for name, spec in config["tasks"].items():
+        if spec["source"] != "docstrings":
+            continue
+        key = f"tasks.{name}"
+        yield from references(f"{key}.corpus", "corpus", [spec["corpus"]], config, "corpora")
+        yield from docstrings_only(f"{key}.corpus", spec["corpus"], "a docstrings task", config)
+        labelled = config["corpora"][spec["corpus"]]["labelled"]
+        for package in spec["packages"]:
+            if package not in labelled:
+                mend = f"add it to corpora.{spec['corpus']}.labelled"
+                yield f"{key}.packages: {package!r} is not a labelled package of corpus {spec['corpus']!r}; {mend}"
+
+
+def baselines(config: Mapping) -> Iterator[str]:
+    for name, spec in config["baselines"].items():
+        key, path = f"baselines.{name}", spec.get("path")
+        if path is None:
+            continue
+        if spec["prompt"].count("{text}") != 1:
+            slots = spec["prompt"].count("{text}")
+            yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
+        if looks_local(path):
+            yield from no_revision(key, spec)
+            if not Path(path).is_dir():
+                yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
+        elif spec["trust_remote_code"] and not COMMIT.fullmatch(spec["revision"] or ""):
+            yield f"{key}.trust_remote_code: only code that can't change is to be trusted; give a commit id as revision"

@@ -1,0 +1,136 @@
+"""Checks of what a study asks for: the grid, ensembles, ablations, attention, exports."""
+
+from collections.abc import Iterator, Mapping
+
+from ..errors import PromptpoolError
+from ..pairs.styles import SLOT
+from ..text.content_words import read_function_words
+from .adapters import BASE, adapter_ids
+from .references import checkpoint, layers, no_echo, references
+from .schema import choices
+
+EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
+VARIANT = ("model", "adapter", "prompt", "pooling", "layer")
+
+
+def grid(config: Mapping) -> Iterator[str]:
+    grid = config["grid"]
+    yield from references("grid.models", "model", grid["models"], config, "models")
+    yield from references("grid.prompts", "prompt", grid["prompts"], config, "prompts")
+    selected = grid["adapters"]
+    if isinstance(selected, str) and selected != "all":
+        yield f"grid.adapters: expected all or a list, not {selected!r}; write [{selected}]"
+    for reference in config["adapters"] if selected == "all" else selected:
+        name, at, _ = reference.partition("@")
+        if at or name not in config["adapters"]:
+            yield from checkpoint("grid.adapters", reference, config)
+        if name != BASE and config["adapters"][name]["model"] not in grid["models"]:
+            model = config["adapters"][name]["model"]
+            yield f"grid.adapters: {name!r} tunes {model!r}, which grid.models lacks; add it there, or name others"
+    if grid["tokenization"] == "joint":
+        for pooling in grid["poolings"]:
+            if pooling.endswith(":text"):
+                yield f"grid.poolings: tokenization joint knows no text span, so no {pooling}; take one of them out"
+    for name in grid["models"]:
+        yield from layers("grid.layers", name, config["models"][name]["path"], grid["layers"])
+
+
+def ensembles(config: Mapping) -> Iterator[str]:
+    known = config["grid"]["prompts"]
+    for name, spec in config["ensembles"].items():
+        if name in config["prompts"]:
+            yield f"ensembles.{name}: {name!r} is the name of a prompt; choose another"
+        for prompt in spec["prompts"]:
+            if prompt not in known:
+                yield f"ensembles.{name}.prompts: {prompt!r} is not in grid.prompts; {choices(prompt, known)}"
+
+
+def ablations(config: Mapping) -> Iterator[str]:
+    grid = config["grid"]
+    for name, spec in config["ablations"].items():
+        key, fixed, vary = f"ablations.{name}", spec["fixed"], spec["vary"]
+        yield from references(f"{key}.fixed.model", "model", [fixed["model"]], config, "models")
+        values = {
+            "model": grid["models"],
+            "adapter": adapter_ids(config, fixed["model"]),
+            "prompt": [*grid["prompts"], *config["ensembles"]],
+            "pooling": grid["poolings"],
+            "layer": grid["layers"],
+        }
+        if vary in fixed:
+            yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; take it out"
+        for part in VARIANT:
+            if part != vary and part not in fixed:
+                yield f"{key}.fixed.{part}: missing; {choices('', values[part])}"
+        for where, part, value in (
+            *((f"{key}.fixed.{part}", part, value) for part, value in fixed.items()),
+            (f"{key}.baseline", vary, spec["baseline"]),
+            *((f"{key}.values", vary, value) for value in spec["values"] or ()),
+        ):
+            if value not in values[part]:
+                yield f"{where}: {part} {value!r} is not in the grid; {choices(value, values[part])}, or add it to grid"
+        known = [*config["benchmarks"], *config["tasks"]]
+        for task in spec["tasks"] or ():
+            if task not in known:
+                yield f"{key}.tasks: no task or benchmark named {task!r}; {choices(task, known)}"
+
+
+def attention(config: Mapping) -> Iterator[str]:
+    spec = config["attention"]
+    if spec:
+        yield from references("attention.prompts", "prompt", spec["prompts"], config, "prompts")
+        yield from references("attention.task", "task", [spec["task"]], config, "tasks")
+        if isinstance(spec["layers"], str) and spec["layers"] != "all":
+            yield f"attention.layers: expected all or a list, not {spec['layers']!r}; write [{spec['layers']}]"
+        if spec["function_words"]:
+            try:
+                read_function_words(spec["function_words"])
+            except PromptpoolError as error:
+                yield str(error)
+        known = adapter_ids(config)
+        for adapter in spec["adapters"] or ():
+            if adapter not in known:
+                yield f"attention.adapters: {adapter!r} is not in the grid; {choices(adapter, known)}"
+
+
+def exports(config: Mapping) -> Iterator[str]:
+    for name, spec in config["exports"].items():
+        key = f"exports.{name}"
+        yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
+        yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
+        yield from no_echo(f"{key}.prompt", spec["prompt"], "an export", config)
+        for part, plain in (("tokenization", "composed"), ("text_normalisation", "none")):
+            if config["grid"][part] != plain:
+                yield (
+                    f"{key}: the grid is scored with {part} {config['grid'][part]}, which no exported tokenizer can "
+                    f"repeat; set grid.{part}: {plain}, or take the export out"
+                )
+        yield from checkpoint(f"{key}.adapter", spec["adapter"], config, spec["model"])
+        adapter = spec["adapter"].partition("@")[0]
+        if adapter != BASE and config["adapters"][adapter]["tokenization"] == "joint":
+            yield (
+                f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can repeat; "
+                f"export an adapter with tokenization composed"
+            )
+        if config["prompts"][spec["prompt"]].count(SLOT) > 1:
+            yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
+        pooling = spec["pooling"]
+        if pooling not in EXPORTABLE:
+            what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
+            yield (
+                f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
+                f"{choices(pooling, EXPORTABLE)}"
+            )
+        yield from layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
+        if not spec["merged"]:
+            for fault, why, mend in (
+                (adapter == BASE, "adapter base has no weights to keep", "write true"),
+                (
+                    spec["layer"] != -1,
+                    "an inner layer cuts the base model, which lies outside",
+                    "write true, or layer -1",
+                ),
+                (spec["dtype"] != "float32", f"dtype {spec['dtype']} is of merged weights", "write true, or float32"),
+            ):
+                if fault:
+                    yield f"{key}.merged: false, but {why}; {mend}"

@@ -1,0 +1,23 @@
+"""Paths of a config stay in the working directory, or are absolute on purpose."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+from .references import texts
+
+KEYS = {"path", "file", "labels", "function_words", "python", "model"}  # what may hold a path, in any section
+
+
+def paths(config: Mapping) -> Iterator[str]:
+    """A problem for each path that no file system takes, and for each relative one that climbs out.
+
+    What the latter names depends on where the study lies.
+    """
+    for key, value in texts(config):
+        if key[-1] not in KEYS:
+            continue
+        steps = os.path.normpath(value).split(os.sep)
+        if steps[0] == "..":
+            yield f"{'.'.join(key)}: {value!r} leaves the working directory; write it absolute if that is meant"
+        if len(value) > 4000 or any(len(step.encode("utf-8", "surrogatepass")) > 255 for step in steps):
+            yield f"{'.'.join(key)}: {value[:60]!r}... is too long for a path ({len(value)} characters); shorten it"

@@ -1,0 +1,85 @@
+"""What one part of a config names in another, or on this machine: there, or told in one line."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ..templates import Template
+from .adapters import BASE, checkpoints
+from .schema import choices
+
+
+def looks_local(path: str) -> bool:
+    """Whether a model's path means a directory. A hub id is `name` or `owner/name`."""
+    return path.startswith((".", "/", "~")) or path.count("/") > 1 or Path(path).exists()
+
+
+def absent(key: str, kind: str, value: object, known: Iterable[str], section: str) -> str:
+    listed = choices(value, known)
+    return f"{key}: no {kind} named {value!r} in {section}; {listed + ', or ' if listed else ''}add it there"
+
+
+def references(key: str, kind: str, values: Iterable[str], config: Mapping, section: str) -> Iterator[str]:
+    for value in values:
+        if value not in config[section]:
+            yield absent(key, kind, value, config[section], section)
+
+
+def no_revision(key: str, spec: Mapping) -> Iterator[str]:
+    if spec["revision"] is not None:
+        revision, path = spec["revision"], spec["path"]
+        yield f"{key}.revision: {revision!r} is for a hub model, and {path!r} is a directory; take it out"
+
+
+def docstrings_only(key: str, corpus: str, what: str, config: Mapping) -> Iterator[str]:
+    source = config["corpora"][corpus]["source"]
+    if source != "docstrings":
+        yield f"{key}: {what} needs a corpus of source docstrings, and {corpus!r} is of source {source}; name another"
+
+
+def checkpoint(key: str, reference: str, config: Mapping, model: str | None = None) -> Iterator[str]:
+    """The faults of one `base` or `name@step`, which must tune `model` where one is given."""
+    name, _, step = reference.partition("@")
+    if reference == BASE:
+        return
+    if name not in config["adapters"]:
+        yield absent(key, "adapter", name, [BASE, *config["adapters"]], "adapters")
+    known = checkpoints(config, [name])
+    if not step:
+        yield f"{key}: {reference!r} names no checkpoint; {choices(reference, known)}"
+    if reference not in known:
+        yield f"{key}: adapter {name!r} keeps no checkpoint at step {step!r}; {choices(reference, known)}"
+    tuned = config["adapters"][name]["model"]
+    if model is not None and tuned != model:
+        yield f"{key}: adapter {reference!r} tunes model {tuned!r}, not {model!r}; name another, or {BASE}"
+
+
+def layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Iterator[str]:
+    """A layer that no model has, or that a local model lacks; a hub model is not asked."""
+    for layer in layers:
+        if isinstance(layer, float) and not 0 < layer < 1:
+            yield f"{key}: {layer} is no share of the depth; write a whole number, or a share between 0 and 1"
+    try:
+        depth = json.loads(Path(path, "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
+    except (OSError, ValueError, AttributeError):
+        return
+    for layer in layers:
+        if isinstance(depth, int) and not -depth - 1 <= layer <= depth:
+            yield f"{key}: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
+
+
+def no_echo(key: str, prompt: str, what: str, config: Mapping) -> Iterator[str]:
+    if Template.parse(prompt, config["prompts"][prompt]).middle is not None:
+        yield f"{key}: {prompt!r} holds {{text}} twice, and {what} needs a prompt with one; name another"
+
+
+def texts(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every text of a config and the keys that lead to it; a list's items have the list's."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts(item, (*key, str(name)))
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item, key)
+    elif isinstance(value, str):
+        yield key, value

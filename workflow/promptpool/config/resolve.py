@@ -1,0 +1,76 @@
+"""A study's configuration: validated, completed, cross-checked, before anything runs.
+
+Every Snakemake process reads the config, so nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import PromptpoolError
+from ..tasks.catalogue import expand_benchmarks
+from .adapters import adapter_ids, adapter_of
+from .checks import first_problem
+from .schema import fill_defaults
+from .sources import file_at_fault
+
+__all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
+
+
+def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files: bool = True) -> dict:
+    """The full config: every default filled, every reference checked. Its argument stays as it is.
+
+    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
+    pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config changes
+    nothing.
+
+    source: the config file's name, to put in front of an error; of several files, that of the one at fault.
+    files: whether users' files are read and checked too. A study's start does; its jobs, which read the config each
+        anew, need not.
+    Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
+    """
+    sources = [source] if isinstance(source, str) else source
+    full = _plain(config, sources, ())
+    if not isinstance(full, dict):
+        raise PromptpoolError(f"{sources[0]}: expected keys and values, not {full!r}; start with `run: <name>`")
+    problem = fill_defaults(full) or expand_benchmarks(full) or first_problem(full, files)
+    if problem:
+        raise PromptpoolError(f"{file_at_fault(problem, sources)}: {' '.join(problem.splitlines())}")
+    return _with_inherited(full)
+
+
+def in_order(value: object) -> object:
+    """The same value with all mappings sorted by key, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
+    """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                where = ".".join([*path, str(key)])
+                source = file_at_fault(where, sources)
+                raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
+        plain = {key: _plain(item, sources, (*path, key)) for key, item in value.items()}
+        if path[:1] in (("corpora",), ("tasks",)) and str(plain.get("path", "")).startswith("~"):
+            plain["path"] = str(Path(plain["path"]).expanduser())
+        return plain
+    if isinstance(value, list | tuple):
+        return [_plain(item, sources, path) for item in value]
+    return value
+
+
+def _with_inherited(config: dict) -> dict:
+    for spec in (*config["pairs"].values(), *config["adapters"].values()):
+        if spec["seed"] is None:
+            spec["seed"] = config["seed"]
+    for name, spec in config["tasks"].items():
+        if spec["source"] == "mteb" and spec["name"] is None:
+            spec["name"] = name
+    for spec in config["exports"].values():
+        if spec["max_text_tokens"] is None:
+            spec["max_text_tokens"] = config["grid"]["max_text_tokens"]
+    return config

@@ -1,0 +1,154 @@
+"""The config's schema: defaults filled, and its first fault told in one line."""
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "keys of its own",
+    "null": "null",
+}
+MENDS = {
+    "integer": "write digits alone",
+    "number": "write a plain number such as 0.5",
+    "string": "put it in quotes",
+    "boolean": "write true or false",
+    "array": "put it in square brackets",
+    "object": "indent its keys under it",
+}
+
+
+@functools.cache
+def schema() -> Mapping:
+    """The JSON Schema of a study, read once."""
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def fill_defaults(config: dict) -> str | None:
+    """Fills every default of the schema into `config`, in place.
+
+    Returns the first fault as `dotted.key: what is wrong; the mend`, or None. A misspelt key comes before all
+    others, because it is often the cause of a missing one.
+    """
+    faults = list(_filling_validator()(schema()).iter_errors(config))
+    faults.sort(key=lambda fault: fault.validator != "additionalProperties")
+    return _told(faults[0]) if faults else None
+
+
+def choices(value: object, known: Iterable[object]) -> str:
+    """`use one of ...`, with a guess at what was meant. Empty `known` gives an empty string."""
+    names = [str(name) for name in known]
+    if not names:
+        return ""
+    close = difflib.get_close_matches(str(value), names, n=1)
+    return f"use one of {', '.join(names)}" + (f" (did you mean {close[0]!r}?)" if close else "")
+
+
+@functools.cache
+def _filling_validator() -> type:
+    def properties(validator, subschemas, instance, parent) -> Iterator[ValidationError]:
+        if validator.is_type(instance, "object"):
+            for key, subschema in subschemas.items():
+                if "default" in subschema:
+                    instance.setdefault(key, deepcopy(subschema["default"]))
+                if isinstance(instance.get(key), str) and "number" in _types(subschema):
+                    instance[key] = _exponent(instance[key])
+        yield from Draft202012Validator.VALIDATORS["properties"](validator, subschemas, instance, parent)
+
+    def number(_, value) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+    def integer(_, value) -> bool:  # 80.0 would end up in a path as "80.0"
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": number, "integer": integer})
+    return extend(Draft202012Validator, {"properties": properties}, type_checker=types)
+
+
+def _types(subschema: dict) -> list[str]:
+    allowed = subschema.get("type", [])
+    return [allowed] if isinstance(allowed, str) else allowed
+
+
+def _exponent(value: str) -> str | float:
+    """5e-5 as a number: it is one in YAML 1.2, and text to a reader of YAML 1.1, which wants a point in it."""
+    return float(value) if EXPONENT.fullmatch(value) else value
+
+
+def _told(fault: ValidationError) -> str:
+    path = [step for step in fault.absolute_path if isinstance(step, str)]
+    if fault.validator == "additionalProperties":
+        known = list(fault.schema["properties"])
+        extra = next(key for key in fault.instance if key not in known)
+        close = difflib.get_close_matches(extra, known, n=1)
+        title = fault.schema.get("title", path[-1] if path else "this section")
+        mend = f"did you mean {close[0]!r}?" if close else f"{title} has {', '.join(known)}"
+        return f"{'.'.join([*path, extra])}: unknown key; {mend}"
+    if fault.validator == "required":
+        missing = next(key for key in fault.validator_value if key not in fault.instance)
+        about = str(fault.schema.get("properties", {}).get(missing, {}).get("description", "it has no default"))
+        return f"{'.'.join([*path, missing])}: missing; add it: {about}"
+    if fault.validator in ("pattern", "maxLength") and fault.schema.get("title") == "name":
+        if "propertyNames" in fault.absolute_schema_path:
+            path.append(repr(fault.instance))
+        mend = "use letters, digits, '.', '_' and '-', at most 100, a letter or digit first and no '..'"
+        return f"{'.'.join(path)}: {fault.instance!r} cannot be part of a file path; {mend}"
+    return f"{'.'.join(path)}: {_wrong(fault, path[-1] if path else 'config')}"
+
+
+def _wrong(fault: ValidationError, key: str) -> str:
+    """What is wrong with a value, and the mend."""
+    value, limit = fault.instance, fault.validator_value
+    match fault.validator:
+        case "enum" | "const":
+            known = limit if fault.validator == "enum" else [limit]
+            return f"unknown {fault.schema.get('title', key)} {value!r}; {choices(value, known)}"
+        case "type":
+            return _wrong_type(value, [limit] if isinstance(limit, str) else limit)
+        case "minimum":
+            return f"{value!r} is too small; give at least {limit}"
+        case "exclusiveMinimum":
+            return f"{value!r} is too small; give more than {limit}"
+        case "maximum":
+            return f"{value!r} is too large; give at most {limit}"
+        case "exclusiveMaximum":
+            return f"{value!r} is too large; give less than {limit}"
+        case "minItems" | "minLength" | "minProperties":
+            return f"{value!r} is empty; give at least {limit}"
+        case "uniqueItems":
+            twice = next(item for i, item in enumerate(value) if item in value[:i])
+            return f"{twice!r} is listed twice; name it once"
+    return f"{fault.message}; see {SCHEMA.name}"
+
+
+def _wrong_type(value: Any, allowed: list[str]) -> str:
+    expected = " or ".join(WORDS[name] for name in allowed)
+    mend = MENDS[allowed[0]]
+    if isinstance(value, str) and allowed[0] in ("number", "integer"):
+        try:  # YAML reads 5e-5 as text: it wants a point in a number with an exponent
+            number = float(value)
+            int(number)  # neither infinite nor no number
+        except (ValueError, OverflowError):
+            pass
+        else:
+            plain = int(number) if allowed[0] == "integer" and number.is_integer() else number
+            mend = f"YAML reads this as text, write {plain}"
+    elif isinstance(value, float) and value.is_integer() and allowed[0] == "integer":
+        mend = f"write {int(value)}"
+    return f"expected {expected}, not {value!r}; {mend}"

@@ -1,0 +1,97 @@
+"""The map of a task's texts: what a config asks for, with what it leaves open chosen; and its faults."""
+
+from collections.abc import Iterator, Mapping
+
+from ..tasks.catalogue import catalogue
+from .adapters import BASE, adapter_ids
+from .schema import choices
+
+
+def labelled_tasks(config: Mapping) -> list[str]:
+    """The tasks whose texts have labels: own files, docstrings, and MTEB's clustering tasks."""
+    types = catalogue()["tasks"]
+    return [
+        name
+        for name, spec in config["tasks"].items()
+        if spec["source"] != "mteb" or types.get(spec.get("name") or name) == "Clustering"
+    ]
+
+
+def map_choice(config: Mapping) -> dict | None:
+    """`task`, `model`, `adapters` (ids, untuned first), `prompt`, `pooling`, `layer`, `texts`; None without a map.
+
+    What is null is taken from the first export that the grid holds; without one from the last step of the grid's first
+    adapter, its own prompt and pooling; without one, the first of the grid's lists. The task: the first with labels.
+    """
+    spec = config["map"]
+    tasks = labelled_tasks(config)
+    if spec is None or (spec["task"] is None and not tasks):
+        return None
+    grid = config["grid"]
+    ids = adapter_ids(config)
+    named = spec["adapters"]
+    if named is None:
+        export = next((one for _, one in sorted(config["exports"].items()) if _in_grid(one, config)), None)
+        last = next(one for one in reversed(ids) if _name(one) == _name(ids[min(1, len(ids) - 1)]))
+        tuned = export["adapter"] if export else last
+        named = [BASE, tuned] if tuned != BASE else [BASE]
+        like = export or config["adapters"].get(_name(tuned), {})
+    else:
+        like = config["adapters"].get(_name(next((one for one in named if one != BASE), BASE)), {})
+    tuned = [one for one in named if one != BASE]
+    model = config["adapters"][_name(tuned[0])]["model"] if tuned else like.get("model") or grid["models"][0]
+
+    def pick(key: str, known: list) -> object:
+        wanted = spec[key] if spec[key] is not None else like.get(key)
+        return wanted if wanted in known or spec[key] is not None else known[0]
+
+    return {
+        "task": spec["task"] or tasks[0],
+        "model": model,
+        "adapters": list(named),
+        "prompt": pick("prompt", [*grid["prompts"], *config["ensembles"]]),
+        "pooling": pick("pooling", grid["poolings"]),
+        "layer": pick("layer", grid["layers"]),
+        "texts": spec["texts"],
+    }
+
+
+def text_map(config: Mapping) -> Iterator[str]:
+    """The faults of `map`, as `dotted.key: what is wrong; the mend`."""
+    spec = config["map"]
+    if spec is None:
+        return
+    grid, tasks = config["grid"], labelled_tasks(config)
+    if spec["task"] is not None and spec["task"] not in tasks:
+        yield f"map.task: {spec['task']!r} is no clustering task of this study; {choices(spec['task'], tasks)}"
+    known = {
+        "prompt": [*grid["prompts"], *config["ensembles"]],
+        "pooling": grid["poolings"],
+        "layer": grid["layers"],
+    }
+    for key, values in known.items():
+        if spec[key] is not None and spec[key] not in values:
+            yield f"map.{key}: {spec[key]!r} is not in the grid; {choices(spec[key], values)}, or add it to grid"
+    ids, models = adapter_ids(config), set()
+    for adapter in spec["adapters"] or ():
+        if adapter not in ids:
+            yield f"map.adapters: {adapter!r} is not in the grid; {choices(adapter, ids)}, or add it to grid"
+        elif adapter != BASE:
+            models.add(config["adapters"][_name(adapter)]["model"])
+    if len(models) > 1:
+        yield f"map.adapters: they tune {' and '.join(sorted(models))}; name those of one model"
+
+
+def _in_grid(export: Mapping, config: Mapping) -> bool:
+    grid = config["grid"]
+    return (
+        export["adapter"] in adapter_ids(config, export["model"])
+        and export["model"] in grid["models"]
+        and export["prompt"] in grid["prompts"]
+        and export["pooling"] in grid["poolings"]
+        and export["layer"] in grid["layers"]
+    )
+
+
+def _name(adapter: str) -> str:
+    return adapter.partition("@")[0]

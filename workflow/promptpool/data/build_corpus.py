@@ -1,0 +1,42 @@
+"""The corpus stage: texts to train on, from docstrings, a file or the hub, as one parquet."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ..artifacts.files import atomic_path, text_digest, write_sidecar
+from ..hub.snapshots import commits
+from .docstrings import corpus_versions, read_docstrings
+from .tables import read_texts
+
+
+def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
+    """Writes `corpora/{corpus}.parquet` (columns at least `id`, `text`, `split`) and its sidecar.
+
+    spec: one entry of `corpora:` in the config. Raises PromptpoolError for a missing file or column.
+    """
+    started = time.time()
+    facts = {}
+    if spec["source"] == "docstrings":
+        table = read_docstrings(
+            spec["packages"], labelled=spec["labelled"], task_share=spec["task_share"], workers=workers
+        )
+        facts["versions"] = corpus_versions(spec["packages"])
+    else:
+        table = text_corpus(read_texts(spec, f"corpora.{Path(out).stem}", print))
+    with atomic_path(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    inputs = [spec["path"]] if spec["source"] == "file" and Path(spec["path"]).is_file() else []
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table), hub=commits(spec), **facts)
+
+
+def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:
+    """A corpus of bare texts (and their positives, if given): unique, identified by digest, all of them for training.
+
+    rows: `text`, and perhaps `positive`. A text with several positives is kept once with each.
+    """
+    rows = rows[rows["text"].str.strip() != ""].drop_duplicates(ignore_index=True)
+    table = rows.assign(id=rows["text"].map(text_digest), split="train")
+    return table[["id", "text", "split", *(["positive"] if "positive" in table else [])]]

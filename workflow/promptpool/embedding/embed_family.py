@@ -1,0 +1,204 @@
+"""The embeddings stage: one family of prompts over one task's texts, every pooling and layer, one file."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from ..artifacts.files import file_digest, text_digest, write_sidecar
+from ..errors import PromptpoolError
+from ..models.backbone import pick_device
+from ..models.precision import processor
+from ..templates import Template
+from ..variants import Layer, layer_name, layer_number
+from .embedder import Embedder
+from .vector_file import VectorFile, stored_dtype
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that changes the vectors of one file, and where their parts go."""
+
+    model: str
+    revision: str | None
+    adapter: str | None
+    prompts: Mapping[str, str]
+    poolings: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    max_text_tokens: int
+    tokenization: str
+    text_normalisation: str
+    dtype: str
+
+    def embedder(self, device: str) -> Embedder:
+        return Embedder.load(
+            self.model,
+            self.adapter,
+            revision=self.revision,
+            device=device,
+            dtype=self.dtype,
+            max_text_tokens=self.max_text_tokens,
+            tokenization=self.tokenization,
+            text_normalisation=self.text_normalisation,
+        )
+
+
+def embed_family(
+    out: str,
+    *,
+    model: str,
+    revision: str | None,
+    adapter: str | None,
+    texts: str,
+    prompts: Mapping[str, str],
+    poolings: Sequence[str],
+    layers: Sequence[Layer],
+    max_text_tokens: int,
+    device: str = "auto",
+    dtype: str = "auto",
+    tokenization: str = "composed",
+    text_normalisation: str = "none",
+    storage: str = "auto",
+    scratch: str | None = None,
+    workers: int = 1,
+    code: str = "",
+) -> None:
+    """Writes safetensors with keys "prompt/pooling/layer", [texts, dim], rows in the order of `texts`.
+
+    Vectors stream to `scratch` (`{out}.scratch` where it is None), and a killed job goes on at the first chunk that is
+    not there, if nothing has changed that makes them: the arguments, the files, `code`. workers: GPUs to share the
+    texts between, a process each. The sidecar keeps each rendered template, the token ids of the first text and the
+    number of each layer, so that no one has to guess the prompt or the layer behind a score.
+    """
+    started = time.time()
+    known = pd.read_parquet(texts)["text"].tolist()
+    if not known:
+        raise PromptpoolError(f"{texts}: no texts; check the task that recorded them")
+    job = Job(
+        model,
+        revision,
+        adapter,
+        dict(sorted(prompts.items())),
+        tuple(poolings),
+        tuple(layers),
+        max_text_tokens,
+        tokenization,
+        text_normalisation,
+        dtype,
+    )
+    place = pick_device(device)
+    embedder = job.embedder(str(place))
+    if place.type == "cuda":
+        workers = min(workers, torch.cuda.device_count())
+    kind = stored_dtype(storage, len(known))
+    dims = embedder.dims(poolings)
+    keys = {(prompt, pooling, layer): dims[pooling] for prompt in prompts for pooling in poolings for layer in layers}
+    made_of = made(job, kind, texts, code, embedder)
+    file = VectorFile(out, scratch or f"{out}.scratch", made_of, keys, len(known), kind)
+    again = file.rows_finished()
+    with tqdm(total=len(known), initial=again, desc="embed", unit="text", mininterval=2) as bar:
+        tokens = embed_shared(embedder, job, file, known, workers, bar) if again < len(known) else 0
+    file.finish()
+    depth = embedder.depth()
+    seconds = time.time() - started
+    write_sidecar(
+        out,
+        inputs=[path for path in (texts, model, adapter) if path and Path(path).exists()],
+        spec={**vars(job), "storage": kind},
+        started=started,
+        device=str(embedder.backbone.device),
+        dtype=str(embedder.backbone.model.dtype),
+        precision=embedder.backbone.precision.name,
+        processor=processor(embedder.backbone.device),
+        tuning_kept=embedder.backbone.kept,
+        one_pass=embedder.batches.takes_trees,
+        exportable=embedder.exportable,
+        token_budget=embedder.batches.budget.tokens,
+        workers=workers,
+        layer_numbers={layer_name(layer): layer_number(layer, depth) for layer in layers},
+        texts=len(known),
+        texts_resumed=again,
+        tokens=tokens,
+        texts_per_second=round((len(known) - again) / seconds, 1),
+        tokens_per_second=round(tokens / seconds, 1),
+        prompts={name: example(embedder, name, template, known[0]) for name, template in prompts.items()},
+    )
+
+
+def embed_shared(embedder: Embedder, job: Job, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm) -> int:
+    """Writes all chunks that are not there yet: this process its share, and `workers` - 1 others theirs. Tokens run."""
+    started = time.time()
+
+    def progress(done: int) -> None:
+        bar.set_postfix_str(f"{embedder.batches.tokens / (time.time() - started):,.0f} tokens/s", refresh=False)
+        bar.update(max(0, max(done, file.rows_finished()) - bar.n))
+
+    size = embedder.chunk_size(job.prompts, job.poolings, job.layers)
+    if workers <= 1:
+        return write_share(embedder, job, file, texts, size, 0, 1, progress)
+    size = min(size, math.ceil(len(texts) / workers))
+    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+        kind = embedder.backbone.device.type
+        devices = [f"{kind}:{share}" if kind == "cuda" else kind for share in range(workers)]
+        others = [pool.submit(run_share, job, file, texts, size, share, devices) for share in range(1, workers)]
+        own = write_share(embedder, job, file, texts, size, 0, workers, progress)
+        tokens = own + sum(other.result() for other in others)
+    file.reread()
+    return tokens
+
+
+def run_share(job: Job, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]) -> int:
+    """One further process's part of the texts, on its own device."""
+    return write_share(job.embedder(devices[share]), job, file, texts, size, share, len(devices))
+
+
+def write_share(
+    embedder: Embedder,
+    job: Job,
+    file: VectorFile,
+    texts: Sequence[str],
+    size: int,
+    share: int,
+    workers: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> int:
+    """Writes every `workers`-th chunk of `size` texts, unless it is there.
+
+    Returns the tokens run; `progress` gets the texts done.
+    """
+
+    def others(rows: range) -> bool:
+        return rows.start // size % workers != share or file.has(rows)
+
+    def told(done: int, _total: int) -> None:
+        file.reread()
+        progress(done if workers == 1 else 0)
+
+    chunks = embedder.chunks(texts, job.prompts, job.poolings, job.layers, skip=others, size=size, progress=told)
+    for rows, vectors in chunks:
+        file.write(rows, vectors)
+    return embedder.batches.tokens
+
+
+def made(job: Job, kind: str, texts: str, code: str, embedder: Embedder) -> str:
+    """A name for what the vectors are made of. A model's files count by size and time: their digest takes minutes."""
+    files = [file_digest(texts), file_digest(job.adapter) if job.adapter else ""]
+    for path in sorted(Path(job.model).glob("*")) if Path(job.model).is_dir() else []:
+        files.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    how = [str(embedder.backbone.model.dtype), embedder.backbone.precision.name, kind, code]
+    return text_digest("\0".join([repr(job), *files, *how]))[:16]
+
+
+def example(embedder: Embedder, name: str, template: str, text: str) -> dict:
+    """A prompt as the model reads it."""
+    parsed = Template.parse(name, template)
+    joint = embedder.joint
+    ids = embedder.composer.joint(parsed, [text])[0] if joint else list(embedder.composer.compose(parsed, text).ids)
+    return {"template": template, "ids": ids}

@@ -1,0 +1,276 @@
+"""The one-pass engine: every prompt, pooling and layer of a family from a single forward pass."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from ..errors import PromptpoolError
+from ..models.backbone import Backbone, load_backbone
+from ..models.precision import Precision
+from ..templates import Composer, Family, families
+from ..variants import Key, Layer, key_text, layer_number, split_pooling
+from .batches import Batches, Work
+from .family_pooling import Readout
+from .packing import Trunk, plant
+from .passes import Layout
+from .token_budget import TokenBudget
+from .tree_attention import IMPLEMENTATION, decoder_layers
+
+Progress = Callable[[int, int], None]
+Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
+SHARED_FROM = 4  # a shorter head costs less in every text than the keys put before every text's own
+CHUNK_BYTES = 256 * 2**20
+SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
+
+
+class Embedder:
+    """Text embeddings from a decoder under any prompts, poolings and layers.
+
+    >>> embedder = Embedder.load("meta-llama/Llama-3.2-1B")             # doctest: +SKIP
+    >>> embedder.grid(texts, {"none": "{text}"}, ["mean", "last"])      # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        max_text_tokens: int = 512,
+        token_budget: int | None = None,
+        tokenization: str = "composed",
+        text_normalisation: str = "none",
+    ):
+        self.backbone = backbone
+        self.composer = Composer(backbone.tokenizer, max_text_tokens, text_normalisation)
+        self.joint = tokenization == "joint"
+        budget = TokenBudget.for_device(backbone.device, token_budget)
+        self.batches = Batches(backbone.model, self.composer.eos_id, budget, backbone.precision)
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        adapter: str | None = None,
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype | Precision = "auto",
+        max_text_tokens: int = 512,
+        token_budget: int | None = None,
+        tokenization: str = "composed",
+        text_normalisation: str = "none",
+    ) -> "Embedder":
+        """A model and an adapter merged into it.
+
+        model: directory or hub id; adapter: directory of LoRA weights; device, dtype: names, or torch's own objects;
+        dtype `auto`: see precision; token_budget: tokens a batch, None to let the
+        device's memory decide; tokenization: `composed`, or the paper's `joint` (a pass a prompt, not exportable);
+        text_normalisation: see templates.normalised.
+        """
+        backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
+        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation)
+
+    @property
+    def exportable(self) -> bool:
+        """Whether a plain tokenizer can repeat what goes into the model."""
+        return not self.joint and self.composer.text_normalisation == "none"
+
+    def encode(
+        self, texts: Sequence[str], prompt: str = "{text}", pooling: str = "mean", layer: Layer = -1
+    ) -> np.ndarray:
+        """One variant: float32 [n, dim]."""
+        return self.grid(texts, {"prompt": prompt}, [pooling], [layer])["prompt", pooling, layer]
+
+    def grid(
+        self,
+        texts: Sequence[str],
+        prompts: Mapping[str, str],
+        poolings: Sequence[str] = ("mean",),
+        layers: Sequence[Layer] = (-1,),
+        normalize: bool = False,
+        progress: Progress | None = None,
+    ) -> dict[Key, np.ndarray]:
+        """Vectors of every variant: {(prompt, pooling, layer): float32 [n, dim]}, in the order of `texts`.
+
+        prompts: name -> template with `{text}` once, or twice to echo; poolings: `mean`, `mean:text`...
+        (variants.POOLING_KEYS); layers: -1 the last, 0 the embeddings, 0.5 half the depth. Equal texts are embedded
+        once. `progress(done, total)` counts unique texts. Raises PromptpoolError for an unknown pooling, a text with
+        no token to pool and a vector that is not finite.
+        """
+        unique = list(dict.fromkeys(texts))
+        place = {text: row for row, text in enumerate(unique)}
+        order = [place[text] for text in texts]
+        vectors: dict[Key, np.ndarray] = {}
+        for rows, part in self.chunks(unique, prompts, poolings, layers, progress=progress):
+            for key, matrix in part.items():
+                if key not in vectors:
+                    vectors[key] = np.empty((len(unique), matrix.shape[1]), dtype=np.float32)
+                vectors[key][rows.start : rows.stop] = matrix
+        if normalize:
+            vectors = {key: v / np.linalg.norm(v, axis=1, keepdims=True) for key, v in vectors.items()}
+        return {key: matrix[order] for key, matrix in vectors.items()}
+
+    def families(self, prompts: Mapping[str, str]) -> list[Family]:
+        """The prompts that share a pass; under joint tokenization each stands alone."""
+        if not self.joint:
+            return families(prompts)
+        return [family for name in sorted(prompts) for family in families({name: prompts[name]})]
+
+    def dims(self, poolings: Sequence[str]) -> dict[str, int]:
+        """The width of each pooling's vectors."""
+        hidden = self.backbone.model.config.get_text_config().hidden_size
+        return {key: hidden * (2 if split_pooling(key)[0] == "concat" else 1) for key in poolings}
+
+    def depth(self) -> int:
+        """The model's number of layers."""
+        return len(decoder_layers(self.backbone.model))
+
+    def chunk_size(self, prompts: Mapping[str, str], poolings: Sequence[str], layers: Sequence[Layer]) -> int:
+        """How many texts' vectors are held in memory at once."""
+        row = 4 * sum(self.dims(poolings).values()) * len(prompts) * len(layers)
+        return max(128, min(16_384, CHUNK_BYTES // row))
+
+    def chunks(
+        self,
+        texts: Sequence[str],
+        prompts: Mapping[str, str],
+        poolings: Sequence[str],
+        layers: Sequence[Layer],
+        skip: Callable[[range], bool] = lambda rows: False,
+        progress: Progress | None = None,
+        size: int | None = None,
+    ) -> Iterator[Chunk]:
+        """As grid, some texts at a time, so that memory is bounded. Equal texts are not looked for.
+
+        skip: tells of a chunk's rows whether they are not wanted; size: texts a chunk. While a chunk runs, a thread
+        tokenizes the next.
+        """
+        size = size or self.chunk_size(prompts, poolings, layers)
+        works = [self._work(family, poolings, layers) for family in self.families(prompts)]
+        parts = [range(start, min(start + size, len(texts))) for start in range(0, len(texts), size)]
+        wanted = [rows for rows in parts if not skip(rows)]
+        done = len(texts) - sum(map(len, wanted))
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self._ids, works, texts, wanted[0]) if wanted else None
+            for number, rows in enumerate(wanted):
+                ids = coming.result()
+                if number + 1 < len(wanted):
+                    coming = ahead.submit(self._ids, works, texts, wanted[number + 1])
+                own = texts[rows.start : rows.stop]
+                found: dict[Key, np.ndarray] = {}
+                for index, work in enumerate(works):
+
+                    def told(more: int, before: int = done, share: int = index, texts_here: int = len(rows)) -> None:
+                        if progress:  # a family is its share of a text
+                            progress(before + (share * texts_here + more) // len(works), len(texts))
+
+                    trunks = [work.trunk(row) for row in ids[index]]
+                    found |= self._vectors(work, own, trunks, poolings, layers, told)
+                yield rows, found
+                done += len(rows)
+
+    def _work(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> Work:
+        spans = [split_pooling(key) for key in poolings]
+        if self.joint and any(span == "text" for _, span in spans):
+            raise PromptpoolError("poolings: tokenization joint knows no text span; use composed, or leave :text out")
+        composer, depth = self.composer, self.depth()
+        head, suffixes = (), [()]
+        if not self.joint:
+            head = (*composer.bos_ids, *composer.piece(family.prefix))
+            suffixes = [composer.piece(template.suffix) for template in family.templates]
+        tree = plant(suffixes, composer.eos_id if any(name == "eos" for name, _ in spans) else None)
+        lead, head = (head, ()) if len(head) < SHARED_FROM else ((), head)
+        numbers = tuple(sorted({layer_number(layer, depth) for layer in layers}))
+        slack = SLACK if self.backbone.device.type == "cuda" else 0.0
+        layout = Layout(head, tree, tuple(poolings), numbers, composer.eos_id, slack)
+        middle = None if self.joint or family.middle is None else tuple(composer.piece(family.middle))
+        return Work(family.templates, layout, lead, middle)
+
+    def _ids(self, works: Sequence[Work], texts: Sequence[str], rows: range) -> list[list[list[int]]]:
+        """Each family's token ids of some texts."""
+        own = list(texts[rows.start : rows.stop])
+        if self.joint:
+            return [self.composer.joint(work.templates[0], own) for work in works]
+        return [self.composer.texts(own)] * len(works)
+
+    def _require_room(self, work: Work, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
+        """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
+        most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
+        around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
+        for text, trunk in zip(texts, trunks, strict=True) if most else ():
+            if around + len(trunk.ids) > most:
+                names = ", ".join(template.name for template in work.templates)
+                raise PromptpoolError(
+                    f"texts: {text[:80]!r} under prompt {names} takes {around + len(trunk.ids)} tokens and the model "
+                    f"reads {most}; lower max_text_tokens by {around + len(trunk.ids) - most}"
+                )
+
+    def _vectors(
+        self,
+        work: Work,
+        texts: Sequence[str],
+        trunks: Sequence[Trunk],
+        poolings: Sequence[str],
+        layers: Sequence[Layer],
+        told: Callable[[int], None],
+    ) -> dict[Key, np.ndarray]:
+        require_tokens(work, texts, trunks)
+        self._require_room(work, texts, trunks)
+        depth = self.depth()
+        parts = Readout(work.layout.tree, poolings).columns
+        keys = {
+            (template.name, pooling, layer): (layer_number(layer, depth), parts[branch, pooling])
+            for branch, template in enumerate(work.templates)
+            for pooling in poolings
+            for layer in layers
+        }
+        vectors: dict[Key, np.ndarray] = {}
+        done = 0
+        for group, found in self.batches.run(work, trunks):
+            for key, (number, columns) in keys.items():
+                matrix = found[number][:, columns].reshape(len(group), -1)
+                if key not in vectors:
+                    vectors[key] = np.empty((len(texts), matrix.shape[1]), dtype=np.float32)
+                vectors[key][group] = matrix
+                require_finite(matrix, group, texts, key)
+            done += len(group)
+            told(done)
+        for key, (number, _) in keys.items():
+            if number:  # the embedding of a prompt's last token is the same for every text
+                require_differences(vectors[key], trunks, key)
+        return vectors
+
+
+def require_tokens(work: Work, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
+    """PromptpoolError that names the first text without a token for some pooling."""
+    layout = work.layout
+    for pooling in layout.poolings:
+        name, span = split_pooling(pooling)
+        if name == "eos":
+            continue
+        for template, path in zip(work.templates, layout.tree.paths, strict=True):
+            if span == "all" and (path or layout.head):
+                continue
+            for text, trunk in zip(texts, trunks, strict=True):
+                if (trunk.stop == trunk.start) if span == "text" else not trunk.ids:
+                    raise PromptpoolError(
+                        f"texts: {text[:80]!r} has no token under prompt {template.name!r} for pooling {pooling}; "
+                        "drop empty texts"
+                    )
+
+
+def require_finite(rows: np.ndarray, group: Sequence[int], texts: Sequence[str], key: Key) -> None:
+    """PromptpoolError that names the first text whose vector is not finite."""
+    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(bad):
+        raise PromptpoolError(
+            f"embedding {key_text(key)}: vector of {texts[group[bad[0]]][:80]!r} is not finite; use dtype float32"
+        )
+
+
+def require_differences(rows: np.ndarray, trunks: Sequence[Trunk], key: Key) -> None:
+    """PromptpoolError where different texts all have one vector: a model that does not see the text."""
+    if len({tuple(trunk.ids) for trunk in trunks}) > 1 and (rows == rows[0]).all():
+        raise PromptpoolError(
+            f"embedding {key_text(key)}: {len(rows)} texts have one and the same vector; check the model's weights"
+        )

@@ -1,0 +1,254 @@
+"""One forward pass of a decoder over a batch of trees: hidden states layer by layer, and chosen attention rows.
+
+The model's own code runs everything but the attention, which is ours: it cuts the batch's one row into tiles, puts
+the head's shared keys and values before each text's own, and masks branches from each other.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from ..errors import PromptpoolError
+from ..models.precision import exact
+from .packing import Batch, Tile, Trunk, pack, plant
+
+IMPLEMENTATION = "promptpool_tree"
+Rows = list[Tensor]  # a tile's attention rows each: [rows, picks, head + width], head-mean
+Read = Callable[[int, Tensor, Rows | None], None]
+
+
+@dataclass
+class Head:
+    """The tokens that precede every text of a family, computed once.
+
+    keys, values: by attention layer, [1, kv_heads, tokens, dim]; states: by layer number, [tokens, dim].
+    """
+
+    tokens: int = 0
+    keys: dict[int, Tensor] = field(default_factory=dict)
+    values: dict[int, Tensor] = field(default_factory=dict)
+    states: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class _Plan:
+    """What the attention of one forward pass has to know. picks: a tile's query columns each, [k, picks]."""
+
+    batch: Batch
+    head: Head
+    picks: list[Tensor] | None = None
+    recorded: frozenset[int] = frozenset()
+    keep: bool = False  # this pass makes the head
+    kept: dict[int, Rows] = field(default_factory=dict)
+    masks: dict[tuple, Tensor] = field(default_factory=dict)
+
+    def mask(self, number: int, window: int | None, dtype: torch.dtype) -> Tensor:
+        """Additive, [k, 1, width, head + width]."""
+        tile, key = self.batch.tiles[number], (number, window, dtype)
+        if key not in self.masks:
+            allowed = tile.allowed(self.batch.tree, self.batch.head, window)
+            zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+            self.masks[key] = zeros.masked_fill_(~allowed, float("-inf"))
+        return self.masks[key]
+
+
+_plan: ContextVar[_Plan | None] = ContextVar("plan", default=None)
+
+
+def tree_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs
+) -> tuple[Tensor, None]:
+    """The attention of a batch of trees, as transformers' AttentionInterface calls it.
+
+    query [1, heads, tokens, dim]; key, value [1, kv_heads, tokens, dim]; mask is not read: the plan knows better.
+    Returns [1, tokens, heads, dim]. ValueError outside a pass of this module, PromptpoolError for attention sinks.
+    """
+    plan = _plan.get()
+    if plan is None:
+        raise ValueError(f"{IMPLEMENTATION} runs only inside forward.run, which tells it who may attend to whom")
+    if kwargs.get("s_aux") is not None:
+        raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
+    layer = module.layer_idx
+    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    softcap, window = kwargs.get("softcap"), kwargs.get("sliding_window")
+    if plan.keep:
+        plan.head.keys[layer], plan.head.values[layer] = key, value
+    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
+    for number, tile in enumerate(plan.batch.tiles):
+        q, k, v = (_rows(states, tile) for states in (query, key, value))
+        if plan.batch.head:
+            k, v = (_behind(plan.head.keys[layer], k), _behind(plan.head.values[layer], v))
+        near = window if window is not None and plan.batch.head + tile.width > window else None
+        plain = plan.batch.tree.is_chain and tile.even and not plan.batch.head and near is None
+        bias = None if plain else plan.mask(number, near, query.dtype)
+        result = _attend(q, k, v, bias, scale, softcap)
+        out[0, tile.tokens].unflatten(0, (tile.rows, tile.width)).copy_(result.transpose(1, 2))
+        if plan.picks is not None and layer in plan.recorded:
+            bias = plan.mask(number, near, query.dtype)
+            with exact(q.device):
+                plan.kept.setdefault(layer, []).append(_recorded(q, k, bias, plan.picks[number], scale, softcap))
+    return out, None
+
+
+AttentionInterface.register(IMPLEMENTATION, tree_attention)
+
+
+def _rows(states: Tensor, tile: Tile) -> Tensor:
+    """[1, heads, tokens, dim] -> the tile's [rows, heads, width, dim], a view."""
+    return states[0, :, tile.tokens].unflatten(1, (tile.rows, tile.width)).transpose(0, 1)
+
+
+def _behind(shared: Tensor, own: Tensor) -> Tensor:
+    return torch.cat([shared.expand(len(own), -1, -1, -1), own], 2)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
+    """[rows, heads, width, dim]. bias None: causal."""
+    grouped = q.shape[1] != k.shape[1]
+    if softcap is None:
+        if grouped and q.device.type != "cpu":  # kernels that take a mask want equal heads on a GPU
+            k, v, grouped = *(x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v)), False
+        return nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias, is_causal=bias is None, scale=scale, enable_gqa=grouped
+        )
+    if bias is None:
+        bias = torch.full((q.shape[2], k.shape[2]), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+    logits = torch.tanh(q @ k.transpose(2, 3) * (scale / softcap)) * softcap + bias
+    return logits.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
+
+
+def _recorded(q: Tensor, k: Tensor, bias: Tensor, picks: Tensor, scale: float, softcap: float | None) -> Tensor:
+    """Head-mean attention of the picked queries, [rows, picks, keys] float32, without the full matrix."""
+    rows, heads, _, dim = q.shape
+    index = picks.expand(rows, -1)
+    picked = q.gather(2, index[:, None, :, None].expand(-1, heads, -1, dim)).float()
+    picked = picked.unflatten(1, (k.shape[1], -1)).flatten(2, 3)  # queries of one key-value head together
+    logits = (picked @ k.float().transpose(2, 3) * scale).unflatten(2, (-1, index.shape[1])).flatten(1, 2)
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    own = bias.expand(rows, -1, -1, -1).gather(2, index[:, None, :, None].expand(-1, 1, -1, bias.shape[-1]))
+    return (logits + own.float()).softmax(-1).mean(1)
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of decoder layers, whatever the architecture calls it."""
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")
+
+
+class _Enough(Exception):  # noqa: N818 (no fault)
+    """The deepest layer that was asked for has been read."""
+
+
+@contextmanager
+def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Hands each asked layer's states to `read` as they are made; layers beyond the deepest asked one do not run.
+
+    The last layer's states are those after the final norm: the caller has them from the model's output.
+    """
+    layers = decoder_layers(model)
+    deepest = max(numbers)
+    handles = []
+
+    def first(_module, args, kwargs):
+        read(0, args[0] if args else kwargs["hidden_states"])
+        if deepest == 0:
+            raise _Enough
+
+    def after(number: int):
+        def hook(_module, _inputs, output):
+            read(number, output[0] if isinstance(output, tuple) else output)
+            if number == deepest:
+                raise _Enough
+
+        return hook
+
+    for number in set(numbers):
+        if number == 0:
+            handles.append(layers[0].register_forward_pre_hook(first, with_kwargs=True))
+        elif number < len(layers):
+            handles.append(layers[number - 1].register_forward_hook(after(number)))
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def run(
+    model: PreTrainedModel,
+    batch: Batch,
+    numbers: Sequence[int],
+    read: Read,
+    head: Head | None = None,
+    picks: list[Tensor] | None = None,
+) -> None:
+    """One pass over a batch; `read(number, states [tokens, dim], rows)` gets each layer of `numbers` once.
+
+    numbers: layers by number (0 the embeddings); head: what precedes every text, from `run_head`; picks: each tile's
+    query columns [k, picks] whose attention is wanted. The embeddings come with the first layer's attention.
+    """
+    _forward(model, _Plan(batch, head or Head(), picks), numbers, read)
+
+
+@torch.inference_mode()
+def run_head(model: PreTrainedModel, ids: Sequence[int], numbers: Sequence[int]) -> Head:
+    """Keys, values and states of the tokens that precede every text."""
+    batch = pack([Trunk(ids, 0, 0)], plant([]), pad_id=0).to(next(model.parameters()).device)
+    plan = _Plan(batch, Head(tokens=len(ids)), keep=True)
+    depth = len(decoder_layers(model))
+    # To the end, whatever is asked: later texts need all the keys up to their deepest layer.
+    _forward(model, plan, [*numbers, depth], lambda number, states, _: plan.head.states.update({number: states}))
+    return plan.head
+
+
+def _forward(model: PreTrainedModel, plan: _Plan, numbers: Sequence[int], read: Read) -> None:
+    depth = len(decoder_layers(model))
+    attention_of = {number: max(number, 1) - 1 for number in numbers}
+    plan.recorded = frozenset(attention_of.values())
+    waiting: dict[int, Tensor] = {}
+
+    def hand_on(number: int, states: Tensor) -> None:
+        rows = plan.kept.get(attention_of[number]) if number in attention_of else None
+        read(number, states.flatten(0, 1), rows)
+
+    def on_states(number: int, states: Tensor) -> None:
+        if number == 0 and plan.picks is not None:
+            waiting[0] = states  # the first layer's attention is not known yet
+            return
+        if 0 in waiting:
+            hand_on(0, waiting.pop(0))
+        if number in attention_of:
+            hand_on(number, states)
+
+    watched = set(numbers)
+    if plan.picks is not None and 0 in watched:
+        watched.add(1)
+    # A mask of four axes is passed on as it is, and spares the model making one.
+    unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=plan.batch.ids.device)
+    token = _plan.set(plan)
+    try:
+        with reading(model, sorted(watched), on_states):
+            out = model(
+                input_ids=plan.batch.ids, position_ids=plan.batch.positions, attention_mask=unread, use_cache=False
+            )
+            on_states(depth, out.last_hidden_state)
+    finally:
+        _plan.reset(token)
+
+
+def states_at(states: Tensor, tile: Tile) -> Tensor:
+    """[tokens, dim] -> the tile's [rows, width, dim], a view."""
+    return states[tile.tokens].unflatten(0, (tile.rows, tile.width))

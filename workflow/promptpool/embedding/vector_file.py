@@ -1,0 +1,173 @@
+"""Embedding matrices on disk: safetensors with keys "prompt/pooling/layer", written in parts and read lazily."""
+
+import json
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+from ..artifacts.files import atomic_path, remove
+from ..errors import PromptpoolError
+from ..variants import Key, key_text, parse_key
+
+DTYPES = {"float32": ("F32", np.float32), "float16": ("F16", np.float16)}
+JOURNAL = re.compile(rb"(\d+) (\d+) (\d+)")  # first row, row after the last, checksum
+FEW = 100_000  # texts below which `auto` keeps float32
+
+
+def stored_dtype(storage: str, texts: int) -> str:
+    """`auto` -> float32 for a task of fewer than 100,000 texts, float16 for a larger one."""
+    return ("float32" if texts < FEW else "float16") if storage == "auto" else storage
+
+
+class VectorFile:
+    """A safetensors file that is filled in any order and appears at its path only when it is whole.
+
+    The file grows in `scratch`, beside a journal of the rows that are safely on disk and their checksums; opened again
+    with the same `made_of`, it goes on where it was, and anything else in `scratch` is removed. Several processes may
+    write to it, each its own rows.
+    """
+
+    def __init__(
+        self, path: str | Path, scratch: str | Path, made_of: str, dims: Mapping[Key, int], rows: int, dtype: str
+    ):
+        """dims: the width of each variant's vectors; rows: of each matrix; dtype: float32 or float16."""
+        self.path, self.scratch, self.rows = Path(path), Path(scratch), rows
+        self.dtype = dtype
+        own = self.scratch / made_of
+        for other in self.scratch.glob("*"):
+            if other != own:
+                remove(other)
+        own.mkdir(parents=True, exist_ok=True)
+        self.file, self.journal = own / "vectors.safetensors", own / "finished.txt"
+        code, kind = DTYPES[dtype]
+        self.places: dict[Key, tuple[int, int]] = {}
+        header, offset = {}, 0
+        for key in sorted(dims, key=key_text):
+            size = rows * dims[key] * np.dtype(kind).itemsize
+            header[key_text(key)] = {"dtype": code, "shape": [rows, dims[key]], "data_offsets": [offset, offset + size]}
+            self.places[key] = (offset, dims[key])
+            offset += size
+        written = json.dumps(header, separators=(",", ":")).encode()
+        written += b" " * (-len(written) % 8)
+        self.start = 8 + len(written)
+        if not self.file.exists() or self.file.stat().st_size != self.start + offset:
+            remove(self.journal)
+            with self.file.open("wb") as handle:
+                handle.truncate(self.start + offset)
+        with self.file.open("r+b") as handle:  # also over a header that was damaged
+            handle.write(struct.pack("<Q", len(written)) + written)
+        self.finished: dict[tuple[int, int], int] = {}
+        self.reread()
+        self._keep_sound()
+
+    def reread(self) -> None:
+        """Learns what other processes have finished. A line that is torn or damaged is no line."""
+        found = self.journal.read_bytes() if self.journal.exists() else b""
+        lines = [JOURNAL.fullmatch(line) for line in found.split(b"\n")[:-1]]
+        self.finished = {(int(line[1]), int(line[2])): int(line[3]) for line in lines if line}
+
+    def _keep_sound(self) -> None:
+        """Forgets chunks whose vectors are not what was written: they are made again."""
+        sound = {}
+        for (start, stop), checksum in self.finished.items():
+            whole = 0 <= start < stop <= self.rows
+            if whole and self._checksum({key: self._view(key)[start:stop] for key in self.places}) == checksum:
+                sound[start, stop] = checksum
+        lines = "".join(f"{start} {stop} {checksum}\n" for (start, stop), checksum in sound.items())
+        if self.journal.exists() and self.journal.read_bytes() != lines.encode():
+            with atomic_path(self.journal) as temporary:
+                temporary.write_text(lines)
+        self.finished = sound
+
+    def _view(self, key: Key) -> np.memmap:
+        offset, dim = self.places[key]
+        kind = DTYPES[self.dtype][1]
+        return np.memmap(self.file, dtype=kind, mode="r+", offset=self.start + offset, shape=(self.rows, dim))
+
+    def _checksum(self, vectors: Mapping[Key, np.ndarray]) -> int:
+        found = 0
+        for key in sorted(vectors, key=key_text):
+            rows = np.ascontiguousarray(vectors[key])
+            found = zlib.crc32(rows.data.cast("B"), zlib.crc32(key_text(key).encode(), found))
+        return found
+
+    def rows_finished(self) -> int:
+        """How many rows are on disk."""
+        return len(set().union(*(range(start, stop) for start, stop in self.finished)))
+
+    def has(self, rows: range) -> bool:
+        """Whether a chunk is already on disk."""
+        return (rows.start, rows.stop) in self.finished
+
+    def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
+        """A chunk's matrices, float32 [len(rows), dim] each. On disk when this returns."""
+        kind, written = DTYPES[self.dtype][1], {}
+        for key, matrix in vectors.items():
+            with np.errstate(over="ignore"):
+                stored = matrix.astype(kind, copy=False)
+            if kind is np.float16 and not np.isfinite(stored).all():
+                raise PromptpoolError(
+                    f"embedding {key_text(key)}: a value is beyond float16; set grid.storage: float32"
+                )
+            view = self._view(key)
+            view[rows.start : rows.stop] = stored
+            view.flush()
+            written[key] = stored
+        with self.journal.open("a", encoding="utf-8") as handle:
+            handle.write(f"{rows.start} {rows.stop} {self._checksum(written)}\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def finish(self) -> None:
+        """Puts the file in its place, at once, and removes the scratch directory. ValueError where rows are missing."""
+        self.reread()
+        if self.rows_finished() < self.rows:
+            raise ValueError(f"{self.path}: {self.rows - self.rows_finished()} of {self.rows} rows were never written")
+        with atomic_path(self.path) as temporary:
+            shutil.move(self.file, temporary)
+        remove(self.scratch)
+
+
+class Vectors(Mapping[Key, np.ndarray]):
+    """The matrices of an embeddings file by (prompt, pooling, layer); each is read when it is asked for, as float32."""
+
+    def __init__(self, path: str | Path):
+        self.path = str(path)
+        with safe_open(self.path, framework="np") as file:
+            self.names = {parse_key(name): name for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+    def __getitem__(self, key: Key) -> np.ndarray:
+        with safe_open(self.path, framework="np") as file:
+            return file.get_tensor(self.names[key]).astype(np.float32, copy=False)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(sorted(self.names))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def shape(self, key: Key) -> tuple[int, int]:
+        """Rows and width of a matrix, without reading it."""
+        with safe_open(self.path, framework="np") as file:
+            return tuple(file.get_slice(self.names[key]).get_shape())
+
+
+def read_vectors(path: str | Path) -> Vectors:
+    """The matrices of one embeddings file, in the order of their keys."""
+    return Vectors(path)
+
+
+def write_vectors(path: str | Path, vectors: Mapping[Key, np.ndarray], dtype: str = "float32") -> None:
+    """Writes matrices [n, dim] by (prompt, pooling, layer), all at once."""
+    rows = len(next(iter(vectors.values())))
+    dims = {key: matrix.shape[1] for key, matrix in vectors.items()}
+    file = VectorFile(path, f"{path}.scratch", "whole", dims, rows, dtype)
+    file.write(range(rows), vectors)
+    file.finish()

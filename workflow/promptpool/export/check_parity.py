@@ -1,0 +1,159 @@
+"""The parity stage: an exported model gives the pipeline's vectors, or the run fails."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sentence_transformers import SentenceTransformer
+
+from ..artifacts.files import write_json, write_sidecar
+from ..embedding.embedder import Embedder
+from ..errors import PromptpoolError
+from ..models.precision import EXACT, exact, processor
+from ..templates import Template
+from .saved_layout import round_weights
+
+PARITY = 0.9999
+TEXTS = 100
+BATCHES = (32, 1)
+
+
+def check_parity(
+    exported: str,
+    texts: str,
+    out: str,
+    *,
+    spec: Mapping,
+    model: str,
+    revision: str | None,
+    adapter: str | None,
+    template: str,
+    device: str = "auto",
+) -> None:
+    """Fails unless the exported model gives the pipeline's vectors on 100 texts, in float32, at any batch size.
+
+    Cosine at least 0.9999 and equal length (within 0.1 %) for every text, else PromptpoolError names the text. Weights
+    saved in bfloat16 are compared with the pipeline's own, rounded likewise. Writes {"texts", "batch_sizes",
+    "lowest_cosine", "largest_difference", "lowest_cosine_unrounded"}: the last, against the pipeline's unrounded
+    vectors, is what bfloat16 costs.
+    """
+    started = time.time()
+    options = {"revision": revision, "device": device, "dtype": "float32", "max_text_tokens": spec["max_text_tokens"]}
+    engine = Embedder.load(model, adapter, **options)
+    place = str(engine.backbone.device)
+    sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])
+    unrounded = mine = pipeline_vectors(engine, sample, template, spec)
+    if spec["dtype"] != "float32":
+        round_weights(engine.backbone.model, spec["dtype"])
+        mine = pipeline_vectors(engine, sample, template, spec)
+    del engine  # one model at a time
+    with pinned_base(exported, model, revision) as path:
+        loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
+        with exact(loaded.device):
+            theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}
+    for size, rows in theirs.items():
+        compare(exported, sample, mine, rows, size)
+    facts = {
+        "texts": len(sample),
+        "batch_sizes": list(BATCHES),
+        "lowest_cosine": min(float(cosines(mine, rows).min()) for rows in theirs.values()),
+        "largest_difference": max(float(np.abs(mine - rows).max()) for rows in theirs.values()),
+        "lowest_cosine_unrounded": float(cosines(unrounded, theirs[BATCHES[0]]).min()),
+    }
+    write_json(out, facts)
+    how = {"dtype": "float32", "precision": EXACT.name, "processor": processor(torch.device(place))}
+    write_sidecar(out, inputs=[texts, exported], spec=spec, started=started, device=place, **how)
+
+
+def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:
+    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 where the export's are."""
+    rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
+
+
+def compare(where: str, texts: Sequence[str], mine: np.ndarray, theirs: np.ndarray, batch_size: int) -> None:
+    """Raises PromptpoolError for the worst text whose two vectors differ. mine, theirs: float [n, dim]."""
+    if mine.shape != theirs.shape:
+        raise PromptpoolError(
+            f"{where}: vectors of {theirs.shape[1]} dimensions where the pipeline has {mine.shape[1]}; export it again"
+        )
+    found = cosines(mine, theirs)
+    found = np.where(np.isfinite(found), found, -1)
+    worst = int(found.argmin())
+    if found[worst] < PARITY:
+        raise PromptpoolError(
+            f"{where}: cosine {found[worst]:.6f} to the pipeline's vector of {texts[worst][:60]!r} at batch size "
+            f"{batch_size}, at least {PARITY} wanted; report it with the model's name"
+        )
+    ratio = np.linalg.norm(theirs.astype(np.float64), axis=1) / np.linalg.norm(mine.astype(np.float64), axis=1)
+    worst = int(np.abs(ratio - 1).argmax())
+    if abs(ratio[worst] - 1) > 1e-3:
+        raise PromptpoolError(
+            f"{where}: the vector of {texts[worst][:60]!r} is {ratio[worst]:.4f} times as long as the pipeline's; "
+            "check `normalize`, and export it again"
+        )
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity row by row, float64 [n]."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text_tokens: int) -> list[str]:
+    """100 texts: awkward ones, and the run's own, spread evenly over lengths. A text without a token is left out."""
+    parsed = Template.parse("parity", template)
+
+    def pooled(text: str) -> bool:
+        return bool(engine.composer.compose(parsed, text).ids)
+
+    awkward = awkward_texts(template, str(engine.backbone.tokenizer.eos_token), max_text_tokens)
+    odd = [text for text in awkward if pooled(text)]
+    own = sorted((text for text in set(known) - set(odd) if pooled(text)), key=lambda text: (len(text), text))
+    wanted = TEXTS - len(odd)
+    if len(own) < wanted:  # few texts: joined by two, they make more
+        joined = (f"{a} {b}" for a, b in combinations(own, 2))
+        own += [text for text, _ in zip(joined, range(wanted - len(own)), strict=False)]
+    places = np.linspace(0, len(own) - 1, min(wanted, len(own))).round().astype(int) if own else []
+    return odd + [own[place] for place in places]
+
+
+def awkward_texts(template: str, special: str, max_text_tokens: int) -> list[str]:
+    """What a tokenizer or a prompt may trip over: hardly a text, too long, other scripts, braces, special tokens."""
+    texts = [
+        *("", " ", "\n\t", ".", "a", "  two  spaces ", "line\nbreak\ttab", 'ends in a quote"'),
+        *("{text}", "{} {0} {text!r} {{", template, template.replace("{text}", "a {text} again")),
+        *(f"{special} is a word here", "naïve café, Ångström", "e\u0301te\u0301", "日本語のテキスト。"),
+        *("\U0001f642\U0001f680", "\u0645\u0631\u062d\u0628\u0627"),
+        *("x" * 8 * max_text_tokens, "a long text that is cut " * max_text_tokens),
+    ]
+    return list(dict.fromkeys(texts))
+
+
+@contextmanager
+def pinned_base(exported: str, model: str, revision: str | None) -> Iterator[str]:
+    """The export's path; for an adapter beside a hub model, a copy that names the cached snapshot of `revision`.
+
+    sentence-transformers would take the hub's newest revision of the base, which is not what was exported.
+    """
+    config = Path(exported) / "adapter_config.json"
+    if not config.is_file() or Path(model).is_dir() or not revision:
+        yield exported
+        return
+    from transformers.utils.hub import cached_file
+
+    snapshot = Path(cached_file(model, "config.json", revision=revision)).parent
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(exported, Path(folder) / "model")
+        content = json.loads(config.read_text(encoding="utf-8"))
+        content["base_model_name_or_path"] = str(snapshot)
+        (copy / config.name).write_text(json.dumps(content), encoding="utf-8")
+        yield str(copy)

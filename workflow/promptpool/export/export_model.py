@@ -1,0 +1,206 @@
+"""The export stage: one variant as a directory that plain sentence-transformers loads."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sentence_transformers import SentenceTransformer
+
+from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
+from ..config.adapters import split_adapter_id
+from ..errors import PromptpoolError
+from ..models.backbone import merged
+from ..models.precision import EXACT, exact, processor
+from ..models.sentence_model import sentence_model
+from ..templates import Template
+from ..variants import layer_number
+from .base_licence import base_licence
+from .model_card import Card, model_card
+from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
+
+NOTHING = 1e-6  # vectors of length 1 that differ by less are the same
+PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
+
+
+def export_model(
+    out: str,
+    *,
+    name: str,
+    spec: Mapping,
+    model: str,
+    revision: str | None,
+    adapter: str | None,
+    template: str,
+    headline: str,
+    pairs: Mapping[str, Mapping],
+    recipe: Mapping | None,
+    qc: Sequence[str] = (),
+) -> None:
+    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
+
+    The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
+    spec: one entry of `exports:`; headline: summary.parquet, for the card's scores;
+    pairs: the adapter's pair sets by name; qc: the qc.json of each, in that order. Raises PromptpoolError, before
+    anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
+    """
+    started = time.time()
+    parsed = Template.parse(spec["prompt"], template)
+    built = sentence_model(
+        model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
+        device="cpu",
+    )  # fmt: skip
+    transformer = built[0]
+    require_room(transformer, spec["max_text_tokens"], name)
+    if adapter:
+        before = probe(built)
+        rounded = getattr(torch, spec["dtype"]) if spec["merged"] else torch.float32
+        transformer.model, _ = merged(transformer.model, adapter, rounded)
+        require_effect(built, before, spec, name)
+    beside = bool(adapter) and not spec["merged"]
+    depth = transformer.model.config.get_text_config().num_hidden_layers
+    layer = layer_number(spec["layer"], depth)
+    if layer < depth:
+        keep_layers(transformer.model, layer + 1)
+    variant = variant_of(spec, template)
+    card = Card(
+        name=name,
+        variant=variant,
+        base=base_facts(model, revision),
+        merged=not beside,
+        dtype=spec["dtype"],
+        dim=built.get_embedding_dimension(),
+        scores=scores_of(name, pd.read_parquet(headline)),
+        data=data_of(pairs, qc),
+        recipe=recipe,
+    )
+    with atomic_path(out) as temporary:
+        temporary.mkdir()
+        if beside:
+            save_adapter(temporary, adapter, model, revision)
+        else:
+            save_model(temporary, transformer.model, spec["dtype"])
+        save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
+        save_modules(
+            temporary,
+            width=transformer.get_embedding_dimension(),
+            pooling=spec["pooling"],
+            max_tokens=transformer.max_seq_length,
+            normalize=spec["normalize"],
+            layer=layer if layer < depth else None,
+        )
+        write_json(temporary / "promptpool.json", variant)
+        (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
+    weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
+    inputs = [*weights, headline, *qc]
+    how = {"precision": EXACT.name, "processor": processor(torch.device("cpu"))}  # the adapter's effect is measured so
+    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"], **how)
+
+
+def variant_of(spec: Mapping, template: str) -> dict:
+    """What promptpool.json says: which variant this is, and what its tokenizer puts round a text."""
+    adapter, step = split_adapter_id(spec["adapter"])
+    return {
+        "model": spec["model"],
+        "adapter": adapter,
+        "step": step,
+        "prompt": spec["prompt"],
+        "pooling": spec["pooling"],
+        "layer": spec["layer"],
+        "template": template,
+        "max_text_tokens": spec["max_text_tokens"],
+        "normalize": spec["normalize"],
+    }
+
+
+def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:
+    """A model that cannot read so long a text would fail on the first one, or truncate its prompt."""
+    most = getattr(transformer.model.config.get_text_config(), "max_position_embeddings", None)
+    if most and transformer.max_seq_length > most:
+        prompt = transformer.max_seq_length - max_text_tokens
+        raise PromptpoolError(
+            f"exports.{name}.max_text_tokens: {max_text_tokens} and the prompt's {prompt} are more tokens than the "
+            f"model's {most}; give at most {most - prompt}"
+        )
+
+
+def probe(built: SentenceTransformer) -> np.ndarray:
+    """Vectors of a few fixed texts, each of length 1."""
+    with torch.inference_mode(), exact(built.device):
+        rows = built.encode(list(PROBES), show_progress_bar=False, convert_to_numpy=False)
+    rows = torch.stack([row.float() for row in rows]).numpy()
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping, name: str) -> None:
+    """The merged model must differ from its base, and by more than its weights' rounding, which is done in place."""
+    tuned = probe(built)
+    effect = np.abs(tuned - before).max()
+    if effect < NOTHING:
+        raise PromptpoolError(f"exports.{name}: adapter {spec['adapter']} changes nothing; train it longer")
+    if spec["dtype"] != "float32":
+        round_weights(built[0].model, spec["dtype"])
+        rounded = np.abs(probe(built) - tuned).max()
+        if rounded > effect:
+            raise PromptpoolError(
+                f"exports.{name}.dtype: rounding to {spec['dtype']} changes vectors by {rounded:.1e}, adapter "
+                f"{spec['adapter']} by {effect:.1e}; write float32, or merged: false"
+            )
+
+
+def save_adapter(folder: Path, adapter: str, model: str, revision: str | None) -> None:
+    """The adapter's two files, the base named so that it is found: a hub id with its revision, or a whole path."""
+    local = Path(model).is_dir()
+    shutil.copyfile(Path(adapter) / "adapter_model.safetensors", folder / "adapter_model.safetensors")
+    content = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
+    content |= {
+        "base_model_name_or_path": str(Path(model).resolve()) if local else model,
+        "revision": None if local else revision,
+        "inference_mode": True,
+    }
+    write_json(folder / "adapter_config.json", content)
+
+
+def base_facts(model: str, revision: str | None) -> dict:
+    """The base as the card names it: a directory by its name and weights, never by this machine's path."""
+    licence = base_licence(model, revision)
+    if Path(model).is_dir():
+        files = [path for kind in ("config.json", "*.safetensors", "*.bin") for path in sorted(Path(model).glob(kind))]
+        weights = text_digest("\0".join(map(file_digest, files)))
+        return {"id": Path(model).resolve().name, "hub": False, "revision": weights, "licence": licence}
+    return {"id": model, "hub": True, "revision": revision, "licence": licence}
+
+
+def data_of(pairs: Mapping[str, Mapping], qc: Sequence[str]) -> list[dict]:
+    """A row for each style of each pair set: set, corpus, style, and how many pairs (None where nobody counted)."""
+    rows = []
+    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in qc] or [{}] * len(pairs)
+    for (name, spec), counted in zip(pairs.items(), counts, strict=True):
+        by_style = {style: found.get("accepted") for style, found in (counted.get("styles") or {}).items()}
+        if not by_style:
+            named = spec.get("styles") or [spec.get("style", "unknown")]
+            by_style = {", ".join(map(str, named)): counted.get("accepted")}
+        rows += [
+            {"set": name, "corpus": spec["corpus"], "style": style, "count": by_style[style]}
+            for style in sorted(by_style)
+        ]
+    return rows
+
+
+def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:
+    """This export's rows (what, score, low, high; `difference` marks gains), then the floors'. Empty if not scored."""
+    means, single = headline[headline["task"] == "mean"], headline[headline["task"] != "mean"]
+    own = means[(means["row"] == f"export {name}") | means["row"].str.startswith(f"export {name} - ")]
+    rows = [_line(row.row, row) for row in own.itertuples()]
+    rows += [_line(f"on {row.task}", row) for row in single[single["row"] == f"export {name}"].itertuples()]
+    if rows:
+        rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
+    return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])
+
+
+def _line(what: str, row) -> dict:
+    return {"what": what, "difference": row.kind == "difference", "score": row.score, "low": row.low, "high": row.high}

@@ -1,0 +1,133 @@
+"""How an exported model lies on disk: files that sentence-transformers 5 and 6 read alike, and vLLM reads too.
+
+sentence-transformers 6 saves class paths and config keys of its own, which 5 cannot read, and vLLM finds a pooling
+by its old name alone. The old layout says the same, and 6 still reads it. One thing it cannot say: `concat` here is
+the last token's state before the mean, and old switches stand in a fixed order, mean first. So `concat` alone keeps
+the new keys.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..artifacts.files import package_versions
+from ..embedding.tree_attention import decoder_layers
+
+SWITCHES = {
+    "mean": "pooling_mode_mean_tokens",
+    "last": "pooling_mode_lasttoken",
+    "eos": "pooling_mode_lasttoken",
+    "weighted": "pooling_mode_weightedmean_tokens",
+    "max": "pooling_mode_max_tokens",
+}
+ALL_SWITCHES = (
+    "pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens",
+    "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken",
+)  # fmt: skip
+
+
+def save_modules(
+    folder: Path, *, width: int, pooling: str, max_tokens: int, normalize: bool, layer: int | None = None
+) -> None:
+    """Writes modules.json and each module's config; the model's weights and tokenizer lie in `folder` itself.
+
+    width: of a hidden state; max_tokens: of a whole input, prompt included; layer: the inner hidden state that is
+    pooled, of the layers that were saved (see `keep_layers`); None pools the last.
+    """
+    parts: dict[str, dict | None] = {"Transformer": None}
+    if layer is not None:
+        # One layer starts the average and one ends it: the first weighs all, the last (normalised) nothing.
+        parts["WeightedLayerPooling"] = {
+            "word_embedding_dimension": width, "layer_start": layer, "num_hidden_layers": layer + 1
+        }  # fmt: skip
+    parts["Pooling"] = pooling_config(width, pooling)
+    if normalize:
+        parts["Normalize"] = None
+    modules = []
+    for number, (kind, config) in enumerate(parts.items()):
+        path = "" if kind == "Transformer" else f"{number}_{kind}"
+        modules.append(
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        )
+        if config:  # Normalize has none, and git keeps no empty folder
+            (folder / path).mkdir(parents=True)
+            write(folder / path / "config.json", config)
+        if kind == "WeightedLayerPooling":
+            save_file({"layer_weights": torch.tensor([1.0, 0.0])}, folder / path / "model.safetensors")
+    write(folder / "modules.json", modules)
+    write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    versions = package_versions(["sentence-transformers", "transformers", "torch"])
+    names = {"sentence-transformers": "sentence_transformers", "torch": "pytorch"}
+    write(
+        folder / "config_sentence_transformers.json",
+        {
+            "__version__": {names.get(name, name): version for name, version in versions.items()},
+            "prompts": {},  # the prompt is in the tokenizer
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+    )
+
+
+def pooling_config(width: int, pooling: str) -> dict:
+    """The config of a Pooling module."""
+    if pooling == "concat":
+        return {"embedding_dimension": width, "pooling_mode": ["lasttoken", "mean"], "include_prompt": True}
+    chosen = {name: name == SWITCHES[pooling] for name in ALL_SWITCHES}
+    return {"word_embedding_dimension": width, **chosen, "include_prompt": True}
+
+
+def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
+    """The tokenizer, its class plain: an architecture's own may drop the post-processor that holds the prompt."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("chat_template", "extra_special_tokens", "backend", "is_local", "local_files_only"):
+        content.pop(name, None)  # other versions read them otherwise; the ids need none of them
+    content |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_tokens,
+        # A pooling may count positions from the left edge, so padding stays out of there.
+        "padding_side": "right",
+        # Otherwise transformers 4 adds token types, and a GPT-2 adds an embedding for them.
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    write(path, content)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+
+
+def save_model(folder: Path, model: PreTrainedModel, dtype: str) -> None:
+    """The weights in `dtype`, and a config that transformers 4 reads too: it knows not `rope_parameters`."""
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
+    path = folder / "config.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rope = content.get("rope_parameters")
+    if isinstance(rope, dict) and "rope_theta" in rope:
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        content["rope_theta"] = rope["rope_theta"]
+        content["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
+        write(path, content)
+
+
+def round_weights(model: PreTrainedModel, dtype: str) -> None:
+    """Rounds the weights, in place, to what `dtype` can hold; they stay of their own type."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.to(getattr(torch, dtype)))
+
+
+def keep_layers(model: PreTrainedModel, count: int) -> None:
+    """Cuts a decoder, in place, down to its first `count` layers."""
+    del decoder_layers(model)[count:]
+    config = model.config.get_text_config()
+    config.num_hidden_layers = count
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:count]
+    model.config.output_hidden_states = True
+
+
+def write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

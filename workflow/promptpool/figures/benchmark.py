@@ -1,0 +1,88 @@
+"""The figure of a whole benchmark: each checkpoint's average, beside what others have published on the same tasks."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..analysis.score_means import variant_means
+from ..analysis.score_table import BASELINE, checkpoint, checkpoint_order
+from ..errors import PromptpoolError
+from ..variants import layer_name
+from .layers import FLOORS
+from .style import BLUE, FAINT, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines
+
+MOST = 24  # checkpoints that are drawn; the best ones where there are more
+
+
+def benchmark(
+    scores: pd.DataFrame,
+    facts: Mapping[str, Mapping],
+    tasks: Sequence[str],
+    out: str | Path,
+    *,
+    title: str,
+    lines: Sequence[Mapping] = (),
+    measure: str = "V-measure",
+) -> None:
+    """The average over a benchmark's tasks: of each checkpoint all variants (faint) and the best, with its interval.
+
+    tasks: all of the benchmark's; a checkpoint of which no variant has them all is drawn as missing. lines: published
+    averages (`label`, `value` times 100), drawn dashed and named; they are no measurement of ours.
+    """
+    means = variant_means(scores, facts, tasks)
+    own = means[means["adapter"] != BASELINE]
+    if own.empty:
+        raise PromptpoolError(f"benchmark: no variant is scored on a task of {title}; score at least one")
+    groups = list(checkpoint_order(own).groupby(["model", "adapter", "step"], sort=False))
+    dropped = len(groups) - MOST
+    if dropped > 0:
+        best = sorted(groups, key=lambda group: -np.nan_to_num(group[1]["mean"].max()))[:MOST]
+        kept = {key for key, _ in best}
+        groups = [group for group in groups if group[0] in kept]
+    several = own["model"].nunique() > 1
+    size = (min(WIDTH, max(3.6, 1.9 + 0.55 * len(groups)) + 1.6 * bool(lines)), 3.4)
+    with drawing(out, figsize=size) as (figure, axis):
+        names = []
+        for place, ((model, adapter, step), rows) in enumerate(groups):
+            name = "untuned" if adapter == "base" else checkpoint(adapter, step)
+            name = f"{name}\n{model}" if several else name
+            scored = rows.dropna(subset=["mean"])
+            if scored.empty:
+                lacking = rows["missing"].str.split(", ").str.len().min()
+                axis.annotate(f"lacks {lacking} of {len(tasks)} tasks", (place, 0.03), rotation=90, ha="center",
+                              xycoords=("data", "axes fraction"), color=GREY, fontsize=7, gid="missing")  # fmt: skip
+                names.append(name)
+                continue
+            axis.plot([place] * len(scored), scored["mean"] * 100, "_", color=FAINT, markersize=14, zorder=1)
+            top = scored.loc[scored["mean"].idxmax()]
+            colour = INK if adapter == "base" else BLUE
+            if np.isfinite(top["low"]):
+                axis.vlines(place, top["low"] * 100, top["high"] * 100, color=colour, linewidth=1.4, zorder=3)
+            axis.plot(place, top["mean"] * 100, "o", color=colour, markersize=5, zorder=4)
+            layer = "" if top["layer"] == -1 else f", L{layer_name(top['layer'])}"
+            names.append(f"{name}\n{top['prompt']}, {top['pooling']}{layer}")
+        turned = len(groups) > 3
+        axis.set_xticks(range(len(groups)), names, rotation=40 if turned else 0, ha="right" if turned else "center",
+                        rotation_mode="anchor" if turned else None, fontsize=7)  # fmt: skip
+        axis.set_xlim(-0.6, len(groups) - 0.4)
+        axis.margins(y=0.12)
+        floors = means[(means["adapter"] == BASELINE) & means["mean"].notna()]
+        floor_lines = [(row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOORS.get(row.model, "-."))
+                       for row in floors.itertuples()]  # fmt: skip
+        heights = [line[1] for line in floor_lines] + [line["value"] for line in lines]
+        if heights:
+            low, high = axis.get_ylim()
+            margin = 0.04 * (max(high, *heights) - min(low, *heights))
+            axis.set_ylim(min(low, *(h - margin for h in heights)), max(high, *(h + margin for h in heights)))
+        known = [(f"{line['label']} {line['value']:.1f}", line["value"], None, "--") for line in lines]
+        axis.set_ylabel(f"{measure} × 100")
+        grid(axis, "y")
+        told = f"{title}: mean over its {len(tasks)} tasks; bars: 95 % intervals"
+        if lines:
+            told += "\ndashed, named with a number: published by others, not measured here"
+        if dropped > 0:
+            told += f"\nthe best {MOST} of {len(groups) + dropped} checkpoints"
+        figure.suptitle(told, x=0.01, ha="left", fontsize=8)
+        reference_lines(axis, [*floor_lines, *known], [GREY] * len(floor_lines) + [PURPLE] * len(known))

@@ -1,0 +1,102 @@
+"""Language models as writers: requests in, texts out, whatever runs them.
+
+Three backends share one interface: `transformers` (in this process), `vllm` (its own interpreter) and `openai` (a
+server). Sampling settings change the texts; a backend's options change only how it is run. Each request carries its
+own seed, so that a text does not depend on what else is in its batch, as far as the hardware keeps the arithmetic.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, Self
+
+from ..errors import PromptpoolError
+
+BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "openai": "OpenAIBackend"}
+Progress = Callable[[int, int], None]  # (texts written so far, texts asked for)
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Request:
+    """An instruction, sent as one user message through the model's chat template, or a plain prefix to write on from.
+
+    seed: a whole number from 0 of at most 63 bits; the same request with the same seed is written the same.
+    """
+
+    text: str
+    chat: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for one request: stripped, without special tokens and without a <think> block.
+
+    tokens: those the model wrote, its end-of-text included; finished: False where max_new_tokens cut it. A prompt
+    that leaves no room for max_new_tokens in the model's context is not written: text "", tokens 0, unfinished.
+    """
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    finished: bool
+
+
+class Backend(Protocol):
+    """Writes a text for each request, in order; a context manager that closes itself."""
+
+    def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_backend(
+    kind: str,
+    model: str,
+    revision: str | None,
+    sampling: Mapping,
+    options: Mapping,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    needs_chat: bool,
+) -> Backend:
+    """A backend, checked and ready to write.
+
+    model: directory or hub id (for `openai`, the name that the server knows it by); sampling: `max_new_tokens`,
+    `temperature` (0 always takes the likeliest token), `top_p`; options: the config's `backends.<kind>`.
+    needs_chat: whether any request will be a chat. PromptpoolError, one line, for what cannot work: a model that is
+    no causal LM or has no chat template, a missing interpreter, an unreachable server, a missing key.
+    """
+    if kind not in BACKENDS:
+        raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(BACKENDS)}")
+    # Found by name, not by an import statement: the code digest of a set then holds its own backend's code alone.
+    backend = getattr(import_module(f"{__package__}.{kind}_backend"), BACKENDS[kind])
+    if kind == "openai":
+        return backend(model, sampling, options)
+    return backend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
+
+
+def tidy(text: str) -> str:
+    """A model's answer without its thinking, stripped, fit for UTF-8. A block never closed is all thinking."""
+    text = _THOUGHT.sub("", text)
+    # The chat template may have opened the block itself, so that only its end is in the answer.
+    text = text.rpartition("</think>")[2]
+    return encodable(text.partition("<think>")[0]).strip()
+
+
+def encodable(text: str) -> str:
+    """The text with its lone surrogates replaced: legal in a Python string, but tokenizers refuse them."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def one_line(message: object, most: int = 300) -> str:
+    """A message on one line, cut where it is long."""
+    told = " ".join(str(message).split())
+    return told if len(told) <= most else told[: most - 3] + "..."

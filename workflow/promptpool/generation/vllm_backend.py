@@ -1,0 +1,218 @@
+"""The backend for real runs: vLLM's offline engine, in a worker process under an interpreter of its own.
+
+vLLM pins other versions of torch and transformers than promptpool does, so the two never share a process. They talk
+in JSON lines over a pair of pipes (vllm_worker has the messages); the worker's stderr goes on to this one's.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from ..errors import PromptpoolError
+from . import vllm_worker
+from .backend import Progress, Request, Written, encodable, one_line, tidy
+from .checks import check_writer
+
+CHECKOUT = Path(__file__).parents[3]
+TAIL = 400  # lines of the worker's stderr that are kept, to tell why it died
+# What vLLM says -> what it means, and the mend. The first that fits is told.
+CAUSES = (
+    (
+        (
+            "auto-fit max_model_len",
+            "No available memory for the cache",
+            "estimated maximum model length",
+            "Available memory on node",
+        ),
+        "the memory does not hold its KV cache; lower backends.vllm.max_model_len, or raise kv_cache_gib (CPU) "
+        "or gpu_memory (GPU)",
+    ),
+    (
+        ("out of memory", "OutOfMemoryError", "can't allocate memory", "Free memory on device", "MemoryError"),
+        "it ran out of memory; lower backends.vllm.gpu_memory, use a smaller model or raise tensor_parallel",
+    ),
+    (
+        ("are not supported for now", "no vLLM implementation", "has no vLLM", "does not recognize this architecture"),
+        "vLLM does not support this model; use backend transformers, or another model",
+    ),
+    (
+        ("RevisionNotFoundError", "RepositoryNotFoundError", "is not a valid model identifier", "EntryNotFoundError"),
+        "the hub has no such model or revision; mend the path or the revision in models",
+    ),
+    (("is a CPU build", "is a GPU build"), "mend the study's device, or build the other with make vllm"),
+)
+
+
+class VllmBackend:
+    """Starts the worker when opened, and ends it and every process it started when closed, broken or forgotten."""
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None,
+        sampling: Mapping,
+        options: Mapping,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        needs_chat: bool,
+    ):
+        python = interpreter(options["python"])
+        check_writer(model, revision, needs_chat)
+        self.name = model
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._worker = subprocess.Popen(
+            [python, vllm_worker.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=surroundings(os.environ),
+            start_new_session=True,  # a process group of its own, to be ended whole
+        )
+        self._relay = threading.Thread(target=self._pass_on, daemon=True)
+        self._relay.start()
+        settings = {name: value for name, value in options.items() if name != "python"}
+        keys = ("max_new_tokens", "temperature", "top_p")
+        settings |= {"model": model, "revision": revision, "device": device, "dtype": dtype}
+        settings |= {key: sampling[key] for key in keys}
+        with self._ending_on_error():
+            self._say({"open": settings})
+            self.facts: dict = self._hear()["ready"]
+
+    def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
+        """A text for each request, in order. All go to the engine at once: it fills its batch as texts finish."""
+        out: list[Written | None] = [None] * len(requests)
+        done = 0
+        with self._ending_on_error():
+            self._say({"write": [[encodable(r.text), r.chat, r.seed] for r in requests]})
+            while done < len(requests):
+                for number, text, *facts in self._hear()["done"]:
+                    out[number] = Written(tidy(text), *facts)
+                    done += 1
+                if progress:
+                    progress(done, len(requests))
+        return out
+
+    def close(self) -> None:
+        """Asks the worker to finish, waits a little, then ends all of its processes."""
+        with contextlib.suppress(OSError, ValueError):
+            self._say({"close": True})
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._worker.wait(vllm_worker.GRACE)
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._worker.pid, signal.SIGKILL)
+        self._worker.wait()
+        self._relay.join(5)
+        for pipe in (self._worker.stdin, self._worker.stdout, self._worker.stderr):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    @contextlib.contextmanager
+    def _ending_on_error(self):
+        try:
+            yield
+        except BaseException:
+            self._end()
+            raise
+
+    def _say(self, message: dict) -> None:
+        try:
+            self._worker.stdin.write(json.dumps(message).encode() + b"\n")
+            self._worker.stdin.flush()
+        except BrokenPipeError:
+            if "close" not in message:
+                raise self._death() from None
+
+    def _hear(self) -> dict:
+        line = self._worker.stdout.readline()
+        message = json.loads(line) if line.endswith(b"\n") else None
+        if message is None or "error" in message:
+            raise self._death((message or {}).get("error"))
+        return message
+
+    def _death(self, said: str | None = None) -> PromptpoolError:
+        """Why the worker is gone: what it said last, else the signal that ended it, else the end of its stderr."""
+        if said is None:
+            # Its engine's processes hold the stderr open: end them, to read it whole.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._worker.wait(5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._worker.pid, signal.SIGKILL)
+            self._relay.join(5)
+        code = self._worker.poll()
+        told = said or _last_error(self._tail)
+        for signs, meaning in CAUSES:
+            if any(sign in line for sign in signs for line in (said or "", *self._tail)):
+                return PromptpoolError(f"{self.name}: vLLM stopped: {meaning} ({one_line(told)})")
+        if said is None and code is not None and code < 0:
+            name = signal.Signals(-code).name
+            hint = ", most often the system's, for want of memory" if name == "SIGKILL" else ""
+            told = f"its worker was ended by {name}{hint}; last on its stderr: {told}"
+        return PromptpoolError(f"{self.name}: vLLM stopped: {one_line(told)}; the whole story is in this job's log")
+
+    def _pass_on(self) -> None:
+        for line in self._worker.stderr:
+            text = line.decode(errors="replace")
+            self._tail.append(text)
+            sys.stderr.write(text)
+
+
+def interpreter(given: str | None) -> str:
+    """The interpreter that has vLLM: the configured one, else `.vllm` of this checkout, else this very one.
+
+    Raises PromptpoolError where there is none.
+    """
+    if given is not None:
+        if not os.access(given, os.X_OK):
+            raise PromptpoolError(
+                f"backends.vllm.python: {given!r} is no interpreter; mend the path, or take it out and run make vllm"
+            )
+        return given
+    built = CHECKOUT / ".vllm" / "bin" / "python"
+    if os.access(built, os.X_OK):
+        return str(built)
+    if importlib.util.find_spec("vllm") is not None:
+        return sys.executable
+    raise PromptpoolError("backends.vllm: vLLM is not installed; run make vllm, or name an interpreter that has it")
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The worker's environment: none of this one's packages, no telemetry, and one process where one is enough.
+
+    What the user has set for vLLM (VLLM_*) stays.
+    """
+    own = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    own["PYTHONSAFEPATH"] = "1"  # else this package's modules would stand in for the standard library's of that name
+    own["VLLM_NO_USAGE_STATS"] = "1"
+    # The engine beside its feeder in one process: on two cores twice as fast, and up in a third of the time.
+    own.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    # Keep to OMP_NUM_THREADS, which the job has set: vLLM's own choice takes every core but one.
+    own.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    return own
+
+
+def _last_error(lines: Sequence[str]) -> str:
+    told = [line for line in lines if line.strip()]
+    faults = [line for line in told if "Error" in line or "error" in line]
+    return (faults or told or ["nothing"])[-1]

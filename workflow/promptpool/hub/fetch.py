@@ -1,0 +1,51 @@
+"""Fetching what is pinned: a marker for each snapshot, written when all its files are in the hub's cache."""
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from ..artifacts.files import write_json
+from ..errors import PromptpoolError
+from .hub_errors import one_line
+from .lock import require_space
+from .snapshots import held, missing_files, snapshot_folder
+
+
+def fetch_snapshot(out: str, pin: str, wanted_by: str) -> None:
+    """Fetches one pinned snapshot and writes its marker: what is held, and where.
+
+    A file that is there is not fetched again; a broken connection is taken up where it broke.
+    Raises PromptpoolError, one line, for the hub's refusals and for what came at another commit than asked.
+    """
+    content = json.loads(Path(pin).read_text(encoding="utf-8"))
+    fetch(content, wanted_by)
+    write_json(out, {**content, "folder": str(snapshot_folder(content))})
+
+
+def prefetch(markers: Sequence[str]) -> None:
+    """Looks at every marker's files and fetches again what the cache has lost; the markers stay as they are."""
+    for marker in markers:
+        pin = json.loads(Path(marker).read_text(encoding="utf-8"))
+        fetch(pin, f"{pin['repo_type']}s")
+        found = held(marker)
+        print(f"{pin['repo']}@{pin['commit']}: {pin['size'] / 1e6:,.1f} MB in {found['folder']}", flush=True)
+
+
+def fetch(pin: Mapping, wanted_by: str) -> None:
+    """Brings a pin's missing files into the hub's cache, and looks at what came."""
+    if not missing_files(pin):
+        return
+    require_space([pin], wanted_by)
+    # A list of every file would be matched against every file: only a selection is spelt out.
+    only = None if pin["whole"] else [glob.escape(name) for name in pin["files"]]
+    with one_line(wanted_by, pin["repo_type"], pin["repo"], pin["commit"]):
+        snapshot_download(pin["repo"], repo_type=pin["repo_type"], revision=pin["commit"], allow_patterns=only)
+    lost = missing_files(pin)
+    if lost:
+        raise PromptpoolError(
+            f"{wanted_by}: {pin['repo']} was asked for at {pin['commit']}, and {next(iter(lost))} of it did not come; "
+            "is HF_ENDPOINT a mirror that lacks it?"
+        )

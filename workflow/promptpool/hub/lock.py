@@ -1,0 +1,141 @@
+"""The lock: a repository's revision as one commit, looked up once, allowed to this user and affordable.
+
+This runs before anything is downloaded. A commit id in the config is taken as it is; a branch or a tag is asked of the
+hub once, and the answer is kept: later runs read it from the lock, also if the branch has moved.
+"""
+
+import fcntl
+import fnmatch
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.file_download import REGEX_COMMIT_HASH
+from huggingface_hub.hf_api import RepoFile
+
+from ..artifacts.files import write_json
+from ..errors import PromptpoolError
+from ..study.hub_needs import MODEL, snapshot_id
+from .hub_errors import one_line
+from .snapshots import LOCK, cache_folder, missing_files, read_lock
+
+# Beside the safetensors weights that transformers reads, model repositories hold the same in other programs' formats.
+OTHER_FORMATS = (
+    "*.gguf", "*.ggml", "*.onnx", "*.onnx_data", "*.msgpack", "*.h5", "*.ot", "*.tflite", "*.mlmodel", "*.nemo",
+    "*.pth", "*.pt", "onnx/*", "openvino/*", "coreml/*", "original/*", "runs/*",
+)  # fmt: skip
+
+
+def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
+    """Writes one need's pin to `out`, results/<run>/hub/pins/{snapshot}.json, and into that run's lock.
+
+    need: see hub_needs; wanted_by: the config's entries, for errors. Raises PromptpoolError, one line, for what the hub
+    refuses or lacks, and where the disk is too small for all that is pinned and not yet fetched.
+    """
+    folder, snapshot = Path(out).parents[3], snapshot_id(need)
+    with _alone(folder):
+        known = _in_use(folder) | read_lock(folder / LOCK)
+        pin = looked_up(need, known, snapshot, wanted_by)
+        waiting = [other for name, other in known.items() if not (folder / f"hub/{name}.json").exists()]
+        require_space([pin, *waiting], wanted_by)
+        write_json(folder / LOCK, {**known, snapshot: pin})
+    write_json(out, pin)
+
+
+def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted_by: str) -> dict:
+    """The pin of one need. The hub is asked for nothing that is known and in the cache."""
+    repo, repo_type, revision = need["repo"], need["repo_type"], need["revision"]
+    alike = [p for p in known.values() if (p["repo"], p["repo_type"], p["asked"]) == (repo, repo_type, revision)]
+    before = known.get(snapshot)
+    if before and not missing_files(before):
+        return dict(before)
+    api = HfApi()
+    with one_line(wanted_by, repo_type, repo, revision):
+        commit = alike[0]["commit"] if alike else revision
+        if not REGEX_COMMIT_HASH.fullmatch(commit):
+            commit = api.repo_info(repo, repo_type=repo_type, revision=revision).sha
+        tree = api.list_repo_tree(repo, repo_type=repo_type, revision=commit, recursive=True)
+        sizes = {item.path: item.size for item in tree if isinstance(item, RepoFile)}
+        files = _chosen(need, f"{repo}@{commit}", sizes, wanted_by)
+        # A gated repository lists its files to everyone and gives them to few: ask for one.
+        get_hf_file_metadata(hf_hub_url(repo, min(files, key=files.get), repo_type=repo_type, revision=commit))
+    return {
+        "repo": repo,
+        "repo_type": repo_type,
+        "asked": revision,
+        "commit": commit,
+        "when": alike[0]["when"] if alike else datetime.now(UTC).isoformat(timespec="seconds"),
+        "size": sum(files.values()),
+        "files": files,
+        "whole": len(files) == len(sizes),
+    }
+
+
+def wanted_files(repo_type: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """What is fetched of a repository, name -> bytes: of a data set all; of a model no second format of its weights."""
+    if repo_type != MODEL:
+        return dict(sizes)
+    wanted = {name: size for name, size in sizes.items() if not any(fnmatch.fnmatch(name, p) for p in OTHER_FORMATS)}
+    folders: dict[str, set[str]] = {}
+    for name in wanted:
+        folder, _, base = name.rpartition("/")
+        folders.setdefault(folder, set()).add(base)
+
+    def double(name: str) -> bool:
+        folder, _, base = name.rpartition("/")
+        safe = [other for other in folders[folder] if other.endswith(".safetensors")]
+        if base.startswith("consolidated"):
+            return any(other.startswith("model") for other in safe)
+        return bool(safe) and base.endswith((".bin", ".bin.index.json"))
+
+    return {name: size for name, size in wanted.items() if not double(name)}
+
+
+def require_space(pins: Iterable[Mapping], wanted_by: str) -> None:
+    """Raises PromptpoolError where the hub's cache has less room than the pins' missing files take."""
+    files = {(p["repo_type"], p["repo"], p["commit"], f): size for p in pins for f, size in missing_files(p).items()}
+    asked, place = sum(files.values()), cache_folder().absolute()
+    free = shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
+    if asked > free:
+        raise PromptpoolError(
+            f"{wanted_by}: {asked / 1e9:.1f} GB are to be fetched into {place} and {free / 1e9:.1f} GB are free; "
+            f"make room, or set HF_HOME to a larger disk"
+        )
+
+
+def _chosen(need: Mapping, what: str, sizes: Mapping[str, int], wanted_by: str) -> dict[str, int]:
+    if need["file"]:
+        files = {name: size for name, size in sizes.items() if fnmatch.fnmatch(name, need["file"])}
+        listed = ", ".join(sorted(sizes)[:8]) or "none"
+        fault = f"{what} has no file {need['file']!r}; it has {listed}"
+    elif need["repo_type"] == MODEL and "config.json" not in sizes:
+        files, fault = {}, f"{what} holds no config.json; name a model that transformers reads"
+    else:
+        files, fault = wanted_files(need["repo_type"], sizes), f"{what} holds no file; name another repository"
+    if not files:
+        raise PromptpoolError(f"{wanted_by}: {fault}")
+    return files
+
+
+def _in_use(results: Path) -> dict[str, dict]:
+    """Pins of the markers, which a lost lock no longer names: what is in use stays in use."""
+    found = (path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json")))
+    markers = [path for path in found if not path.name.endswith(".meta.json")]
+    return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in markers}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: each reads the lock, adds to it, and writes it whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,85 @@
+"""A plain sentence-transformers model that does what the pipeline does: same ids, same pooling.
+
+Training tunes it and export saves it. The prompt's prefix and suffix live in the tokenizer's
+post-processor, so stock sentence-transformers needs no code of ours.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import PromptpoolError
+from ..hub.safe_loading import NO_CODE, SAFE
+from ..templates import Composer, Template
+
+POOLING_MODES = {
+    "mean": "mean",
+    "last": "lasttoken",
+    "eos": "lasttoken",  # the post-processor ends with the EOS token
+    "weighted": "weightedmean",
+    "max": "max",
+    "concat": ("lasttoken", "mean"),
+}
+
+
+def sentence_model(
+    path: str,
+    template: Template,
+    pooling: str,
+    max_text_tokens: int,
+    *,
+    revision: str | None = None,
+    normalize: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: str | None = None,
+    loading: Mapping[str, object] | None = None,
+) -> SentenceTransformer:
+    """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling it has not.
+
+    loading: further arguments of the model's `from_pretrained`, such as its attention or quantization.
+    """
+    if pooling not in POOLING_MODES:
+        raise PromptpoolError(
+            f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
+        )
+    transformer = Transformer(
+        path,
+        model_kwargs={**SAFE, "dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
+        processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+        config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+        module_output_name="token_embeddings",
+        # Without this a chat template would be wrapped around every text.
+        modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+    )
+    tokenizer = transformer.tokenizer
+    tokenizer.chat_template = None
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    transformer.max_seq_length = max_text_tokens + wrap_prompt(tokenizer, template, eos=pooling == "eos")
+    width = transformer.get_embedding_dimension()
+    modules = [transformer, Pooling(width, POOLING_MODES[pooling])]
+    if normalize:
+        modules.append(Normalize())
+    return SentenceTransformer(modules=modules, device=device)
+
+
+def wrap_prompt(tokenizer: PreTrainedTokenizerBase, template: Template, eos: bool) -> int:
+    """Makes the tokenizer put BOS + prefix before, and suffix (+ EOS) after every text; returns their tokens' number.
+
+    Truncation then cuts the text alone, exactly as `templates.Composer` does.
+    """
+    composer = Composer(tokenizer, max_text_tokens=1)
+    head = [*composer.bos_ids, *composer.piece(template.prefix)]
+    tail = [*composer.piece(template.suffix), *([composer.eos_id] if eos else [])]
+    pieces = {"PROMPT_PREFIX": head, "PROMPT_SUFFIX": tail}
+    special = [
+        {"id": name, "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids)} for name, ids in pieces.items() if ids
+    ]
+    order = ["PROMPT_PREFIX"] * bool(head) + ["$A"] + ["PROMPT_SUFFIX"] * bool(tail)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=order, special_tokens=special)
+    return len(head) + len(tail)

@@ -1,0 +1,47 @@
+"""The guard between training and evaluation: nothing that an adapter learned from is a task's text."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..artifacts.files import file_digest, sidecar_path, write_json, write_sidecar
+from ..errors import PromptpoolError
+from .selection import find_contamination
+
+
+def check_training_data(
+    adapter: str,
+    pairs: Sequence[str],
+    tasks: Mapping[str, str],
+    out: str,
+    *,
+    spec: Mapping,
+    near: Sequence[float | None],
+) -> None:
+    """Writes {"pairs": {path: digest}, "task_texts": n}.
+
+    pairs: what the adapter is trained on now; tasks: name -> texts.parquet; near: of each set, as in the config.
+    Pairs are rid of the tasks' texts when they are selected; a task may come later, and training does not start again
+    for it. Raises PromptpoolError where it should, and where the adapter is of other pairs or settings than the study.
+    """
+    started = time.time()
+    told = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))
+    now = {path: file_digest(path) for path in pairs}
+    # Snakemake does not look at what stands behind an `ancient` input (the pairs, behind the tasks) while that is
+    # made: a new task and a changed recipe in one edit would leave the adapter as it was.
+    if told["spec"] != json.loads(json.dumps(spec)) or any(told["inputs"].get(path) != now[path] for path in pairs):
+        raise PromptpoolError(f"{adapter}: trained with other settings or pairs than now; run the same command again")
+    for path, share in zip(pairs, near, strict=True):
+        table = pd.read_parquet(path).assign(reason=None)
+        hits = find_contamination(table, tasks, share)
+        if hits:
+            place, (task, _) = next(iter(hits.items()))
+            raise PromptpoolError(
+                f"{path}: {len(hits)} pairs hold a text of task {task}, which came after them, the first "
+                f"{table.at[place, 'text'][:80]!r}; remove that file: pairs are then chosen, and adapters trained, anew"
+            )
+    known = sum(len(pd.read_parquet(path, columns=["text"])) for path in tasks.values())
+    write_json(out, {"pairs": now, "task_texts": known})
+    write_sidecar(out, inputs=[*pairs, *tasks.values()], started=started)

@@ -1,0 +1,217 @@
+"""The pairs stage, first half: a positive for every anchor, shard by shard, each judged and, if unfit, tried again."""
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..artifacts.files import (
+    atomic_path,
+    content_digests,
+    content_identity,
+    remove,
+    sidecar_path,
+    sweep,
+    text_digest,
+    write_sealed,
+    write_sidecar,
+)
+from ..artifacts.integrity import sealed
+from ..errors import PromptpoolError
+from ..generation.backend import Backend, Progress, Request, open_backend
+from .anchors import pick_anchors
+from .augmentation import halves, noisers
+from .filters import judge
+from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
+
+WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "seconds"]
+ANCHOR = ["text", "document", "given", "style"]
+
+
+def make_pairs(
+    corpus: str,
+    out: str,
+    *,
+    name: str,
+    spec: Mapping,
+    shards: str,
+    shard_size: int,
+    options: Mapping | None = None,
+    model: str | None = None,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    code: object = None,
+    closeness: Callable[[list[str], list[str]], np.ndarray] | None = None,
+) -> None:
+    """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None where fit),
+    `attempts`, `prompt_tokens`, `tokens` (written by the language model) and `seconds` (its share of its shard's).
+
+    spec: `Study.pairs_spec`; options: how its backend is run, which changes no text; code: what else the texts depend
+    on; closeness: (texts, positives) -> cosines [n], for the filter `semantic`. A killed job goes on from the
+    finished shards under `shards`; those of the latest settings stay there, so that a larger count adds to them.
+    """
+    started = time.time()
+    anchors = pick_anchors(pd.read_parquet(corpus), spec, f"pairs.{name}")
+    settings = {key: value for key, value in spec.items() if key not in ("count", "corpus", "column")}
+    identity = content_identity(model, revision) if model else ""
+    folder = Path(shards) / text_digest(f"{sorted(settings.items())}\0{identity}\0{dtype}\0{code}")[:16]
+    cut = [anchors.iloc[start : start + shard_size] for start in range(0, len(anchors), shard_size)]
+    paths = [folder / f"{place:05d}-{_rows_digest(rows)}.parquet" for place, rows in enumerate(cut)]
+    sweep(folder)
+    left = [(path, rows) for path, rows in zip(paths, cut, strict=True) if not sealed(path)]
+    with (
+        _opened(spec, left, model, revision, options, device, dtype) as backend,
+        tqdm(total=len(anchors), desc=f"pairs {name}", unit="text", mininterval=2) as bar,
+    ):
+        bar.update(len(anchors) - sum(len(rows) for _, rows in left))
+        for path, rows in left:
+            with atomic_path(path) as temporary:
+                told = partial(_tell, bar)
+                write_shard(rows, spec, backend, told).to_parquet(temporary, index=False)
+            write_sealed(sidecar_path(path), content_digests(path))
+            bar.update(len(rows))
+    table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    if spec["filters"]["semantic"]:
+        drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
+    if table["reason"].notna().all():
+        worst = Counter(table["reason"]).most_common(1)[0][0]
+        raise PromptpoolError(
+            f"pairs.{name}: no pair passed the filters, most often {worst!r}; mend the style, the model or the filters"
+        )
+    with atomic_path(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    write_sidecar(
+        out, inputs=[corpus], spec=spec, started=started, seed=spec["seed"], rows=len(table),
+        base_model=model, model_identity=identity or None,
+    )  # fmt: skip
+    for other in Path(shards).iterdir():
+        if other != folder:
+            remove(other)
+
+
+def _tell(bar: tqdm, done: int, total: int) -> None:
+    bar.set_postfix_str(f"{done} of {total} of a shard")
+
+
+def write_shard(
+    anchors: pd.DataFrame, spec: Mapping, backend: Backend | None, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The columns WRITTEN for some anchors, in their order. An unfit positive is tried again with a new seed."""
+    started = time.time()
+    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, prompt_tokens=0, tokens=0)
+    rows["reason"] = rows["reason"].astype(object)
+    left = rows.index
+    for attempt in range(1, spec["retries"] + 2):
+        part = write_once(rows.loc[left], spec, attempt, backend, progress)
+        part["reason"] = pd.Series(_judged(part, spec), index=part.index, dtype=object)
+        part["attempts"] = attempt
+        for column in ("prompt_tokens", "tokens"):  # what a failed try cost is counted
+            part[column] += rows.loc[left, column]
+        rows.loc[left, part.columns] = part
+        left = rows.index[rows["reason"].notna() & rows["style"].map(lambda style: _may_change(style, spec))]
+        if left.empty:
+            break
+    rows["seconds"] = (time.time() - started) / max(1, len(rows))
+    return rows[WRITTEN]
+
+
+def write_once(
+    rows: pd.DataFrame, spec: Mapping, attempt: int, backend: Backend | None, progress: Progress | None = None
+) -> pd.DataFrame:
+    """The rows with `text` and `positive` set, and the tokens that this took. Every row's seed is its text's own."""
+    noise = noisers(spec["noise"])
+    texts, positives = [], []
+    for text, document, given, style in zip(*(rows[key] for key in ANCHOR), strict=True):
+        positive = ""
+        if style == "halves":
+            text, positive = halves(text, document)
+        elif style in ("identity", "dataset"):
+            positive = text if style == "identity" else given or ""
+        elif style in noise:
+            positive = noise[style](text, random.Random(seed_of(spec["seed"], style, text, attempt)))
+        texts.append(text)
+        positives.append(positive)
+    rows = rows.assign(text=texts, positive=positives, prompt_tokens=0, tokens=0)
+    asked = rows.index[~rows["style"].isin(TEXT_STYLES)]
+    if len(asked):
+        _ask(rows, asked, spec, attempt, backend, progress)
+    return rows
+
+
+def seed_of(seed: int, style: str, text: str, attempt: int) -> int:
+    """The seed of one text's draw, 31 bits: the same in whatever order, batch or shard the text comes."""
+    return int(text_digest(f"{seed}\0{style}\0{attempt}\0{text}")[:8], 16) >> 1
+
+
+def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backend: Backend, progress) -> None:
+    """Lets the backend write the positives of the rows `asked`, in place: all styles of one turn together."""
+    wording = {style: spec["wording"][style] for style in rows.loc[asked, "style"].unique()}
+    answers = rows.loc[asked, "text"].to_dict()
+    for turn in range(max(len(turns(value)) for value in wording.values())):
+        going = [
+            place
+            for place in asked
+            if answers[place].strip() and len(turns(wording[rows.at[place, "style"]])) > turn
+        ]  # fmt: skip
+        requests = [
+            Request(
+                turns(wording[style])[turn].replace(SLOT, answers[place]),
+                chat=needs_chat(wording[style]),
+                seed=seed_of(spec["seed"], f"{style}:{turn}", rows.at[place, "text"], attempt),
+            )
+            for place, style in zip(going, rows.loc[going, "style"], strict=True)
+        ]
+        for place, written in zip(going, backend.write(requests, progress), strict=True):
+            answers[place] = written.text
+            rows.at[place, "prompt_tokens"] += written.prompt_tokens
+            rows.at[place, "tokens"] += written.tokens
+    rows.loc[asked, "positive"] = [answers[place] for place in asked]
+
+
+def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
+    instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
+    return judge(
+        rows["text"].tolist(), rows["positive"].tolist(), rows["style"].tolist(), spec["filters"], instructions,
+        echoing=ECHOING_STYLES,
+    )  # fmt: skip
+
+
+def _may_change(style: str, spec: Mapping) -> bool:
+    """Whether another seed can write something else."""
+    return style not in FIXED_STYLES and (style in TEXT_STYLES or spec["temperature"] > 0)
+
+
+def drop_distant(table: pd.DataFrame, least: float, closeness: Callable[[list[str], list[str]], np.ndarray]) -> None:
+    """Sets `semantic` as the reason of fit pairs whose cosine is below `least`, in place."""
+    fit = table.index[table["reason"].isna()]
+    if len(fit):
+        near = closeness(*(table.loc[fit, column].tolist() for column in ("text", "positive")))
+        table.loc[fit[near < least], "reason"] = "semantic"
+
+
+def _rows_digest(rows: pd.DataFrame) -> str:
+    """What a shard is made of: a changed corpus does not meet an old shard."""
+    columns = [rows[column].fillna("") for column in ("source_id", "style", "text", "document", "given")]
+    return text_digest("\0".join("\1".join(row) for row in zip(*columns, strict=True)))[:16]
+
+
+@contextlib.contextmanager
+def _opened(spec, left, model, revision, options, device, dtype) -> Iterator[Backend | None]:
+    """The set's backend, if a shard is left that needs one."""
+    if not spec["wording"] or not left:
+        yield None
+        return
+    sampling = {key: spec[key] for key in ("max_new_tokens", "temperature", "top_p")}
+    chat = any(needs_chat(wording) for wording in spec["wording"].values())
+    with open_backend(
+        spec["backend"], model, revision, sampling, options or {}, device=device, dtype=dtype, needs_chat=chat
+    ) as backend:
+        yield backend

@@ -1,0 +1,75 @@
+"""qc.json: what a set of pairs is like, in numbers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import pandas as pd
+from rapidfuzz.distance import Levenshtein
+
+from ..text.normalisation import normalise
+
+BIN = 0.05  # of similarity
+MOST_WORDS = 100  # the last bin of a length histogram holds all longer texts
+SAMPLE = 10_000  # pairs of a style that similarity and distinct-n are taken from: distinct-n falls as texts are added
+
+
+def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
+    """All of a set: what was asked, kept and rejected and why, by style; tokens; contamination.
+
+    table: the written pairs with their final `reason`; hits: row -> (task, Hit) of the contaminated ones.
+    """
+    tokens, seconds = int(table["tokens"].sum()), float(table["seconds"].sum())
+    return {
+        **_counts(table),
+        "attempts": _histogram(table["attempts"]),
+        "contamination": {
+            **{kind: sum(hit.kind == kind for _, hit in hits.values()) for kind in ("exact", "near")},
+            "tasks": dict(sorted(Counter(task for task, _ in hits.values()).items())),
+        },
+        "tokens": {"prompt": int(table["prompt_tokens"].sum()), "written": tokens} if tokens else None,
+        "tokens_per_second": round(tokens / seconds, 1) if tokens else None,
+        "seconds": round(seconds, 1),
+        "styles": {style: _style(rows) for style, rows in table.groupby("style")},
+    }
+
+
+def _counts(table: pd.DataFrame) -> dict:
+    rejected = Counter(table["reason"].dropna())
+    return {
+        "asked": len(table),
+        "accepted": len(table) - sum(rejected.values()),
+        "rejected": dict(sorted(rejected.items())),
+    }
+
+
+def _style(table: pd.DataFrame) -> dict:
+    good = table[table["reason"].isna()]
+    sample = good.head(SAMPLE)  # the first of a seeded draw
+    close = [similarity(text, positive) for text, positive in zip(sample["text"], sample["positive"], strict=True)]
+    words = sample["positive"].str.split().tolist()
+    return {
+        **_counts(table),
+        "words": {side: _histogram(min(len(text.split()), MOST_WORDS) for text in good[side])
+                  for side in ("text", "positive")},
+        "similarity": {f"{step * BIN:.2f}": count
+                       for step, count in sorted(Counter(min(19, int(value / BIN)) for value in close).items())},
+        **{f"distinct_{n}": distinct(words, n) for n in (1, 2, 3)},
+    }  # fmt: skip
+
+
+def similarity(text: str, positive: str) -> float:
+    """Edit similarity of the normalised texts (0 nothing shared, 1 the same), as the echo filter sees it."""
+    return Levenshtein.normalized_similarity(normalise(text), normalise(positive))
+
+
+def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
+    """Different word n-grams / all (distinct-n, arXiv 1510.03055), 0 to 1. texts: lists of words."""
+    grams = [gram for words in texts for gram in zip(*(islice(words, k, None) for k in range(n)), strict=False)]
+    return round(len(set(grams)) / max(1, len(grams)), 4)
+
+
+def _histogram(values) -> dict[str, int]:
+    """Value -> how many, in rising order."""
+    counts = Counter(int(value) for value in values)
+    return {str(value): counts[value] for value in sorted(counts)}

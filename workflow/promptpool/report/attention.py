@@ -1,0 +1,127 @@
+"""The report's section on attention: what tuning moved, and what its viewer of single texts reads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from ..analysis.score_table import checkpoint, checkpoint_order
+from ..attention.spans import MEAN
+from ..attention.table import read_shown
+
+MOST_WEIGHTS = 250_000  # that the viewer holds, 1.3 MB: the page must stay light
+MOST_ROWS = 400  # of the table of single layers
+SHOWN = ("content", "function", "prompt", "sink", "itself")  # the table's columns
+ALPHA = 0.05
+
+
+def attention_section(table: str | Path, summary: str | Path) -> dict:
+    """What the page shows of attention.parquet and attention_summary.parquet: `viewer`, `moves`, `layers`."""
+    found = pd.read_parquet(summary)
+    return {"viewer": viewer(read_shown(table)), "moves": moves(found), "layers": single_layers(found)}
+
+
+def moves(summary: pd.DataFrame) -> list[dict]:
+    """The answer, a row an adapter and prompt: what its last step moved, over the mean of the layers.
+
+    summary: attention_summary's table. A row has model, adapter, step, prompt, n (texts), base and share (of content
+    words), a change for each of SHOWN (estimate, low, high; None where the prompt lacks the span), `layers` (how many
+    were measured), in how many of them content words gained (`up`) or lost (`down`) by Holm's test, and `most`, the
+    single layer where they changed most.
+    """
+    return [
+        {**changes(own[own["layer"] == own["layer"].min()]), **_over_layers(own)} for own in _states(summary, last=True)
+    ]
+
+
+def _over_layers(own: pd.DataFrame) -> dict:
+    content = own[own["span"] == "content"]
+    content = content[content["layer"] != MEAN]
+    if content.empty:
+        return {"layers": 0, "up": 0, "down": 0, "most": None}
+    told = content["p_holm"] < ALPHA
+    most = content.loc[content["estimate"].abs().idxmax()]
+    return {
+        "layers": len(content),
+        "up": int((told & (content["estimate"] > 0)).sum()),
+        "down": int((told & (content["estimate"] < 0)).sum()),
+        "most": {key: most[key] for key in ("layer", "estimate", "low", "high")},
+    }
+
+
+def single_layers(summary: pd.DataFrame) -> list[dict]:
+    """Every checkpoint, prompt and layer with its changes, at most MOST_ROWS, last steps first where that cuts."""
+    states = [*_states(summary, last=True), *_states(summary, last=False)]
+    every = [group for own in states for layer, group in own.groupby("layer") if layer != MEAN]
+    return [{**changes(group), "layer": int(group["layer"].iloc[0])} for group in every[:MOST_ROWS]]
+
+
+def changes(rows: pd.DataFrame) -> dict:
+    """One checkpoint, prompt and layer: its names, and span -> change."""
+    first, by_span = rows.iloc[0], rows.set_index("span")
+    kept = ["estimate", "low", "high", "p_holm"]
+    known = {span: by_span.loc[span, kept].to_dict() if span in by_span.index else None for span in SHOWN}
+    share = by_span["share"].get("content")
+    start = {"checkpoint": checkpoint(first["adapter"], first["step"]), "n": int(first["n"])}
+    if share is not None:
+        start |= {"base": share - by_span.loc["content", "estimate"], "share": share}
+    return {**start, "model": first["model"], "prompt": first["prompt"], "changes": known}
+
+
+def _states(summary: pd.DataFrame, last: bool) -> Iterator[pd.DataFrame]:
+    """The head means of each tuned checkpoint and prompt: adapters' last steps, or all the others."""
+    tuned = summary[(summary["head"] == MEAN) & (summary["adapter"] != "base")]
+    ends = tuned.groupby(["model", "adapter"])["step"].transform("max") == tuned["step"]
+    for _, own in checkpoint_order(tuned[ends == last]).groupby(["model", "adapter", "step", "prompt"], sort=False):
+        yield own
+
+
+def viewer(shown: pd.DataFrame) -> dict:
+    """The content of the attention viewer, as JSON's types.
+
+    shown: attention_table.read_shown's table. Returns `texts`, `prompts`, `layers` and `checkpoints` (what to choose
+    from; the sentence, the config's first prompt, the last layer and base come first), `sequences` (tokens and spans,
+    once for every prompted text) and `rows` (the places of these five, and weights in hundredths of a per cent). Where
+    all would be more than MOST_WEIGHTS numbers, texts and then layers are left out.
+    """
+    shown = checkpoint_order(_thinned(shown))
+    several = shown["model"].nunique() > 1
+    texts = shown.sort_values("text_id", kind="stable")["text"].drop_duplicates().tolist()
+    prompts = shown["prompt"].drop_duplicates().tolist()
+    layers = sorted(shown["layer"].unique().tolist(), reverse=True)
+    checkpoints: list[str] = []
+    sequences: dict[tuple, int] = {}
+    rows = []
+    for row in shown.itertuples():
+        label = checkpoint(row.adapter, row.step) + (f", {row.model}" if several else "")
+        if label not in checkpoints:
+            checkpoints.append(label)
+        sequence = (tuple(row.tokens), tuple(row.spans))
+        rows.append(
+            {
+                "text": texts.index(row.text),
+                "prompt": prompts.index(row.prompt),
+                "layer": layers.index(row.layer),
+                "checkpoint": checkpoints.index(label),
+                "sequence": sequences.setdefault(sequence, len(sequences)),
+                "weights": [round(float(weight) * 10_000) for weight in row.weights],
+            }
+        )
+    return {
+        "texts": texts,
+        "prompts": prompts,
+        "layers": layers,
+        "checkpoints": checkpoints,
+        "sequences": [{"tokens": list(tokens), "spans": list(spans)} for tokens, spans in sequences],
+        "rows": rows,
+    }
+
+
+def _thinned(shown: pd.DataFrame) -> pd.DataFrame:
+    """The rows of as many texts as the page holds; if it can't hold one, of fewer layers, the last among them."""
+    sizes = shown["weights"].str.len().groupby(shown["text_id"]).sum().sort_index().cumsum()
+    kept = max(1, int((sizes <= MOST_WEIGHTS).sum()))
+    shown = shown[shown["text_id"].isin(sizes.index[:kept])]
+    layers = sorted(shown["layer"].unique(), reverse=True)
+    stride = -(-int(shown["weights"].str.len().sum()) // MOST_WEIGHTS)
+    return shown[shown["layer"].isin(layers[::stride])] if len(shown) else shown

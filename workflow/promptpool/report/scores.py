@@ -1,0 +1,74 @@
+"""What the report shows of scores: the headline, every variant, ablations with ranks, benchmarks' averages."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..analysis.score_table import BASELINE, VARIANT, checkpoint
+from ..variants import layer_name
+
+MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
+MOST_OF_A_BENCHMARK = 50
+
+
+def headline(summary: pd.DataFrame) -> list[dict]:
+    """The summary's rows as they are; a summary without tasks holds means alone."""
+    if "task" not in summary:
+        summary = summary.assign(task="mean")
+    return summary.to_dict("records")
+
+
+def score_rows(table: pd.DataFrame) -> list[dict]:
+    """The variants, best first, incomplete ones last; at most MOST_ROWS."""
+    ordered = table.sort_values(["mean", *VARIANT], ascending=[False] + [True] * len(VARIANT), na_position="last")
+    return [_named(row) for row in ordered.head(MOST_ROWS).to_dict("records")]
+
+
+def _named(row: dict) -> dict:
+    tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
+    return {**row, "checkpoint": tuned, "layer": layer_name(row["layer"])}
+
+
+def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Sequence[Mapping]) -> dict:
+    """An ablation's mean rows, whether they are ranked, how many tasks they are over, and its own picture."""
+    own = [one for one in pictures if one["kind"] == "ablation" and one["of"] == name]
+    rows = table[table["task"] == "mean"].to_dict("records")
+    return {
+        "name": name,
+        "question": question,
+        "rows": rows,
+        "tasks": table.loc[table["task"] != "mean", "task"].nunique(),
+        "ranked": "rank" in table and bool(rows),
+        "picture": own[0] if own else None,
+    }
+
+
+def benchmark_sections(
+    table: pd.DataFrame,
+    names: Mapping[str, str],
+    published: Mapping[str, Sequence[Mapping]],
+    pictures: Sequence[Mapping],
+) -> list[dict]:
+    """Of each benchmark the best variants' averages, how many lack a task and which, and what others published.
+
+    table: benchmarks.parquet; names: benchmark -> MTEB's name; published: benchmark -> reference lines.
+    """
+    sections = []
+    for name, rows in table.groupby("benchmark", sort=True):
+        whole = rows[rows["missing"] == ""].sort_values("mean_task", ascending=False, kind="stable")
+        partial = rows[rows["missing"] != ""]
+        sections.append(
+            {
+                "name": name,
+                "title": names.get(name, name),
+                "tasks": int(rows["tasks"].iloc[0]),
+                "by_type": bool((rows["mean_task"] - rows["mean_type"]).abs().max() > 1e-9),
+                "rows": [_named(row) for row in whole.head(MOST_OF_A_BENCHMARK).to_dict("records")],
+                "left_out": max(0, len(whole) - MOST_OF_A_BENCHMARK),
+                "lacking": len(partial),
+                "missing": sorted({task for tasks in partial["missing"] for task in tasks.split(", ")}),
+                "published": list(published.get(name, ())),
+                "picture": next((one for one in pictures if one["kind"] == "benchmark" and one["of"] == name), None),
+            }
+        )
+    return sections

@@ -1,0 +1,110 @@
+"""Looks at every artifact of a run, and has the damaged ones made anew, and what differs for it, and nothing else.
+
+    python -m promptpool.runtime.rebuild results/demo                                             # only looks
+    python -m promptpool.runtime.rebuild results/demo -- snakemake --workflow-profile workflow/profiles/demo
+
+Snakemake runs again all that stands behind a file made anew, because it is newer. So here it is asked for that file
+alone; where the new one is equal to the lost one it gets its old time back, and nothing behind it is out of date. Where
+it is not (a log of times, a GPU's rounding), what was made of it is asked for next.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..artifacts.files import STAMP, remove, sidecar_path
+from ..artifacts.integrity import fault_of, read_sealed
+
+END = ".meta.json"
+
+
+def artifacts_of(results: str | Path) -> list[Path]:
+    """All artifacts below a run's results that have a sidecar."""
+    found = sorted(Path(results).rglob(f"*{END}"))
+    return [path.with_name(path.name.removesuffix(END)) for path in found]
+
+
+def damaged(results: str | Path) -> Iterator[tuple[Path, str]]:
+    """Every artifact that is there and not whole, with its fault in one line."""
+    known = [path for path in artifacts_of(results) if path.exists()]
+    for path in tqdm(known, desc="verify", unit="file", mininterval=2, disable=not sys.stderr.isatty()):
+        fault = fault_of(path)
+        if fault:
+            yield path, fault
+
+
+def mend(results: str | Path, command: Sequence[str]) -> int:
+    """Removes what is damaged and runs `command` with it as targets, until nothing differs. The last exit code.
+
+    command: how Snakemake is called for this run, without targets. It must run in this working directory.
+    """
+    targets = []
+    before = {
+        str(path): (read_sealed(sidecar_path(path)), times(path)) for path in artifacts_of(results) if path.exists()
+    }
+    for path, fault in damaged(results):
+        print(fault, flush=True)
+        targets.append(str(path))
+    while targets:
+        for target in targets:
+            remove(target)
+        code = subprocess.run([*command, "--", *targets], check=False).returncode
+        if code:
+            return code
+        changed = settle(before)
+        targets = [path for path in readers(before, changed) if path not in targets]
+    return 0
+
+
+def settle(before: dict) -> dict[str, str]:
+    """Gives its old time back to what was made anew and is equal; path -> digest of what is not."""
+    changed = {}
+    for path, (old, then) in before.items():
+        if not Path(path).exists() or times(path) == then:
+            continue
+        new = read_sealed(sidecar_path(path))
+        if old and new and old["digest"] == new["digest"]:
+            for own, when in {Path(path): then[sidecar_path(path)], **then}.items():
+                if own.exists():
+                    os.utime(own, ns=(when, when))
+        elif new:
+            changed[path] = new["digest"]
+    return changed
+
+
+def readers(before: dict, changed: dict[str, str]) -> list[str]:
+    """What was made of an artifact that is another now, and was not made again since."""
+    found = []
+    for path in before:
+        told = read_sealed(sidecar_path(path)) if sidecar_path(path).exists() and Path(path).exists() else None
+        if told and any(name in changed and digest != changed[name] for name, digest in told.get("inputs", {}).items()):
+            found.append(path)
+    return found
+
+
+def times(path: str | Path) -> dict[Path, int]:
+    """What tells when an artifact was made, in nanoseconds: its sidecar's time, for damage changes a file's own, and in
+    a directory Snakemake's stamp, for an unpacked one is younger than its sidecar.
+    """
+    told = (sidecar_path(path), Path(path, STAMP))
+    return {file: file.stat().st_mtime_ns for file in told if file.exists()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments or not Path(arguments[0]).is_dir():
+        print(f"{arguments[0] if arguments else 'no run given'}: no such directory; give results/<run>")
+        return 2
+    results, _, *command = [*arguments, ""] if len(arguments) == 1 else arguments
+    if len(arguments) > 2:
+        return mend(results, command)
+    faults = [fault for _, fault in damaged(results)]
+    print("\n".join([*faults, f"{len(artifacts_of(results))} artifacts looked at, {len(faults)} damaged"]))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""What a number must beat: random vectors, TF-IDF with a truncated SVD, and embedding models that others trained."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..artifacts.files import write_sidecar
+from ..embedding.vector_file import write_vectors
+from ..errors import PromptpoolError
+from ..hub.safe_loading import require_safetensors
+
+EMBEDDED = "sentence-transformers"  # the kind whose vectors are worth a file, and a device
+
+
+def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
+    """Matrices float32 [n, dim] of a baseline that costs little: one per seed for `random`, one for `tfidf-svd`."""
+    if spec["kind"] == "random":
+        for seed in range(spec["seeds"]):
+            yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
+    else:
+        yield tfidf_svd(texts, spec["dim"])
+
+
+def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
+    """Latent semantic analysis: sublinear TF-IDF of words, truncated SVD, rows of length 1. float32 [n, dim].
+
+    `dim` is lowered to what the texts' vocabulary allows. Texts without a word of two letters, such as emoji or answers
+    of one letter, are cut at white space instead.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    common = 2 if len(texts) > 100 else 1
+    words = {"stop_words": "english", "min_df": common}, {"token_pattern": r"\S+", "min_df": 1}
+    for how in words:
+        try:
+            counts = TfidfVectorizer(sublinear_tf=True, **how).fit_transform(texts)
+            break
+        except ValueError:  # no word is left
+            continue
+    else:
+        raise PromptpoolError("tfidf-svd: all texts are blank; leave the baseline out, or give texts with words")
+    dim = min(dim, counts.shape[1] - 1, len(texts) - 1)
+    if dim < 1:  # one word in all, or one text: nothing to rotate
+        return normalize(counts.toarray()).astype(np.float32)
+    return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)
+
+
+def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
+    """Writes one sentence-transformers model's vectors of a task's texts, float32, under the key "none/none/0"."""
+    started = time.time()
+    known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
+    matrix = sentence_vectors(known, spec, f"baselines.{name}", device)
+    write_vectors(out, {("none", "none", 0): matrix})
+    write_sidecar(out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1])
+
+
+def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:
+    """float32 [n, dim] from any model that `SentenceTransformer(path)` loads. Raises PromptpoolError where it can't be
+    loaded, and for a vector that is not finite.
+
+    spec: `path` (directory or hub id), `revision`, `prompt` (a template with one {text}; the text goes into it before
+    the model's own tokenizer sees it), `max_text_tokens` (of prompt and text together; null: the model's own),
+    `trust_remote_code` (whether code of the model's repository may run).
+    """
+    from sentence_transformers import SentenceTransformer
+
+    require_safetensors(spec["path"], spec["revision"], f"{where}.path")
+    try:
+        model = SentenceTransformer(
+            spec["path"],
+            revision=spec["revision"],
+            device=None if device == "auto" else device,
+            trust_remote_code=spec["trust_remote_code"],
+        )
+    except Exception as error:  # each backend has exceptions of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if "trust_remote_code" in str(error):
+            reason = f"it brings code of its own; if you have read that and trust it: {where}.trust_remote_code: true"
+        raise PromptpoolError(
+            f"{where}.path: {spec['path']!r} can't be loaded by sentence-transformers: {reason}"
+        ) from None
+    if spec["max_text_tokens"]:
+        model.max_seq_length = spec["max_text_tokens"]
+    model.default_prompt_name = None  # what the config says is all that is put around a text
+    before, _, after = spec["prompt"].partition("{text}")
+    require_whole_prompt(model, texts, before, after, where)
+    matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
+    matrix = np.asarray(matrix, dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(bad):
+        raise PromptpoolError(f"{where}: the vector of {texts[bad[0]][:80]!r} is not finite; check the model")
+    return matrix
+
+
+def require_whole_prompt(model, texts: Sequence[str], before: str, after: str, where: str) -> None:
+    """Raises PromptpoolError where the model's limit would cut a part of the prompt off, and not of the text alone."""
+    most = model.max_seq_length
+    if not isinstance(most, int) or not (before or after):
+        return
+    count = model.tokenizer
+    head = len(count(before, verbose=False)["input_ids"]) if before else 0
+    longest = max(texts, key=len, default="")
+    taken = len(count(before + longest + after, verbose=False)["input_ids"]) if after else head
+    if taken > most:
+        cut = f"the end of the prompt is cut off {longest[:60]!r}" if after else "the prompt leaves no room for a text"
+        raise PromptpoolError(f"{where}.prompt: with {most} tokens {cut}; raise max_text_tokens, or put {{text}} last")

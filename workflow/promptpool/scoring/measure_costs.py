@@ -1,0 +1,118 @@
+"""The costs stage: what it takes to embed a text by one variant, in floating-point operations.
+
+Computed, not timed: seconds hang on the machine, and the engine shares work between variants. From the model's shape
+and the tokens that the variant alone would read; multiplications and additions count apart, as is usual (Kaplan et al.
+2020, section 2.1).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from ..artifacts.files import atomic_path, write_sidecar
+from ..embedding.tree_attention import decoder_layers
+from ..hub.safe_loading import NO_CODE
+from ..tasks.build_task import sample_texts
+from ..templates import Composer, Template
+from ..variants import Layer, layer_number
+
+SAMPLE = 1000  # texts of a task whose tokens are counted; their mean is within a few per cent of all texts'
+
+
+def measure_costs(
+    out: str,
+    *,
+    name: str,
+    model: str,
+    revision: str | None,
+    texts: Mapping[str, str],
+    prompts: Mapping[str, str],
+    ensembles: Mapping[str, Sequence[str]],
+    layers: Sequence[Layer],
+    max_text_tokens: int,
+    text_normalisation: str,
+    seed: int,
+) -> None:
+    """Writes a table: model, prompt, eos, layer, number, depth, tokens, flops, texts.
+
+    A row a prompt, with and without EOS, and layer. number: which layer that is, depth: how many the model has; tokens
+    and flops are a text's, mean over `texts` sampled texts of each task, then over tasks. An ensemble costs what its
+    prompts cost together. texts: task -> its texts' file.
+    """
+    started = time.time()
+    shape = Shape.of(model, revision)
+    composer = Composer(
+        AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), max_text_tokens, text_normalisation
+    )
+    samples = {task: sample_texts(path, SAMPLE, seed) for task, path in texts.items()}
+    lengths = {task: np.array([len(ids) for ids in composer.texts(sample)]) for task, sample in samples.items()}
+    rows = []
+    for prompt, template in prompts.items():
+        for eos in (False, True):
+            read = {
+                task: tokens_read(composer, Template.parse(prompt, template), own, eos) for task, own in lengths.items()
+            }
+            for layer in layers:
+                number = layer_number(layer, shape.depth)
+                flops = [shape.flops(counts, number).mean() for counts in read.values()]
+                tokens = [counts.mean() for counts in read.values()]
+                rows.append((name, prompt, eos, layer, number, shape.depth, np.mean(tokens), np.mean(flops)))
+    columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops"]
+    table = pd.DataFrame(rows, columns=columns)
+    together = [
+        table[table["prompt"].isin(list(members))]
+        .groupby(["model", "eos", "layer", "number", "depth"], as_index=False)[["tokens", "flops"]]
+        .sum()
+        .assign(prompt=ensemble)[columns]
+        for ensemble, members in ensembles.items()
+    ]
+    table = pd.concat([table, *together], ignore_index=True)
+    table["texts"] = sum(map(len, lengths.values()))
+    with atomic_path(out) as temporary:
+        table.to_parquet(temporary, index=False)
+    write_sidecar(out, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
+
+
+def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: bool) -> np.ndarray:
+    """Tokens of each prompted text, int [n]. texts: the texts' own tokens, as they are cut."""
+    fixed = len(composer.bos_ids) + len(composer.piece(template.prefix)) + len(composer.piece(template.suffix)) + eos
+    if template.middle is None:
+        return texts + fixed
+    return 2 * texts + fixed + len(composer.piece(template.middle))
+
+
+class Shape:
+    """How much a decoder computes for a token. parameters: of each layer's matrices; width: its attention's, all heads
+    together; the embeddings are looked up, and the LM head does not run.
+    """
+
+    def __init__(self, parameters: Sequence[int], width: int):
+        self.parameters, self.width = np.array(parameters, dtype=float), width
+
+    @property
+    def depth(self) -> int:
+        return len(self.parameters)
+
+    @classmethod
+    def of(cls, model: str, revision: str | None = None) -> "Shape":
+        """From a model's config alone: no weight is read. All experts of a mixture count."""
+        config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
+        with torch.device("meta"):
+            made = AutoModel.from_config(config)
+        layers = decoder_layers(made)
+        text = config.get_text_config()
+        heads = text.num_attention_heads
+        width = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
+        return cls([sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers], width)
+
+    def flops(self, tokens: np.ndarray, number: int) -> np.ndarray:
+        """Operations for texts of so many tokens up to layer `number`: 2 a parameter and token; and 4 a key, query and
+        unit of width for scores and sums, over the keys that a causal query sees.
+        """
+        tokens = np.asarray(tokens, dtype=float)
+        keys = tokens * (tokens + 1) / 2
+        return 2 * self.parameters[:number].sum() * tokens + 4 * self.width * keys * number

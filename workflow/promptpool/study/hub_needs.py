@@ -1,0 +1,65 @@
+"""What a resolved config takes from the model hub. Every Snakemake process asks, so nothing heavy is imported here."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ..config.references import looks_local
+from ..errors import PromptpoolError
+from ..tasks.catalogue import catalogue
+
+MODEL, DATASET = "model", "dataset"
+USERS = ("pairs", "adapters", "exports")  # sections whose entries name a `model`
+
+
+def hub_needs(config: Mapping) -> dict[str, list[dict]]:
+    """`section.name` -> what that entry of the config takes from the hub; nothing of what runs on local files.
+
+    A need is `repo_type`, `repo`, `revision` as asked, and `file` (the one that is read, or None for all). An MTEB task
+    needs the data sets that the catalogue lists, at MTEB's own revisions where the config gives none. A model that
+    nothing uses is not needed. Raises PromptpoolError for one revision of a task that has several data sets.
+    """
+    needs: dict[str, list[dict]] = {}
+    used = set(config["grid"]["models"])
+    used |= {spec["model"] for section in USERS for spec in config[section].values() if spec.get("model")}
+    judges = {
+        name: spec["filters"]["semantic"] for name, spec in config["pairs"].items() if spec["filters"]["semantic"]
+    }
+    used = (used | {judge["model"] for judge in judges.values()}) & set(config["models"])  # a server's is its own
+    for name in sorted(used):
+        if not looks_local(config["models"][name]["path"]):
+            needs[f"models.{name}"] = [_need(MODEL, **config["models"][name])]
+    for name, judge in sorted(judges.items()):
+        if judge["model"] not in config["models"] and not looks_local(judge["model"]):
+            needs[f"pairs.{name}"] = [_need(MODEL, path=judge["model"])]
+    for name, spec in sorted(config["corpora"].items()):
+        if spec["source"] == "hub":
+            needs[f"corpora.{name}"] = [_need(DATASET, **spec)]
+    for name, spec in sorted(config["tasks"].items()):
+        if spec["source"] == "mteb":
+            needs[f"tasks.{name}"] = _data_sets(f"tasks.{name}", spec)
+    for name, spec in sorted(config["baselines"].items()):
+        if spec.get("path") and not looks_local(spec["path"]):
+            needs[f"baselines.{name}"] = [_need(MODEL, **spec)]
+    return needs
+
+
+def snapshot_id(need: Mapping) -> str:
+    """Names one need in paths and in the lock: `models/owner--small@main`; entries that need the same share it."""
+    name = f"{need['repo'].replace('/', '--')}@{need['revision']}" + (f"--{need['file']}" if need["file"] else "")
+    return f"{need['repo_type']}s/{re.sub(r'[^A-Za-z0-9._@-]', '_', name)}"
+
+
+def told(entry: str, needs: Iterable[Mapping]) -> str:
+    """One entry as an error names it: `models.llama: meta-llama/Llama-3.2-1B@4e20de3`."""
+    return f"{entry}: " + ", ".join(f"{need['repo']}@{need['revision']}" for need in needs)
+
+
+def _data_sets(key: str, spec: Mapping) -> list[dict]:
+    known = catalogue()["data"][spec["name"]]
+    if spec["revision"] is not None and len(known) > 1:
+        raise PromptpoolError(f"{key}.revision: {spec['name']} has {len(known)} data sets; leave MTEB's own revisions")
+    return [_need(DATASET, path=repo, revision=spec["revision"] or revision) for repo, revision in known]
+
+
+def _need(repo_type: str, *, path: str, revision: str | None = None, file: str | None = None, **_: object) -> dict:
+    return {"repo_type": repo_type, "repo": path, "revision": revision or "main", "file": file}

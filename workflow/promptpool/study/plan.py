@@ -1,0 +1,248 @@
+"""What a study will cost, before anything is spent: jobs, texts, tokens, FLOPs, GPU-hours, disk, and what is missing.
+
+Counts come from the config and from MTEB's shipped statistics; where only a guess is possible the row says so.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ..artifacts.files import atomic_path
+from ..scoring.baselines import EMBEDDED
+from ..tasks.catalogue import catalogue
+from .plan_checks import missing
+from .study import Study
+
+RESOURCE = Path(__file__).parents[2] / "resources" / "planning.yaml"
+FORWARD, TRAINED = 2, 8  # FLOPs a token and parameter: one pass; two, and the way back through all layers
+LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds to, in hidden sizes a layer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage's cost. texts and tokens: what models read and write; flops: of models alone; disk: bytes kept."""
+
+    stage: str
+    jobs: int
+    texts: float = 0
+    tokens: float = 0
+    flops: float = 0
+    disk: float = 0
+    use: str | None = None  # which utilisation
+    note: str = ""
+
+
+@functools.cache
+def assumptions() -> dict:
+    return yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))
+
+
+def model_size(path: str) -> dict:
+    """`parameters`, `hidden`, `layers` of a model, and `guess`: whether they are one."""
+    known = assumptions()["models"].get(path)
+    if known:
+        return {**known, "guess": False}
+    config = Path(path) / "config.json"
+    if config.is_file():
+        told = json.loads(config.read_text(encoding="utf-8"))
+        weights = sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
+        width = 2 if "16" in str(told.get("dtype", told.get("torch_dtype", ""))) else 4
+        return {
+            "parameters": weights / width,
+            "hidden": told.get("hidden_size", 1024),
+            "layers": told.get("num_hidden_layers", 24),
+            "guess": False,
+        }
+    named = re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", path.rpartition("/")[2].lower())
+    parameters = float(named[1]) * (1e9 if named[2] == "b" else 1e6) if named else 1e9
+    return {"parameters": parameters, "hidden": 2048, "layers": 24, "guess": True}
+
+
+def tokens_of(text: str) -> float:
+    return len(text) / assumptions()["characters_per_token"]
+
+
+def task_size(study: Study, name: str) -> tuple[float, float, str]:
+    """Texts of a task, tokens of one of them (cut as the grid cuts), and what is uncertain."""
+    spec, most = study["tasks"][name], study["grid"]["max_text_tokens"]
+    if spec["source"] == "mteb":
+        counted = catalogue()["texts"].get(spec["name"])
+        if counted and counted[0]:
+            return counted[0], min(most, counted[1] / counted[0] / assumptions()["characters_per_token"]), ""
+        return 10_000, most / 4, f"{name} not counted by MTEB"
+    return 1_000, most / 4, f"{name} not counted"
+
+
+def rows(study: Study) -> Iterator[Row]:
+    """The stages in the order of the workflow."""
+    sizes = {name: model_size(spec["path"]) for name, spec in study["models"].items()}
+    yield Row("corpora", len(study["corpora"]))
+    yield Row("tasks", len(study["tasks"]))
+    yield _pairs(study, sizes)
+    yield _adapters(study, sizes)
+    yield _embeddings(study, sizes)
+    rivals = sum(2 if spec["kind"] == EMBEDDED else 1 for spec in study["baselines"].values())  # embedded, then scored
+    yield Row("scores", len(study["tasks"]) * (len(study.states()) * len(study.embedded()) + rivals))
+    yield _attention(study, sizes)
+    disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
+    yield Row("models", 2 * len(study["exports"]), disk=disk)
+
+
+def _size_of(sizes: Mapping, model: str) -> dict:
+    return sizes.get(model) or model_size(model)
+
+
+def _pairs(study: Study, sizes: Mapping) -> Row:
+    texts = tokens = flops = 0.0
+    notes = []
+    for name, spec in study["pairs"].items():
+        count = spec["count"] or 1_000_000
+        if spec["count"] is None:
+            notes.append(f"{name}: all texts, taken as a million")
+        texts += count
+        if study.pairs_spec(name)["wording"]:
+            # Its text and instruction are read, its answer is written; retries repeat rejected ones.
+            each = 2 * assumptions()["tokens_of_unknown_text"] + spec["max_new_tokens"]
+            turns = 2 if "backtranslate" in spec["styles"] else 1
+            tokens += count * each * turns
+            flops += count * each * turns * FORWARD * _size_of(sizes, spec["model"])["parameters"]
+    jobs = 2 * len(study["pairs"])
+    return Row("pairs", jobs, texts, tokens, flops, disk=texts * 600, use="write", note="; ".join(notes))
+
+
+def _adapters(study: Study, sizes: Mapping) -> Row:
+    texts = tokens = flops = disk = 0.0
+    notes = []
+    for name, spec in study["adapters"].items():
+        size = sizes[spec["model"]]
+        steps = spec["max_steps"]
+        if steps is None:
+            steps = max(spec["steps"])
+            notes.append(f"{name}: its length is in epochs; taken as {steps} steps")
+        seen = 2.0 * steps * spec["batch_size"]
+        each = min(spec["max_text_tokens"], assumptions()["tokens_of_unknown_text"])
+        each += tokens_of(study["prompts"][spec["prompt"]])
+        texts += seen
+        tokens += seen * each
+        flops += seen * each * TRAINED * size["parameters"]
+        weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
+        disk += 2 * weights * len(spec["steps"])  # the archive and the directory
+    return Row("adapters", 3 * len(study["adapters"]), texts, tokens, flops, disk, "train", "; ".join(notes))
+
+
+def _embeddings(study: Study, sizes: Mapping) -> Row:
+    texts = tokens = flops = disk = 0.0
+    grid, notes = study["grid"], set()
+    vectors = len(grid["poolings"]) * len(grid["layers"])
+    for task in study["tasks"]:
+        count, length, note = task_size(study, task)
+        notes |= {note} if note else set()
+        width = {"float32": 4, "float16": 2}.get(grid["storage"], 2 if count >= 100_000 else 4)
+        for model, _ in study.states():
+            for family in study.families.values():
+                suffixes = sum(tokens_of(str(one).rpartition("{text}")[2]) + 1 for one in family.templates)
+                texts += count
+                tokens += count * (length + suffixes)
+                flops += count * (length + suffixes) * FORWARD * sizes[model]["parameters"]
+                disk += count * sizes[model]["hidden"] * width * vectors * len(family.templates)
+    jobs = len(study["tasks"]) * len(study.states()) * len(study.embedded())
+    return Row("embeddings", jobs, texts, tokens, flops, disk, "embed", "; ".join(sorted(notes)))
+
+
+def _attention(study: Study, sizes: Mapping) -> Row:
+    spec = study["attention"]
+    if not spec:
+        return Row("attention", 0)
+    texts = spec["texts"] * len(spec["prompts"])
+    each = task_size(study, spec["task"])[1] + 12
+    states = study.attention_states()
+    flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
+    return Row("attention", len(states), texts * len(states), texts * each * len(states), flops, use="embed")
+
+
+def gpu_hours(row: Row, gpu: str) -> float:
+    """Hours of one GPU of this name, at the utilisation that is assumed for the stage."""
+    if not row.flops:
+        return 0.0
+    speed = assumptions()["gpus"][gpu]["tflops"] * 1e12 * assumptions()["utilisation"][row.use]
+    return row.flops / speed / 3600
+
+
+def cpu_hours(row: Row) -> float:
+    """Hours of one CPU core, at the speed that was measured for the stage."""
+    return row.flops / assumptions()["cpu_core"][row.use] / 3600 if row.flops else 0.0
+
+
+def _short(value: float) -> str:
+    if not value:
+        return "-"
+    for limit, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def _hours(value: float) -> str:
+    return "-" if not value else "<0.01" if value < 0.01 else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def table(study: Study, visible: int = 0) -> str:
+    """The plan as text: a row a stage, the total, what is assumed, what is missing. visible: GPUs of this machine."""
+    gpus = list(assumptions()["gpus"])
+    found = list(rows(study))
+    head = ["stage", "jobs", "texts", "tokens", "FLOPs", *(f"{gpu} h" for gpu in gpus), "CPU core h", "disk B"]
+    body = [_cells(row, gpus) for row in found]
+    total = ["total", str(sum(row.jobs for row in found)), ""]
+    total += [_short(sum(getattr(row, key) for row in found)) for key in ("tokens", "flops")]
+    total += [_hours(sum(gpu_hours(row, gpu) for row in found)) for gpu in gpus]
+    total.append(_hours(sum(map(cpu_hours, found))))
+    total.append(_short(sum(row.disk for row in found)))
+    widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(one, widths, strict=True)) for one in (head, *body, total)
+    ]
+    shares = ", ".join(f"{use} {share:.0%}" for use, share in assumptions()["utilisation"].items())
+    notes = [row.note for row in found if row.note]
+    guessed = [name for name, spec in study["models"].items() if model_size(spec["path"])["guess"]]
+    notes += [f"size of {name} read from its name" for name in guessed]
+    problems = missing(study, sum(row.disk for row in found), _most_memory(study), visible)
+    return "\n".join([
+        f"Plan of the study {study['run']}, from scratch (`snakemake -n` says what is left to do)",
+        *lines,
+        "Beside these run some dozens of short jobs: tables, figures, the report.",
+        f"GPU-hours: one GPU's, at its data sheet's bfloat16 peak times an assumed share of it: {shares}.",
+        "CPU core-hours: in float32, as measured. Both are of models alone; k-means, t-SNE and the like come on top.",
+        *(f"Note: {note}" for note in notes),
+        *(f"Missing: {problem}" for problem in problems),
+        *(["Nothing is missing."] if not problems else []),
+    ]) + "\n"  # fmt: skip
+
+
+def _cells(row: Row, gpus: list[str]) -> list[str]:
+    hours = [_hours(gpu_hours(row, gpu)) for gpu in gpus] + [_hours(cpu_hours(row))]
+    return [row.stage, str(row.jobs), *map(_short, (row.texts, row.tokens, row.flops)), *hours, _short(row.disk)]
+
+
+def _most_memory(study: Study) -> float:
+    """Bytes of a GPU that the largest model wants: its weights twice, for what is computed beside them."""
+    return max((4 * model_size(study["models"][m]["path"])["parameters"] for m in study["grid"]["models"]), default=0)
+
+
+def write_plan(study: Study, out: str | Path, visible: int = 0) -> str:
+    """Writes the plan as `out` (text) and beside it as .json, a row a stage; returns the text."""
+    text = table(study, visible)
+    with atomic_path(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    gpus = assumptions()["gpus"]
+    listed = [
+        {**vars(row), "gpu_hours": {gpu: gpu_hours(row, gpu) for gpu in gpus}, "cpu_core_hours": cpu_hours(row)}
+        for row in rows(study)
+    ]
+    with atomic_path(Path(out).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    return text

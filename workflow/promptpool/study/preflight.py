@@ -1,0 +1,60 @@
+"""What must be there before a costly job starts."""
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import PromptpoolError
+
+TIMEOUT = 5  # seconds
+
+
+def require_hub(needed: Sequence[str], device: str = "auto") -> None:
+    """Raises one line, before any job, where the config needs the model hub and it can't be reached.
+
+    needed: what comes from the hub, as `Study.unfetched` lists it. Nothing needed, nothing checked.
+    """
+    if not needed:
+        return
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on") or reachable(endpoint):
+        return
+    gpu = " and no GPU was found" if device != "cpu" and not shutil.which("nvidia-smi") else ""
+    raise PromptpoolError(
+        f"this study needs the model hub for {needed[0]}{f' and {len(needed) - 1} more' if len(needed) > 1 else ''}, "
+        f"but {endpoint} can't be reached{gpu}; prefetch where it can (docs/offline.md), or run `make demo` without it"
+    )
+
+
+def require_gpu(gpus: int, device: str) -> str | None:
+    """A warning where GPU jobs will run on the CPU, None where there is nothing to say.
+
+    gpus: visible here. Raises PromptpoolError where the config insists on a GPU.
+    """
+    if gpus or device == "cpu":
+        return None
+    if device == "cuda":
+        raise PromptpoolError(
+            "device: cuda, and no GPU is visible here; set `device: auto`, or start where there is one"
+        )
+    return "No GPU is visible here: every job runs on the CPU."
+
+
+def share_package() -> None:
+    """Puts this package on PYTHONPATH, so that scripts find it in whatever environment they run (`--sdm conda`)."""
+    known = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
+
+
+def reachable(endpoint: str) -> bool:
+    """Whether anything answers HTTP there within 5 seconds; an HTTP error is an answer too."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=TIMEOUT)
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

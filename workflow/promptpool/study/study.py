@@ -1,0 +1,301 @@
+"""A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..artifacts.files import file_digest
+from ..config.adapters import EXECUTION, recipe
+from ..config.resolve import adapter_ids, adapter_of, in_order
+from ..config.text_map import map_choice
+from ..hub.snapshots import marker_path
+from ..pairs.styles import worded
+from ..tasks.catalogue import benchmark_tasks, catalogue
+from ..templates import families
+from ..text.content_words import FUNCTION_WORDS
+from .hub_needs import hub_needs, snapshot_id, told
+from .local_files import loaded_files
+
+LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
+# Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
+NOT_WRITING = ("shard_size", "contamination")
+
+
+class Study:
+    """What the Snakefile knows of a config that `config.resolve` has accepted."""
+
+    def __init__(self, config: Mapping):
+        self.config = config = in_order(config)  # the order of keys is no reason to run again
+        self.results = f"results/{config['run']}"
+        self.adapters = adapter_ids(config)
+        self.needs = hub_needs(config)
+        grid = config["grid"]
+        self.prompts = {name: config["prompts"][name] for name in sorted(grid["prompts"])}
+        self.families = {family.name: family for family in families(self.prompts)}
+
+    def __getitem__(self, section: str) -> Mapping:
+        return self.config[section]
+
+    def shown(self) -> dict:
+        """The config as the report prints it: without what changes no result (and may hold an address)."""
+        shown = {key: value for key, value in self.config.items() if key not in ("device", "jobs_per_gpu", "backends")}
+        pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
+        adapters = {
+            name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
+        }
+        return {**shown, "pairs": pairs, "adapters": adapters}
+
+    # --- the hub -------------------------------------------------------------------------------
+
+    def snapshot(self, section: str, name: str | None) -> list[str]:
+        """The markers of what an entry of the config takes from the hub, as a rule's input; none for a local one."""
+        return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
+
+    def local_files(self, section: str, name: str | None) -> list[str]:
+        """The local files that an entry of the config reads, as a rule's input: another content runs it again."""
+        spec = self.config[section].get(name) or {}
+        paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
+        if section == "pairs" and spec["filters"]["semantic"]:  # of these only the judge
+            paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
+        return [file for path in paths for file in loaded_files(path)]
+
+    def hub_snapshots(self) -> dict[str, dict]:
+        """snapshot -> its need, of all that the study takes from the hub."""
+        return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
+
+    def wanted_by(self, snapshot: str) -> str:
+        """The entries of the config that need a snapshot, as an error names them."""
+        return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
+
+    def unfetched(self) -> list[str]:
+        """What the hub is still to be asked for, one `dotted.key: what` each."""
+        return [
+            told(entry, needs)
+            for entry, needs in self.needs.items()
+            if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
+        ]
+
+    def hub_spec(self, section: str, name: str) -> dict:
+        """An entry of the config, and where it comes from the hub, the markers of its snapshots."""
+        markers = self.snapshot(section, name)
+        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
+
+    # --- models and adapters -------------------------------------------------------------------
+
+    def model(self, name: str) -> dict:
+        """`model` (directory or hub id) and `revision` of a model's name."""
+        return {"model": self.config["models"][name]["path"], "revision": self.config["models"][name]["revision"]}
+
+    def states(self) -> list[tuple[str, str]]:
+        """(model, adapter id) of all that is embedded: every grid model untuned, and its adapters' steps."""
+        return [
+            (model, adapter)
+            for model in self.config["grid"]["models"]
+            for adapter in self.adapters
+            if adapter == "base" or self.config["adapters"][adapter_of(self.config, adapter)[0]]["model"] == model
+        ]
+
+    def adapter_input(self, adapter: str) -> list[str]:
+        """The directory an adapter id lives in, as a rule's input; nothing for `base`."""
+        return [] if adapter == "base" else [f"{self.results}/adapters/{adapter_of(self.config, adapter)[0]}"]
+
+    def adapter_checks(self) -> list[str]:
+        """What says that the scored adapters learned from the right pairs, as a rule's input."""
+        names = sorted({adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"})
+        return [f"{self.results}/checks/training_data/{name}.json" for name in names]
+
+    def adapter_path(self, adapter: str) -> str | None:
+        """The directory of one step's weights; None for `base`."""
+        step = adapter_of(self.config, adapter)[1]
+        return f"{self.adapter_input(adapter)[0]}/step-{step}" if adapter != "base" else None
+
+    def adapter_spec(self, name: str) -> dict:
+        """What changes an adapter's weights, and nothing else."""
+        return recipe(self.config, name)
+
+    def adapter_pairs(self, name: str) -> list[str]:
+        """The pair sets an adapter learns from, in the order of their weights."""
+        return list(self.config["adapters"][name]["pairs"])
+
+    # --- pairs and tasks -----------------------------------------------------------------------
+
+    def pairs_spec(self, name: str) -> dict:
+        """What changes the texts of a set of pairs, and nothing else."""
+        spec = {key: value for key, value in self.config["pairs"][name].items() if key not in NOT_WRITING}
+        spec["filters"] = {key: value for key, value in spec["filters"].items() if key != "near_duplicate"}
+        if spec["filters"]["semantic"]:
+            semantic = spec["filters"]["semantic"]
+            spec["filters"] |= {"semantic": {**semantic, **self.model_or_path(semantic["model"])}}
+        placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
+        spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
+        if spec["backend"] == "openai":
+            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # part of what a server is asked
+        return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
+
+    def selection_spec(self, name: str) -> dict:
+        """What decides which of a set's written pairs are kept."""
+        spec = self.config["pairs"][name]
+        return {"near_duplicate": spec["filters"]["near_duplicate"], "contamination": dict(spec["contamination"])}
+
+    def pairs_model(self, name: str) -> dict:
+        """The language model that writes a set; empty where none does. `openai` names the server's own."""
+        spec = self.config["pairs"][name]
+        if not spec["model"]:
+            return {}
+        known = self.model_or_path(spec["model"])
+        return known if spec["backend"] == "openai" else {**known, "dtype": self.config["dtype"]}
+
+    def model_or_path(self, name: str) -> dict:
+        """`model` and `revision` of a name in `models`, or of anything else as it stands."""
+        return self.model(name) if name in self.config["models"] else {"model": name, "revision": None}
+
+    def backend_options(self, name: str) -> dict:
+        """How a set's backend is run, which changes no text."""
+        return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
+
+    def pairs_modules(self, name: str) -> list[str]:
+        """The modules whose code a set's texts depend on."""
+        spec = self.pairs_spec(name)
+        written_by = [f"generation.{spec['backend']}_backend"] if spec["wording"] else []
+        return ["pairs.make_pairs", *written_by, *(["pairs.semantic"] if spec["filters"]["semantic"] else [])]
+
+    def judge_snapshot(self, name: str) -> list[str]:
+        """The marker of the embedder that the filter `semantic` of a set asks, if it comes from the hub."""
+        judge = self.config["pairs"][name]["filters"]["semantic"]
+        if not judge:
+            return []
+        return self.snapshot("models", judge["model"]) or self.snapshot("pairs", name)
+
+    def pairs_gpus(self, name: str) -> int:
+        """GPUs that writing a set wants: none where no model runs in the job, neither one that writes nor a judge."""
+        spec = self.config["pairs"][name]
+        if not spec["model"] or spec["backend"] == "openai":
+            return 1 if spec["filters"]["semantic"] else 0
+        return self.backend_options(name).get("tensor_parallel", 1)
+
+    def contamination_of(self, adapter: str) -> list[float | None]:
+        """From which share of a task's text on a pair is too near it, for each of an adapter's sets."""
+        return [self.config["pairs"][name]["contamination"]["near"] for name in self.adapter_pairs(adapter)]
+
+    def corpus_of(self, section: str, name: str) -> list[str]:
+        """The corpus a pair set or a task is made from, as a rule's input."""
+        corpus = self.config[section][name].get("corpus")
+        return [f"{self.results}/corpora/{corpus}.parquet"] if corpus else []
+
+    # --- scores and what is read from them -------------------------------------------------------
+
+    def benchmarks(self) -> dict[str, dict[str, str]]:
+        """Benchmark -> task -> type: all that belongs to it, also what the config leaves out."""
+        types = catalogue()["tasks"]
+        return {
+            name: {task: types[task] for task in benchmark_tasks(spec["name"], spec["types"])}
+            for name, spec in self.config["benchmarks"].items()
+        }
+
+    def task_texts(self) -> dict[str, str]:
+        """Task -> its recorded texts."""
+        return {name: f"{self.results}/tasks/{name}/texts.parquet" for name in self.config["tasks"]}
+
+    def ablation_tasks(self, name: str) -> list[str]:
+        """The tasks that an ablation is measured on."""
+        wanted = self.config["ablations"][name]["tasks"]
+        if wanted is None:
+            return list(self.config["tasks"])
+        benchmarks = self.benchmarks()
+        chosen = {task for one in wanted for task in benchmarks.get(one, [one])}
+        return [task for task in self.config["tasks"] if task in chosen]
+
+    def ablation_states(self, name: str) -> list[str]:
+        """`model/adapter/task/family` of all that an ablation compares, and of nothing else."""
+        spec = self.config["ablations"][name]
+        model, vary = spec["fixed"]["model"], spec["vary"]
+        values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
+
+        def chosen(part: str, known: list[str]) -> list[str]:
+            return (
+                [one for one in known if (one in values if values else True)] if part == vary else [spec["fixed"][part]]
+            )
+
+        prompts = set(chosen("prompt", [*self.prompts, *self.config["ensembles"]]))
+        families = [
+            family for family, content in self.families.items() if prompts & {one.name for one in content.templates}
+        ] + [f"ensemble-{name}" for name in self.config["ensembles"] if name in prompts]
+        return [
+            f"{model}/{adapter}/{task}/{family}"
+            for adapter in chosen("adapter", adapter_ids(self.config, model))
+            for task in self.ablation_tasks(name)
+            for family in families
+        ]
+
+    def ablation_spec(self, name: str) -> dict:
+        """What changes an ablation's table, beside its inputs."""
+        kept = ("vary", "baseline", "fixed", "values")
+        return {key: self.config["ablations"][name][key] for key in kept}
+
+    # --- embeddings, attention, exports ----------------------------------------------------------
+
+    def family_prompts(self, family: str) -> dict[str, str]:
+        """Prompt name -> template, of one family."""
+        return {template.name: str(template) for template in self.families[family].templates}
+
+    def grid_spec(self) -> dict:
+        keys = ("poolings", "layers", "max_text_tokens", "tokenization", "text_normalisation", "storage")
+        return {**{key: self.config["grid"][key] for key in keys}, "dtype": self.config["dtype"]}
+
+    def embedded(self) -> list[str]:
+        """The names of one task's embeddings files: families of prompts, then ensembles."""
+        return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
+
+    def ensemble_families(self, name: str) -> list[str]:
+        """The families that an ensemble's prompts lie in."""
+        members = self.config["ensembles"][name]["prompts"]
+        return [key for key, family in self.families.items() if {t.name for t in family.templates} & set(members)]
+
+    def attention_states(self) -> list[tuple[str, str]]:
+        """(model, adapter id) of all whose attention is measured."""
+        chosen = (self.config["attention"] or {"adapters": []})["adapters"]
+        return [state for state in self.states() if chosen is None or state[1] in chosen]
+
+    def attention_spec(self) -> dict:
+        spec = self.config["attention"]
+        if spec is None:
+            return {}
+        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters")}
+        same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
+        return {**kept, **same, "seed": self.config["seed"], "dtype": self.config["dtype"]}
+
+    def attention_prompts(self) -> dict[str, str]:
+        """Prompt name -> template, in the order that the config looks at them."""
+        return {name: self.config["prompts"][name] for name in (self.config["attention"] or {"prompts": []})["prompts"]}
+
+    def attention_words(self) -> str | None:
+        """The digest of the list that tells function words from content words."""
+        spec = self.config["attention"]
+        return file_digest(spec["function_words"] or FUNCTION_WORDS) if spec else None
+
+    def map_spec(self) -> dict | None:
+        """What the map of texts shows: `task`, `model`, `adapters`, `prompt`, `pooling`, `layer`, `texts`; or None."""
+        return map_choice(self.config)
+
+    def vectors_of(self, model: str, adapter: str, task: str, prompt: str) -> str:
+        """The embeddings file that holds one prompt's vectors."""
+        own = (name for name, family in self.families.items() if prompt in {t.name for t in family.templates})
+        name = next(own, f"ensemble-{prompt}")
+        return f"{self.results}/embeddings/{model}/{adapter}/{task}/{name}.safetensors"
+
+    def costs_spec(self) -> dict:
+        """What changes a variant's cost, beside its model and the texts."""
+        kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
+        ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
+        return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
+
+    def export_spec(self, name: str) -> dict:
+        return dict(self.config["exports"][name])
+
+    def export_recipe(self, name: str) -> dict | None:
+        adapter = self.config["exports"][name]["adapter"]
+        return None if adapter == "base" else self.adapter_spec(adapter_of(self.config, adapter)[0])
+
+    def export_pairs(self, name: str) -> dict:
+        adapter = self.config["exports"][name]["adapter"]
+        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"]
+        return {pair: self.pairs_spec(pair) for pair in names}

@@ -1,0 +1,61 @@
+"""The task stage: a task's labelled texts, the unique texts that MTEB really asks for, and its facts."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ..artifacts.files import atomic_path, text_digest, write_json, write_sidecar
+from ..data.labels import label_docstrings, label_faults
+from ..data.tables import read_labelled
+from ..hub.snapshots import commits
+
+
+def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, texts_out: str) -> None:
+    """Writes `labelled.parquet` (text, label; empty for a hub task), `texts.parquet` (text, prompt_type) and, beside
+    them, `facts.json` (see `mteb_tasks.facts_of`), with sidecars.
+
+    The texts are recorded from MTEB itself: the task runs once with an encoder that writes down what it is asked
+    for, each text once. `prompt_type` holds the roles MTEB asks a text in, `document`, `query` or both; empty for
+    tasks without roles.
+    """
+    from .encoders import RecordingEncoder
+    from .mteb_tasks import TaskSource, evaluate, facts_of
+
+    started = time.time()
+    where = f"tasks.{name}"
+    labelled = None
+    if spec["source"] == "docstrings":
+        labelled = label_docstrings(pd.read_parquet(corpus), spec, where)
+    elif spec["source"] == "file":
+        labelled = read_labelled(spec["path"], spec["text"], spec["label"], where, _warn)
+    faults = {} if labelled is None else label_faults(labelled)
+    if faults.get("contradictory"):
+        _warn(f"{where}: {faults['contradictory']} texts stand under two labels or more, such as {faults['example']}")
+    recorder = RecordingEncoder()
+    task = TaskSource(name, spec, labelled).fresh()
+    evaluate(recorder, task)
+    inputs = [path for path in (corpus, spec.get("path")) if path]
+    table = labelled if labelled is not None else pd.DataFrame({"text": [], "label": []}, dtype=str)
+    roles = ["+".join(sorted(kinds)) for kinds in recorder.texts.values()]
+    texts = pd.DataFrame({"text": list(recorder.texts), "prompt_type": roles}, dtype=str)
+    counts = {"labels": int(table["label"].nunique()), "texts": len(texts)}
+    for out, content in ((labelled_out, table), (texts_out, texts)):
+        with atomic_path(out) as temporary:
+            content.to_parquet(temporary, index=False)
+        write_sidecar(out, inputs=inputs, spec=spec, started=started, hub=commits(spec), **counts, **faults)
+    facts_out = Path(texts_out).with_name("facts.json")
+    write_json(facts_out, facts_of(task, recorder))
+    write_sidecar(facts_out, inputs=inputs, spec=spec, started=started, hub=commits(spec))
+
+
+def _warn(line: str) -> None:
+    print(f"Warning: {line}", file=sys.stderr)
+
+
+def sample_texts(texts: str, count: int, seed: int) -> list[str]:
+    """At most `count` of a task's texts, drawn by seeded digest: the same ones whatever the others are."""
+    known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
+    return sorted(known, key=lambda text: text_digest(f"{seed}:{text}"))[:count]

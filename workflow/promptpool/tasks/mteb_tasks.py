@@ -1,0 +1,195 @@
+"""Real, unmodified MTEB tasks, and our own over labelled files; a fresh object of each for every variant."""
+
+import copy
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import encoders as lookup  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
+
+# isort: split
+import mteb
+import numpy as np
+import pandas as pd
+from datasets import Dataset, DatasetDict
+from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskClustering
+from mteb.abstasks.aggregated_task import AbsTaskAggregate
+from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.results import TaskResult
+
+from ..errors import PromptpoolError
+from ..hub.snapshots import snapshots
+from .datasets import read_from
+from .encoders import LookupEncoder, RecordingEncoder
+
+MAX_DRAWN = 16_384  # MTEB's own size of one clustering experiment
+BATCH = 1024  # texts that MTEB hands over at once; of no consequence to a score
+
+
+def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsTaskClustering:
+    """A fresh MTEB clustering task over a table of `text` and `label`.
+
+    Every document is embedded (MTEB's default takes 4 %), and each of the ten experiments draws as many
+    documents as there are, with replacement: the plain bootstrap, at most MTEB's 16,384.
+    """
+
+    class LocalClustering(AbsTaskClustering):
+        metadata = TaskMetadata(
+            name=name,
+            description=description or f"{name}: clustering of a local labelled file",
+            dataset={"path": f"local/{name}", "revision": "local"},
+            type="Clustering",
+            category="t2c",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="v_measure",
+        )
+        max_fraction_of_documents_to_embed = None
+        max_documents_per_cluster = min(MAX_DRAWN, len(labelled))
+
+        def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+            columns = {"sentences": labelled["text"].tolist(), "labels": labelled["label"].tolist()}
+            self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
+            self.data_loaded = True
+
+    return LocalClustering()
+
+
+def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTask:
+    """A task object that no variant has used, its data not yet loaded.
+
+    spec: a task of the config; one of source mteb may hold `subsets` and `splits`, fewer than all. Raises
+    PromptpoolError for one that the task does not have.
+    """
+    if labelled is not None:
+        return local_task(name, labelled)
+    about = mteb.get_task(spec["name"]).metadata
+    for key, known in (("splits", about.eval_splits), ("subsets", about.hf_subsets)):
+        for wanted in spec.get(key) or ():
+            if wanted not in known:
+                raise PromptpoolError(
+                    f"tasks.{name}.{key}: {spec['name']} has no {wanted!r}; use one of {', '.join(map(str, known))}"
+                )
+    task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
+    # In the workflow every such task has a snapshot; elsewhere it is MTEB's to find its data.
+    return read_from(task, snapshots(spec), spec["revision"]) if spec.get("snapshot") else task
+
+
+class TaskSource:
+    """One task's data, loaded once, and fresh task objects over it.
+
+    MTEB tasks keep a random state, so an object that has scored one variant draws other documents for the next.
+    `fresh` gives an object in exactly the state in which a new one stands after loading its data.
+    """
+
+    def __init__(self, name: str, spec: Mapping, labelled: pd.DataFrame | None):
+        self._make = lambda: fresh_task(name, spec, labelled)
+        self._loaded = _Loaded(self._make())
+
+    def fresh(self) -> AbsTask:
+        return self._loaded.onto(self._make())
+
+
+class _Loaded:
+    def __init__(self, task: AbsTask):
+        self.parts = [_Loaded(_like(part)) for part in task.tasks] if isinstance(task, AbsTaskAggregate) else []
+        if not self.parts:
+            task.load_data()
+        self.task = task
+        self.global_states = random.getstate(), np.random.get_state()  # some tasks draw from these
+
+    def onto(self, task: AbsTask) -> AbsTask:
+        """`task`, newly made, with this one's data and random states."""
+        if self.parts:
+            parts = [part.onto(type(part.task)()) for part in self.parts]
+            task.metadata = task.metadata.model_copy(update={"tasks": parts})
+            task.tasks = parts
+            return task
+        for key, value in self.task.__dict__.items():
+            task.__dict__[key] = copy.deepcopy(value) if key in ("rng_state", "np_rng") else _shallow(value)
+        random.setstate(self.global_states[0])
+        np.random.set_state(self.global_states[1])
+        return task
+
+
+def _like(part: AbsTask) -> AbsTask:
+    """A new task that reads the same data; an aggregate's own parts are shared by all objects of its class."""
+    made = type(part)()
+    made.metadata = part.metadata
+    return made
+
+
+class ListedColumns(Dataset):
+    """A data set that gives a column as a list, as `datasets` did before its fourth version.
+
+    MTEB takes whole columns. A lazy one is then read row by row, which costs a variant a third of its k-means.
+    """
+
+    @classmethod
+    def of(cls, data: Dataset) -> "ListedColumns":
+        """The same rows; nothing is copied."""
+        return cls(data._data, data.info, data.split, data._indices, data._fingerprint)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return found[:] if isinstance(key, str) else found
+
+    def select(self, *args: Any, **kwargs: Any) -> Dataset:
+        return self.of(super().select(*args, **kwargs))
+
+
+def _shallow(value: Any) -> Any:
+    """The containers copied, so that a task may rearrange them; the data in them shared."""
+    if type(value) is Dataset and value.format["type"] is None:
+        return ListedColumns.of(value)
+    if isinstance(value, dict) and any(isinstance(item, dict | Dataset) for item in value.values()):
+        made = type(value)() if isinstance(value, DatasetDict) else {}
+        made.update({key: _shallow(item) for key, item in value.items()})
+        return made
+    return value
+
+
+def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = None) -> TaskResult:
+    """MTEB's own result of one encoder on one task. predictions: a folder that MTEB is to save its predictions in."""
+    results = mteb.evaluate(
+        encoder,
+        task,
+        co2_tracker=False,
+        cache=None,
+        show_progress_bar=False,
+        encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
+        prediction_folder=predictions,
+    )
+    (result,) = results.task_results
+    if not isinstance(result, TaskResult) or not result.scores:
+        raise PromptpoolError(f"task {task.metadata.name}: MTEB gave no score; see the job's log")
+    return result
+
+
+def facts_of(task: AbsTask, recorder: RecordingEncoder) -> dict:
+    """What statistics must know of a task (see `statistics.Sample`), and what a reader wants to.
+
+    experiments: `bootstrap` where each draws documents anew with replacement, `sets` where each has documents of its
+    own, `none` where they say nothing of other documents: the experiments of a classification task fit anew, and are
+    scored on the same texts.
+    """
+    meta = task.metadata
+    facts = {
+        "mteb_name": meta.name,
+        "type": meta.type,
+        "main_score": meta.main_score,
+        "revision": meta.revision,
+        "texts": len(recorder.texts),
+        "asked": sum(recorder.asked.values()),
+        "experiments": "none",
+    }
+    if isinstance(task, AbsTaskClustering):
+        facts |= {"experiments": "bootstrap", "draws": task.max_documents_per_cluster, "documents": recorder.asked}
+    elif isinstance(task, AbsTaskClusteringLegacy) or (
+        isinstance(task, AbsTaskClassification) and task.is_cross_validation
+    ):
+        facts["experiments"] = "sets"
+    return facts

@@ -1,0 +1,72 @@
+"""A training on one device in this process, or on several GPUs under `accelerate launch`, whose entry point this is."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..artifacts.files import remove, write_json
+from ..errors import PromptpoolError
+
+FAULT = "fault.txt"
+
+
+def train(pairs: Sequence[str], out: str, *, gpus: int = 1, device: str = "auto", scratch: str, **rest: object) -> None:
+    """`training.train_adapter` with the same arguments, on so many GPUs; on a CPU one process does it."""
+    from ..models.backbone import pick_device
+
+    call = {"pairs": list(pairs), "out": out, "device": device, "scratch": scratch, **rest}
+    if gpus > 1 and pick_device(device).type == "cuda":
+        import torch
+
+        there = torch.cuda.device_count()
+        if there < gpus:
+            raise PromptpoolError(f"{out}: gpus: {gpus} are asked for and {there} can be seen; lower gpus")
+        return launch(call, gpus)
+    from .train_adapter import train_adapter
+
+    return train_adapter(**call)
+
+
+def launch(call: Mapping, ranks: int) -> None:
+    """Runs the call in `ranks` processes, each with its own device, and waits for them."""
+    folder = Path(call["scratch"])
+    write_json(folder / "call.json", call)
+    remove(folder / FAULT)
+    # Every value is given, so that a user's own accelerate configuration changes nothing.
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(ranks),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+        "-m", "promptpool.training.launch", str(folder / "call.json"),
+    ]  # fmt: skip
+    room = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([room, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
+    if done.returncode:
+        fault = folder / FAULT
+        told = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
+        raise PromptpoolError(told if fault.exists() else f"{call['out']}: {told}; its log has the reason")
+
+
+def main(path: str) -> None:
+    """One rank's work. A fault that a user can mend goes to a file, which the waiting process tells."""
+    call = json.loads(Path(path).read_text(encoding="utf-8"))
+    from .train_adapter import train_adapter
+
+    try:
+        train_adapter(**call)
+    except PromptpoolError as error:
+        Path(call["scratch"]).mkdir(parents=True, exist_ok=True)
+        (Path(call["scratch"]) / FAULT).write_text(str(error), encoding="utf-8")
+        raise SystemExit(1) from None
+    finally:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,185 @@
+"""A base model made ready for tuning: frozen and half-precise on a GPU, its LoRA weights in float32, no LM head."""
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from ..embedding.token_budget import gpu_room
+from ..errors import PromptpoolError
+from ..models.sentence_model import sentence_model
+from ..templates import Template
+
+ALL_LINEAR = "all-linear"
+PROBE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
+MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
+CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
+
+
+class Upcast(nn.Module):
+    """Token vectors in float32 from here on, so that pooling sums are exact."""
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        features["token_embeddings"] = features["token_embeddings"].float()
+        return features
+
+
+def tunable_model(
+    path: str,
+    template: Template,
+    spec: Mapping,
+    max_text_tokens: int,
+    *,
+    revision: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str = "sdpa",
+    checkpointing: bool = False,
+) -> SentenceTransformer:
+    """The base model with a fresh LoRA adapter, of which alone the weights learn.
+
+    Raises PromptpoolError for a `quantize` or an `attention` that this machine can't run, and for target modules that
+    the model lacks.
+    """
+    loading: dict[str, object] = {"attn_implementation": attention}
+    if attention == "flash_attention_2":
+        need("flash_attn", "attention: flash_attention_2", device, "write sdpa")
+    if spec["quantize"] == "4bit":
+        need("bitsandbytes", "quantize: 4bit", device, "write null")
+        loading["quantization_config"] = four_bit()
+    tuned = sentence_model(
+        path, template, spec["pooling"], max_text_tokens, revision=revision, dtype=dtype, device=str(device),
+        loading=loading,
+    )  # fmt: skip
+    if dtype != torch.float32:
+        tuned.insert(1, Upcast())
+    lora = spec["lora"]
+    config = LoraConfig(
+        task_type="FEATURE_EXTRACTION",
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=targets_of(tuned.transformers_model, lora["target_modules"], path),
+    )
+    for parameter in tuned.parameters():
+        parameter.requires_grad_(False)
+    tuned.add_adapter(config)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    for module in tuned.modules():
+        if isinstance(module, LoraLayer) and dtype != torch.float32:
+            module.cast_input_dtype_enabled = False  # autocast does, and without a float32 copy of every input
+    if checkpointing:
+        tuned.transformers_model.gradient_checkpointing_enable({"use_reentrant": False})
+    return tuned
+
+
+def targets_of(model: nn.Module, names: Sequence[str], path: str) -> list[str] | str:
+    """The layers to adapt, as PEFT takes them. `[all-linear]` is PEFT's own word for every linear layer.
+
+    PEFT passes over a name without a layer as long as another has one, and so tunes less than was asked for: here every
+    name must have one, else PromptpoolError lists those that this model has.
+    """
+    if list(names) == [ALL_LINEAR]:
+        return ALL_LINEAR
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    without = [one for one in names if not any(name == one or name.endswith(f".{one}") for name in layers)]
+    if without:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
+        raise PromptpoolError(
+            f"{path}: lora.target_modules: no layer is called {', '.join(without)}; this model has {known}, and "
+            f"[{ALL_LINEAR}] stands for all of them"
+        )
+    return list(names)
+
+
+def need(package: str, key: str, device: torch.device, mend: str) -> None:
+    """Raises PromptpoolError where a setting needs a GPU or a package that is not here."""
+    if device.type != "cuda":
+        raise PromptpoolError(f"{key} needs a GPU, and this runs on {device.type}; {mend}")
+    if importlib.util.find_spec(package) is None:
+        name = package.replace("_", "-")
+        raise PromptpoolError(f"{key} needs the package {name}, which is not installed; pip install {name}, or {mend}")
+
+
+def four_bit() -> object:
+    """QLoRA's base (Dettmers et al., 2023, arXiv 2305.14314): NF4 with doubly quantized scales, bfloat16 products."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def learning(model: nn.Module) -> dict[str, Tensor]:
+    """The weights that learn, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def save_adapter(model: SentenceTransformer, folder: Path) -> None:
+    """The LoRA weights and their config, the same bytes from the same weights."""
+    model.transformers_model.save_pretrained(folder)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])  # peft holds a set, in an order of its process
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> int:
+    """Tokens whose activations may wait for the backward in MEMORY_SHARE of the device's memory."""
+    return int(MEMORY_SHARE[device.type] * memory(device) / bytes_a_token(model, device, checkpointing))
+
+
+def memory(device: torch.device) -> int:
+    """The bytes of a GPU that weights leave; of a machine or a control group, the part its threads are of all cores."""
+    if device.type == "cuda":
+        return max(0, gpu_room(device) - torch.cuda.memory_allocated(device))
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            whole = min(whole, int(Path(limit).read_text()))
+        except (OSError, ValueError):  # no such control group, or no limit ("max")
+            continue
+    return int(whole * min(1.0, torch.get_num_threads() / (os.cpu_count() or 1)))
+
+
+def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> float:
+    """What one token of a forward keeps for the backward, measured on a small one. Weights are not counted."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids = torch.zeros(PROBE, dtype=torch.long, device=device)
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "modality": "text"}
+    half = next(model.parameters()).dtype == torch.bfloat16
+    devices = [device] if device.type == "cuda" else []
+    training = model.training
+    with (
+        torch.random.fork_rng(devices),
+        torch.autocast(device.type, torch.bfloat16, enabled=half),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
+        vectors = model.train()(features)["sentence_embedding"]  # held: a freed storage's address comes again
+    model.train(training)
+    tokens = ids.numel()
+    config = model.transformers_model.config
+    # A checkpointed layer keeps its input alone, out of the hooks' sight.
+    inputs = config.num_hidden_layers * config.hidden_size * vectors.element_size() if checkpointing else 0
+    return sum(kept.values()) / tokens + inputs

@@ -1,0 +1,229 @@
+"""The contrastive loss: InfoNCE over all negatives of a step, whatever the memory.
+
+sentence-transformers supplies the gradient cache (Gao et al., 2021, arXiv 2101.06983); this adds what its losses
+lack: an additive margin, false negatives masked by identity, forwards over texts of like length, and a cache that
+computes again only what the memory could not hold.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from ..embedding.token_budget import TokenBudget
+from ..models.precision import exact
+
+SMALLEST = 256  # tokens: a chunk that does not fit is halved while it holds more
+ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
+FACTS = ("rows", "correct", "negatives", "tokens", "padded")
+
+
+def false_negatives(ids: Tensor, rows: Tensor) -> Tensor:
+    """Which candidates are no negatives of a row. bool [rows, n].
+
+    ids: int [n, 2], the identities of every pair's anchor and positive; equal numbers are equal texts. Candidate j
+    (the positive of pair j) is masked for row i where its text is i's anchor or i's positive, or where its own anchor
+    is i's. A row's own positive is never masked. With the columns swapped this is the mask of the other direction.
+    """
+    anchor, positive = ids.unbind(1)
+    own_anchor, own_positive = anchor[rows, None], positive[rows, None]
+    same = (positive == own_anchor) | (positive == own_positive) | (anchor == own_anchor)
+    same[torch.arange(len(rows), device=rows.device), rows] = False
+    return same
+
+
+def info_nce(
+    anchors: Tensor, candidates: Tensor, rows: Tensor, hidden: Tensor | None, temperature: float, margin: float
+) -> tuple[Tensor, Tensor]:
+    """Loss of each row, and whether its own candidate scores highest. Both [rows].
+
+    anchors, candidates: [n, dim], of length 1; row i's own candidate is the i-th. hidden: bool [rows, n], left out of
+    the softmax. The margin is taken off the own cosine before the temperature (Yang et al., 2019, arXiv 1902.08564);
+    the top score is looked for without it.
+    """
+    cosines = anchors[rows] @ candidates.T
+    if hidden is not None:
+        cosines = cosines.masked_fill(hidden, -torch.inf)
+    correct = cosines.argmax(1) == rows
+    own = torch.zeros_like(cosines).scatter_(1, rows[:, None], margin)
+    return F.cross_entropy((cosines - own) / temperature, rows, reduction="none"), correct
+
+
+class InfoNCE(CachedLossMixin, nn.Module):
+    """Mean over a step's pairs of -log softmax(cosine / temperature), against all the step's other positives.
+
+    `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
+
+    symmetric: half the loss tells each positive's own anchor from the other anchors. gather: the negatives of all
+    ranks count. The texts go through the model in chunks of at most chunk_tokens, padding not counted. Chunks of up to
+    live_tokens, padding counted, keep what their backward needs; the others are computed again in the backward. Neither
+    changes the loss.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        temperature: float,
+        *,
+        margin: float = 0.0,
+        symmetric: bool = False,
+        mask_duplicates: bool = True,
+        gather: bool = False,
+        live_tokens: int = 0,
+        chunk_tokens: int = 512,
+    ):
+        super().__init__()
+        self.model = model
+        self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
+        self.mask_duplicates, self.gather = mask_duplicates, gather
+        self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
+        self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
+        self.mini_batch_size = 1  # texts of a chunk, where its tokens were not counted
+        self.facts = torch.zeros(len(FACTS), dtype=torch.float64)
+        self._places: Tensor | None = None  # of the step under way: where by_length put each text,
+        self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,
+        self._left = 0  # and the tokens that there is still room for
+        self._largest = (0, 0, 0)  # the widest chunk: its tokens with padding and without, its texts
+
+    def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor) -> Tensor:
+        features = list(sentence_features)
+        self._places, self._alive, self._left, self._largest = None, {}, self.live_tokens, (0, 0, 0)
+        if all("attention_mask" in side for side in features):  # else flattened: no padding to save
+            together, self._places = by_length(features)
+            features = [together]
+        self._keys = {id(side): number for number, side in enumerate(features)}
+        self._last = (len(features) - 1, len(labels) * 2 // len(features))
+        return self.forward_cached(features, labels)
+
+    def embed_minibatch(self, sentence_feature, begin, end, with_grad, copy_random_state, random_state=None):
+        """One chunk's vectors. The cache asks for each twice: without a graph, then with one to run back through."""
+        key = (self._keys[id(sentence_feature)], begin)
+        if with_grad:
+            alive = self._alive.pop(key, None)
+            if alive is not None:
+                return alive, None
+            return super().embed_minibatch(sentence_feature, begin, end, with_grad, copy_random_state, random_state)
+        size = self._size(sentence_feature, begin, end)
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        # Ranks share their gradients in the last chunk's backward, which needs its forward just before it.
+        keeps = copy_random_state and size <= self._left and not (wrapped and (key[0], end) == self._last)
+        with self.model.no_sync() if keeps and wrapped else nullcontext():
+            vectors, state = super().embed_minibatch(sentence_feature, begin, end, keeps, copy_random_state)
+        if keeps:
+            self._alive[key], self._left = vectors, self._left - size
+        return vectors, state
+
+    def _size(self, sentence_feature: Mapping[str, Tensor], begin: int, end: int) -> int:
+        """A chunk's tokens, padding counted; both counts go to the facts."""
+        if "cu_seq_lens_q" in sentence_feature:
+            tokens = padded = int(sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin])
+        else:
+            lengths = sentence_feature["attention_mask"][begin:end].sum(1)
+            tokens, padded = int(lengths.sum()), int(lengths.max()) * len(lengths)
+        self._count(tokens=tokens, padded=padded)
+        self._largest = max(self._largest, (padded, tokens, end - begin))
+        return padded
+
+    def shrink(self) -> bool:
+        """After a step that found no room: less at once, measured by what that step held. False where nothing is less.
+
+        Where the kept graphs hold more than the largest chunk, half of what they held may be kept; otherwise the chunk
+        itself is halved. Neither changes the loss.
+        """
+        kept = max(0, self.live_tokens - self._left)
+        padded, tokens, texts = self._largest
+        self._alive.clear()
+        halves = texts > 1 and tokens > SMALLEST
+        if kept > padded or (kept and not halves):
+            self.live.failed(kept)
+            if kept <= SMALLEST:
+                self.live.tokens = 0
+        elif halves:
+            self.chunk.failed(tokens)
+        else:
+            return False
+        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
+        return True
+
+    def grow(self) -> None:
+        """After a step that went well: slowly back up, to three quarters of what did not fit."""
+        for budget in (self.live, self.chunk):
+            budget.worked(budget.tokens)
+        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
+
+    def calculate_loss(
+        self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
+    ) -> Tensor:
+        """In float32 outside of autocast, whatever the model computes in."""
+        with exact(reps[0][0].device):
+            return self._loss(reps, labels, with_backward)
+
+    def _loss(self, reps: list[list[Tensor]], labels: Tensor | None, with_backward: bool) -> Tensor:
+        sides = [torch.cat(chunks) for chunks in reps]
+        if self._places is not None:
+            sides = list(sides[0][self._places].chunk(2))
+        local = len(sides[0])
+        anchors, positives = (
+            F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides
+        )
+        ids, start = labels, 0
+        if self.gather:
+            anchors, positives = all_gather_with_grad(anchors), all_gather_with_grad(positives)
+            ids, start = all_gather(labels), get_rank() * local
+        # The gradient reaches the vectors once, not once for every block of rows.
+        ends = [anchors, positives]
+        if with_backward:
+            anchors, positives = (side.detach().requires_grad_() for side in ends)
+        total = torch.zeros((), dtype=anchors.dtype, device=anchors.device)
+        for rows in torch.arange(start, start + local, device=anchors.device).split(ROWS):
+            loss = self._rows(anchors, positives, ids, rows) / local
+            if with_backward:
+                loss.backward()
+            total = total + (loss.detach() if with_backward else loss)
+        if with_backward:
+            torch.autograd.backward(ends, [anchors.grad, positives.grad])
+        return total
+
+    def _rows(self, anchors: Tensor, positives: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+        """The summed loss of some rows."""
+        hidden = false_negatives(ids, rows) if self.mask_duplicates else None
+        losses, correct = info_nce(anchors, positives, rows, hidden, self.temperature, self.margin)
+        masked = hidden.sum() if hidden is not None else torch.zeros((), device=rows.device)
+        self._count(rows=len(rows), correct=correct.sum(), negatives=len(rows) * (len(anchors) - 1) - masked)
+        if not self.symmetric:
+            return losses.sum()
+        hidden = false_negatives(ids.flip(1), rows) if self.mask_duplicates else None
+        back, _ = info_nce(positives, anchors, rows, hidden, self.temperature, self.margin)
+        return (losses.sum() + back.sum()) / 2
+
+    def _count(self, **counts: Tensor | int) -> None:
+        some = next((value for value in counts.values() if isinstance(value, Tensor)), None)
+        if some is not None and self.facts.device != some.device:
+            self.facts = self.facts.to(some.device)
+        for name, value in counts.items():
+            self.facts[FACTS.index(name)] += value
+
+    def take_facts(self) -> Tensor:
+        """What was counted since the last call, float64 [len(FACTS)]; counting starts anew."""
+        facts, self.facts = self.facts, torch.zeros_like(self.facts)
+        return facts
+
+
+def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor]:
+    """Both sides' texts as one batch, the longest first, and where each text went, sides in order.
+
+    Neighbours are then of like length, so that a chunk of them has little padding. Right padding is assumed.
+    """
+    width = max(side["input_ids"].shape[1] for side in sides)
+    together = dict(sides[0])
+    for name in ("input_ids", "attention_mask"):  # a padded id is masked, so that any will do
+        together[name] = torch.cat([F.pad(side[name], (0, width - side[name].shape[1])) for side in sides])
+    order = together["attention_mask"].sum(1).argsort(descending=True, stable=True)
+    for name in ("input_ids", "attention_mask"):
+        together[name] = together[name][order]
+    return together, order.argsort()

@@ -1,0 +1,77 @@
+"""Pairs held out by source text, and how often a held-out text finds its own positive among all of theirs."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from ..artifacts.files import text_digest
+from ..errors import PromptpoolError
+from ..models.precision import exact
+
+MOST = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
+LEAST = 2
+Z = 1.959964  # two-sided 95 %
+
+
+def hold_out(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(pairs to train on, pairs to validate on); both keep the table's order.
+
+    A source is held out by the digest of its `source_id`, so that more pairs move none from one side to the other.
+    A pair is left out of training, too, where one of its two texts is any held-out pair's. Of the held-out pairs, the
+    first MOST by digest are returned, with no text or positive twice.
+    Raises PromptpoolError where a share above 0 leaves fewer than LEAST pairs to validate on.
+    """
+    if not share:
+        return table, table.iloc[:0]
+    keys = table["source_id"].map(lambda source: text_digest(f"validation:{seed}:{source}"))
+    held = table[keys.map(lambda key: int(key[:12], 16) / 16**12) < share]
+    texts = set(held["text"]) | set(held["positive"])
+    kept = table[~table.index.isin(held.index) & ~table["text"].isin(texts) & ~table["positive"].isin(texts)]
+    first = held.loc[keys[held.index].sort_values(kind="stable").index]
+    first = first.drop_duplicates("text").drop_duplicates("positive").head(MOST)
+    if len(first) < LEAST:
+        raise PromptpoolError(
+            f"validation: {share} of {len(table)} pairs holds out {len(first)}; give a larger share, or 0 for none"
+        )
+    return kept, first.sort_index()
+
+
+@torch.no_grad()
+def retrieval(model, texts: Sequence[str], positives: Sequence[str], rows: int = 64) -> int:
+    """How many texts are nearer (by cosine) to their own positive than to any other of `positives`."""
+    training = model.training
+    device = model.device.type
+    half = next(model.parameters()).dtype == torch.bfloat16
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        anchors, candidates = (
+            model.encode(list(side), batch_size=rows, convert_to_tensor=True, show_progress_bar=False).float()
+            for side in (texts, positives)
+        )
+    model.train(training)
+    own = torch.arange(len(anchors), device=anchors.device)
+    with exact(anchors.device):
+        anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
+        return int(((anchors @ candidates.T).argmax(1) == own).sum())
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson, 1927): honest at 0 and 1, where the normal one has no width."""
+    share, slack = hits / n, Z * Z / n
+    middle = (share + slack / 2) / (1 + slack)
+    half = Z * math.sqrt(share * (1 - share) / n + slack / (4 * n)) / (1 + slack)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def best_step(table: pd.DataFrame) -> dict:
+    """The checkpoint with the highest accuracy, the earliest of equals; step 0 is the untuned model, no checkpoint.
+
+    table: columns step, accuracy, n, low, high. `beats_base` is false where the untuned model is as good.
+    """
+    steps = table[table["step"] > 0].sort_values("step")
+    best = steps.loc[steps["accuracy"].idxmax()]
+    base = table.loc[table["step"] == 0, "accuracy"]
+    found = {name: best[name].item() for name in ("accuracy", "n", "low", "high")}
+    return {"best_step": int(best["step"]), **found, "beats_base": bool((best["accuracy"] > base).all())}

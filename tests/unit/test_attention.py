@@ -11,11 +11,11 @@ from promptpool.attention.measure_attention import run_attention
 from promptpool.attention.rows import batches, checked, chosen, last_rows
 from promptpool.attention.spans import MEAN, SPANS, entropy, label, shares
 from promptpool.attention.table import SCHEMA, join, read_measured, read_shown
-from promptpool.config.adapters import split_adapter_id
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.templates import Composer, Template
 from promptpool.text.content_words import read_function_words
+from promptpool.variants import split_adapter_id
 from tiny import tiny_adapter, tiny_model, tiny_tokenizer
 
 TEXTS = ["return the shortest path", "a graph", "the weighted nodes of a graph are returned in order", "a graph of 3"]

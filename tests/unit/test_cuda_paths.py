@@ -6,10 +6,11 @@ import pytest
 import torch
 from promptpool.embedding.batches import to_host
 from promptpool.embedding.passes import TreePass, small_copy, takes_trees
-from promptpool.embedding.token_budget import TokenBudget, is_device_fault, is_out_of_memory
+from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone
 from promptpool.models.backbone import load_backbone, pick_device
+from promptpool.models.memory import is_device_fault, is_out_of_memory
 from promptpool.runtime import gpu_leases as leases
 from promptpool.runtime.gpu_leases import LENT, leased, visible_devices
 from promptpool.training.lora import memory

@@ -7,8 +7,9 @@ import pytest
 import torch
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.pooling import pool
-from promptpool.embedding.token_budget import TokenBudget, is_out_of_memory
+from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
+from promptpool.models.memory import is_out_of_memory
 from promptpool.templates import Template, normalised, well_formed
 from promptpool.variants import POOLING_KEYS, key_text, layer_number, parse_key, split_pooling
 from test_embedder import relative

@@ -12,7 +12,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.hub import fetch as hub_fetch
 from promptpool.hub import lock as hub_lock
 from promptpool.hub import snapshots as hub
-from promptpool.study.hub_needs import MODEL, snapshot_id
+from promptpool.hub.snapshots import MODEL, snapshot_id
 
 MODEL_FILES = {"config.json": b"{}", "model.safetensors": b"w" * 5000, "pytorch_model.bin": b"w" * 5000}
 WANTED_BY = "models.small"

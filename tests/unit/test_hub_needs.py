@@ -4,7 +4,8 @@ import pytest
 from hub_data import TASKS
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
-from promptpool.study.hub_needs import hub_needs, snapshot_id, told
+from promptpool.hub.snapshots import snapshot_id
+from promptpool.study.hub_needs import hub_needs, told
 from promptpool.study.study import Study
 from test_config import demo
 

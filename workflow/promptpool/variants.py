@@ -56,3 +56,16 @@ def parse_key(text: str) -> Key:
     """The variant that `key_text` wrote."""
     prompt, pooling, layer = text.split("/")
     return prompt, pooling, parse_layer(layer)
+
+
+BASE = "base"
+
+
+def split_adapter_id(adapter: str) -> tuple[str, int]:
+    """`name@step` -> (name, step); `base` -> ("base", 0). Raises PromptpoolError for anything else."""
+    if adapter == BASE:
+        return BASE, 0
+    name, _, step = adapter.rpartition("@")
+    if not name or not step.isdigit():
+        raise PromptpoolError(f"adapter {adapter!r}: not `base` and not `name@step`; give it a step")
+    return name, int(step)

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..artifacts.files import atomic_path, write_sidecar
-from ..config.adapters import split_adapter_id
 from ..errors import PromptpoolError
 from ..statistics.estimates import Estimate, Sample, holm, interval, outcomes, paired, ranks
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
-from ..variants import layer_name
+from ..variants import layer_name, split_adapter_id
 from .score_table import BASELINE, benchmark_averages, label
 
 Facts = Mapping[str, Mapping]  # task -> its facts

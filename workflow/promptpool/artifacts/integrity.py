@@ -6,6 +6,7 @@ Every job verifies what it reads before it reads it, and seals what it wrote (jo
 
 import json
 import os
+import struct
 import sys
 import tarfile
 from collections.abc import Iterable
@@ -121,3 +122,30 @@ def sealed(path: str | Path, manifest: str | Path | None = None) -> bool:
         return fault_of(path, manifest) is None
     except FileNotFoundError:
         return False
+
+
+def require_readable(path: str | Path) -> None:
+    """Raises, naming the file, for one that can't be opened, JSON that is none, and safetensors that are cut off.
+
+    Libraries pass over some of these, and of others they don't say which file it was. What a user's file holds has no
+    digest to be held against.
+    """
+    path = Path(path)
+    with open(path, "rb") as handle:
+        if path.suffix == ".json":
+            try:
+                json.load(handle)
+            except (ValueError, RecursionError) as error:
+                raise PromptpoolError(f"{path}: is no JSON ({error}); put the whole file there") from None
+        elif path.suffix == ".safetensors":
+            size = path.stat().st_size
+            start = handle.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+            try:
+                header = json.loads(handle.read(length)) if length < size else None
+                ends = [told["data_offsets"][1] for name, told in header.items() if name != "__metadata__"]
+                whole = 8 + length + max(ends, default=0) == size
+            except (ValueError, RecursionError, AttributeError, TypeError, LookupError):
+                whole = False
+            if not whole:
+                raise PromptpoolError(f"{path}: is not whole ({size} bytes); put the whole file there")

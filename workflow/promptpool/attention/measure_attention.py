@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ..artifacts.files import atomic_path, write_sidecar
-from ..config.adapters import split_adapter_id
 from ..errors import PromptpoolError
 from ..models.backbone import load_backbone
 from ..models.precision import processor
 from ..templates import Composer, Template
 from ..text.content_words import read_function_words
+from ..variants import split_adapter_id
 from .rows import last_rows
 from .spans import MEAN, SPANS, Labelled, entropy, label, shares
 from .table import SCHEMA

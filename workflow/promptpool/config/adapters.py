@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 from ..errors import PromptpoolError
+from ..variants import BASE, split_adapter_id
 from .schema import fill_defaults
 
-BASE = "base"
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -34,16 +34,6 @@ def adapter_of(config: Mapping, adapter: str) -> tuple[str, int]:
     if adapter not in known:
         raise PromptpoolError(f"adapters: no adapter {adapter!r}; use one of {', '.join([BASE, *known])}")
     return split_adapter_id(adapter)
-
-
-def split_adapter_id(adapter: str) -> tuple[str, int]:
-    """`name@step` -> (name, step); `base` -> ("base", 0). Raises PromptpoolError for anything else."""
-    if adapter == BASE:
-        return BASE, 0
-    name, _, step = adapter.rpartition("@")
-    if not name or not step.isdigit():
-        raise PromptpoolError(f"adapter {adapter!r}: not `base` and not `name@step`; give it a step")
-    return name, int(step)
 
 
 def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from ..errors import PromptpoolError
-from ..tasks.catalogue import unknown_tasks
 from ..templates import Template
+from .benchmarks import unknown_tasks
 from .files import corpus_file_problems, task_file_problems, topic_problems
 from .inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
 from .outputs import ablations, attention, ensembles, exports, grid

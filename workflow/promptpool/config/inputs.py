@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from ..errors import choices
+from ..hub.snapshots import looks_local
 from ..pairs.styles import SLOT, TEXT_STYLES, known_styles, turns
-from .adapters import BASE
-from .references import docstrings_only, looks_local, no_echo, no_revision, references
-from .schema import choices
+from ..variants import BASE
+from .references import docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines

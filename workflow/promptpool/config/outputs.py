@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from ..errors import PromptpoolError
+from ..errors import PromptpoolError, choices
 from ..pairs.styles import SLOT
 from ..text.content_words import read_function_words
-from .adapters import BASE, adapter_ids
+from ..variants import BASE
+from .adapters import adapter_ids
 from .references import checkpoint, layers, no_echo, references
-from .schema import choices
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIANT = ("model", "adapter", "prompt", "pooling", "layer")

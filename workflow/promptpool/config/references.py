@@ -4,14 +4,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ..errors import choices
 from ..templates import Template
-from .adapters import BASE, checkpoints
-from .schema import choices
-
-
-def looks_local(path: str) -> bool:
-    """Whether a model's path means a directory. A hub id is `name` or `owner/name`."""
-    return path.startswith((".", "/", "~")) or path.count("/") > 1 or Path(path).exists()
+from ..variants import BASE
+from .adapters import checkpoints
 
 
 def absent(key: str, kind: str, value: object, known: Iterable[str], section: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PromptpoolError
-from ..tasks.catalogue import expand_benchmarks
 from .adapters import adapter_ids, adapter_of
+from .benchmarks import expand_benchmarks
 from .checks import first_problem
 from .schema import fill_defaults
 from .sources import file_at_fault

@@ -4,7 +4,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
+
+from ..errors import choices
 
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
@@ -49,15 +51,6 @@ def fill_defaults(config: dict) -> str | None:
     faults = list(_filling_validator()(schema()).iter_errors(config))
     faults.sort(key=lambda fault: fault.validator != "additionalProperties")
     return _told(faults[0]) if faults else None
-
-
-def choices(value: object, known: Iterable[object]) -> str:
-    """`use one of ...`, with a guess at what was meant. Empty `known` gives an empty string."""
-    names = [str(name) for name in known]
-    if not names:
-        return ""
-    close = difflib.get_close_matches(str(value), names, n=1)
-    return f"use one of {', '.join(names)}" + (f" (did you mean {close[0]!r}?)" if close else "")
 
 
 @functools.cache

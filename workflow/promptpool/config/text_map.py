@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from ..errors import choices
 from ..tasks.catalogue import catalogue
-from .adapters import BASE, adapter_ids
-from .schema import choices
+from ..variants import BASE
+from .adapters import adapter_ids
 
 
 def labelled_tasks(config: Mapping) -> list[str]:

@@ -10,11 +10,12 @@ import torch
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
 from .packing import Trunk, longest_first, take
 from .passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
-from .token_budget import TokenBudget, is_out_of_memory
+from .token_budget import TokenBudget
 
 
 @dataclass(frozen=True)

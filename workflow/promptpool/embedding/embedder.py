@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import PromptpoolError
-from ..models.backbone import Backbone, load_backbone
+from ..models.backbone import Backbone, decoder_layers, load_backbone
 from ..models.precision import Precision
 from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling
@@ -16,7 +16,7 @@ from .family_pooling import Readout
 from .packing import Trunk, plant
 from .passes import Layout
 from .token_budget import TokenBudget
-from .tree_attention import IMPLEMENTATION, decoder_layers
+from .tree_attention import IMPLEMENTATION
 
 Progress = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors

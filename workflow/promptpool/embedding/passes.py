@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.backbone import decoder_layers
+from ..models.memory import is_device_fault, is_out_of_memory
 from .family_pooling import Readout
 from .packing import Batch, Tree, Trunk, pack, plant
-from .token_budget import is_device_fault, is_out_of_memory
-from .tree_attention import IMPLEMENTATION, Head, decoder_layers, reading, run, run_head
+from .tree_attention import IMPLEMENTATION, Head, reading, run, run_head
 
 Found = dict[int, Tensor]  # layer number -> [texts, parts, dim] float32
 

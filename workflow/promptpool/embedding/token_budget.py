@@ -1,11 +1,10 @@
 """How many tokens a batch may hold: found while running, never at the price of a text."""
 
-import os
 from collections.abc import Callable
 
 import torch
 
-from ..runtime.gpu_leases import SHARED
+from ..models.memory import gpu_room
 
 CPU_TOKENS = 2_048  # activations that stay near the cores' caches; measured, docs/performance.md
 GPU_TOKENS = 16_384
@@ -57,30 +56,3 @@ class TokenBudget:
                 self.tokens, self.good = min(self.most, self.tokens * 5 // 4 + 1), 0
         elif 2 * self.share() < MARGIN:  # twice the tokens take at most twice the memory
             self.tokens = min(self.most, 2 * self.tokens)
-
-
-def gpu_room(device: torch.device) -> int:
-    """The bytes of a GPU that this process may hold, those that it holds already included.
-
-    No more than is free, since another process may be there, and no more than this job's share of the device, since
-    jobs that start together all see it free.
-    """
-    free, whole = torch.cuda.mem_get_info(device)
-    return min(free + torch.cuda.memory_reserved(device), whole // int(os.environ.get(SHARED, "1")))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no room. On a CPU, and from cuBLAS, torch raises a plain RuntimeError."""
-    names = ("can't allocate memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(name in str(error) for name in names)
-    )
-
-
-def is_device_fault(error: BaseException) -> bool:
-    """Whether a GPU or one of its libraries failed, which says nothing of the model."""
-    names = ("CUDA", "cuBLAS", "CUBLAS", "cuDNN", "CUDNN", "NCCL", "nvrtc", "device-side assert")
-    accelerator = getattr(torch, "AcceleratorError", ())
-    return isinstance(error, accelerator) or (
-        isinstance(error, RuntimeError) and any(name in str(error) for name in names)
-    )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.backbone import decoder_layers
 from ..models.precision import exact
 from .packing import Batch, Tile, Trunk, pack, plant
 
@@ -134,15 +135,6 @@ def _recorded(q: Tensor, k: Tensor, bias: Tensor, picks: Tensor, scale: float, s
         logits = torch.tanh(logits / softcap) * softcap
     own = bias.expand(rows, -1, -1, -1).gather(2, index[:, None, :, None].expand(-1, 1, -1, bias.shape[-1]))
     return (logits + own.float()).softmax(-1).mean(1)
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of decoder layers, whatever the architecture calls it."""
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")
 
 
 class _Enough(Exception):  # noqa: N818 (no fault)

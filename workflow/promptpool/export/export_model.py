@@ -12,13 +12,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
-from ..config.adapters import split_adapter_id
 from ..errors import PromptpoolError
 from ..models.backbone import merged
 from ..models.precision import EXACT, exact, processor
 from ..models.sentence_model import sentence_model
 from ..templates import Template
-from ..variants import layer_number
+from ..variants import layer_number, split_adapter_id
 from .base_licence import base_licence
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor
 from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
 from ..models.backbone import pick_device
+from ..models.memory import is_out_of_memory
 from ..models.precision import training_dtype
 from .backend import Progress, Request, Written, encodable, tidy
 from .checks import check_writer
@@ -95,7 +96,7 @@ class TransformersBackend:
         try:
             return self._generate(prompts, seeds)
         except RuntimeError as error:  # a GPU's OutOfMemoryError is one, a CPU's is told by its words alone
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
         # Only here, past the except clause, has the error let go of the batch's tensors.
         if torch.cuda.is_available():

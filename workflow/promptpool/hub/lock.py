@@ -20,9 +20,8 @@ from huggingface_hub.hf_api import RepoFile
 
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
-from ..study.hub_needs import MODEL, snapshot_id
 from .hub_errors import one_line
-from .snapshots import LOCK, cache_folder, missing_files, read_lock
+from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock, snapshot_id
 
 # Beside the safetensors weights that transformers reads, model repositories hold the same in other programs' formats.
 OTHER_FORMATS = (

@@ -5,6 +5,7 @@ network, and nothing falls back on another revision.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -99,3 +100,20 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+MODEL = "model"
+
+
+DATASET = "dataset"
+
+
+def snapshot_id(need: Mapping) -> str:
+    """Names one need in paths and in the lock: `models/owner--small@main`; entries that need the same share it."""
+    name = f"{need['repo'].replace('/', '--')}@{need['revision']}" + (f"--{need['file']}" if need["file"] else "")
+    return f"{need['repo_type']}s/{re.sub(r'[^A-Za-z0-9._@-]', '_', name)}"
+
+
+def looks_local(path: str) -> bool:
+    """Whether a model's path means a directory. A hub id is `name` or `owner/name`."""
+    return path.startswith((".", "/", "~")) or path.count("/") > 1 or Path(path).exists()

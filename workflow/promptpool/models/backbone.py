@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..artifacts.files import sidecar_path, text_digest
@@ -201,3 +202,12 @@ def warn_of_another_base(adapter: str | Path, base: str) -> None:
     named = json.loads(text).get("base_model_name_or_path")
     if named and Path(named).name != Path(base).name:
         warnings.warn(f"{adapter}: trained on base {named!r}, and put on {base!r}", stacklevel=3)
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of decoder layers, whatever the architecture calls it."""
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")

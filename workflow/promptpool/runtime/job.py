@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.integrity import begin, seal, verify
+from ..artifacts.integrity import begin, require_readable, seal, verify
 from ..errors import PromptpoolError
-from ..study.local_files import require_readable
 from .gpu_leases import leased
 from .orphans import alone
 from .runs import require_latest

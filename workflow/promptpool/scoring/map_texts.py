@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_sidecar
-from ..config.adapters import split_adapter_id
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
-from ..variants import Key, key_text
+from ..variants import Key, key_text, split_adapter_id
 
 NEIGHBOURS = 10
 COMPONENTS = 50  # principal components that t-SNE starts from, as van der Maaten and Hinton (2008) do

@@ -14,8 +14,8 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from ..artifacts.files import atomic_path, write_sidecar
-from ..embedding.tree_attention import decoder_layers
 from ..hub.safe_loading import NO_CODE
+from ..models.backbone import decoder_layers
 from ..tasks.build_task import sample_texts
 from ..templates import Composer, Template
 from ..variants import Layer, layer_number

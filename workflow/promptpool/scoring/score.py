@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from ..artifacts.files import atomic_path, file_digest, sidecar_path, write_sidecar
 from ..artifacts.integrity import read_sealed
-from ..config.adapters import split_adapter_id
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import TaskSource
+from ..variants import split_adapter_id
 from .baselines import inline_vectors
 from .mteb_results import SCORE_COLUMNS, result_line, tidy
 from .replicates import observed

@@ -1,13 +1,11 @@
 """What a resolved config takes from the model hub. Every Snakemake process asks, so nothing heavy is imported here."""
 
-import re
 from collections.abc import Iterable, Mapping
 
-from ..config.references import looks_local
 from ..errors import PromptpoolError
+from ..hub.snapshots import DATASET, MODEL, looks_local
 from ..tasks.catalogue import catalogue
 
-MODEL, DATASET = "model", "dataset"
 USERS = ("pairs", "adapters", "exports")  # sections whose entries name a `model`
 
 
@@ -41,12 +39,6 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
         if spec.get("path") and not looks_local(spec["path"]):
             needs[f"baselines.{name}"] = [_need(MODEL, **spec)]
     return needs
-
-
-def snapshot_id(need: Mapping) -> str:
-    """Names one need in paths and in the lock: `models/owner--small@main`; entries that need the same share it."""
-    name = f"{need['repo'].replace('/', '--')}@{need['revision']}" + (f"--{need['file']}" if need["file"] else "")
-    return f"{need['repo_type']}s/{re.sub(r'[^A-Za-z0-9._@-]', '_', name)}"
 
 
 def told(entry: str, needs: Iterable[Mapping]) -> str:

@@ -7,12 +7,12 @@ from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, recipe
 from ..config.resolve import adapter_ids, adapter_of, in_order
 from ..config.text_map import map_choice
-from ..hub.snapshots import marker_path
+from ..hub.snapshots import marker_path, snapshot_id
 from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
-from .hub_needs import hub_needs, snapshot_id, told
+from .hub_needs import hub_needs, told
 from .local_files import loaded_files
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")

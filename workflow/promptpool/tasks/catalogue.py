@@ -4,13 +4,10 @@ The workflow reads its config in every process, so `benchmarks:` is expanded fro
 `python -m promptpool.tasks.catalogue` writes the file anew from the installed mteb; a test holds the two together.
 """
 
-import difflib
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-from ..config.schema import choices
 
 RESOURCE = Path(__file__).parents[2] / "resources" / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
@@ -37,67 +34,6 @@ def benchmark_tasks(name: str, types: list[str] | None = None) -> dict[str, dict
         for entry in entries
         if types is None or known["tasks"][entry["name"]] in types
     }
-
-
-def expand_benchmarks(config: dict) -> str | None:
-    """Adds the tasks of every benchmark to `tasks`, in place, as tasks of source mteb.
-
-    A task that stands there already keeps what it says (a revision, say), if it is the same one of MTEB. Returns the
-    first fault as `dotted.key: what is wrong; the mend`, or None.
-    """
-    for benchmark, spec in config["benchmarks"].items():
-        problem = _problem(benchmark, spec)
-        if problem:
-            return problem
-        for name, wanted in benchmark_tasks(spec["name"], spec["types"]).items():
-            if name in spec["leave_out"]:
-                continue
-            own = config["tasks"].get(name)
-            if own is None:
-                config["tasks"][name] = {"source": "mteb", "revision": None, **wanted}
-            elif own["source"] != "mteb" or {**own, "name": own["name"] or name} != {**own, **wanted}:
-                return (
-                    f"tasks.{name}: not the task that benchmarks.{benchmark} takes from {spec['name']}; "
-                    f"give yours another name, or add {name} to benchmarks.{benchmark}.leave_out"
-                )
-    return None
-
-
-def _problem(benchmark: str, spec: Mapping) -> str | None:
-    key, known = f"benchmarks.{benchmark}", catalogue()
-    if spec["name"] not in known["benchmarks"]:
-        mend = _near(spec["name"], known["benchmarks"], "mteb.get_benchmarks()")
-        return f"{key}.name: MTEB {known['mteb']} has no benchmark of texts named {spec['name']!r}; {mend}"
-    types = sorted({known["tasks"][task] for task in benchmark_tasks(spec["name"])})
-    for kind in spec["types"] or ():
-        if kind not in types:
-            return f"{key}.types: {spec['name']} has no task of type {kind!r}; {choices(kind, types)}"
-    tasks = benchmark_tasks(spec["name"], spec["types"])
-    for task in spec["leave_out"]:
-        if task not in tasks:
-            return f"{key}.leave_out: {task!r} is no task of it; {choices(task, tasks)}"
-    if len(spec["leave_out"]) == len(tasks):
-        return f"{key}.leave_out: no task is left; take at least one out of the list"
-    return None
-
-
-def unknown_tasks(config: Mapping) -> Iterator[str]:
-    """Tasks of source mteb that the pinned MTEB does not have, or has for other things than texts."""
-    known = catalogue()["tasks"]
-    for name, spec in config["tasks"].items():
-        wanted = spec.get("name") or name
-        if spec["source"] == "mteb" and wanted not in known:
-            key = f"tasks.{name}" + (".name" if spec.get("name") else "")
-            mend = _near(wanted, known, "mteb.get_tasks()")
-            yield f"{key}: MTEB {catalogue()['mteb']} has no task of texts named {wanted!r}; {mend}"
-
-
-def _near(name: str, known: Iterable[str], list_of: str) -> str:
-    """What may have been meant, without reading out a thousand names."""
-    lower = {one.lower(): one for one in known}
-    holding = sorted((one for key, one in lower.items() if name.lower() in key), key=len) if len(name) > 3 else []
-    near = holding or [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]
-    return f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else f"{list_of} has the names"
 
 
 def build() -> dict:

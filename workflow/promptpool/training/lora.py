@@ -13,8 +13,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ..embedding.token_budget import gpu_room
 from ..errors import PromptpoolError
+from ..models.memory import gpu_room
 from ..models.sentence_model import sentence_model
 from ..templates import Template
 

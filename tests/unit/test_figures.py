@@ -123,9 +123,7 @@ def test_score_by_step_without_a_step_says_what_to_vary(tmp_path):
 
 def test_pair_figures_do_without_what_was_not_recorded(tmp_path, drawn):
     counted = {"accepted": 3, "rejected": {"echo": 1}, "words": {"text": {"3": 5, "12": 1}}}
-    pairs_qc(
-        {"bare": {}, "old": counted, "empty": {"styles": {"none": {"asked": 0, "accepted": 0}}}}, tmp_path / "q"
-    )
+    pairs_qc({"bare": {}, "old": counted, "empty": {"styles": {"none": {"asked": 0, "accepted": 0}}}}, tmp_path / "q")
     kept, lengths, similar, distinct = ([text.get_text() for text in axis.texts] for axis in drawn[0].axes[:4])
     assert kept == ["no counts", "75% of 4", "0% of 0"]
     assert lengths == ["lengths not recorded"] * 2 and similar == distinct == ["not recorded"] * 3

@@ -13,7 +13,9 @@ from ..attention.table import read_shown
 from ..statistics.samples import read_facts
 
 
-def draw(kind: str, drawing: str, inputs: Mapping[str, Sequence[str]], svg: str, options: Mapping | None = None) -> None:
+def draw(
+    kind: str, drawing: str, inputs: Mapping[str, Sequence[str]], svg: str, options: Mapping | None = None
+) -> None:
     """Draws one figure; the PNG lies beside the SVG.
 
     kind: its entry's name; drawing: `module.function` in this folder; inputs: the function's arguments, each with the

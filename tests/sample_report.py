@@ -6,7 +6,10 @@ from pathlib import Path
 import pandas as pd
 from promptpool.analysis.score_table import benchmark_averages
 from promptpool.figures import scores as figures
+from promptpool.figures.attention import attention_bars, attention_spans
 from promptpool.figures.map import text_map
+from promptpool.figures.pairs import pairs_qc
+from promptpool.figures.training import training_curves
 from promptpool.figures.tuned import tuned
 from promptpool.report.build_report import build_report
 from sample_tables import (
@@ -43,12 +46,12 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
     mapped = sample_map(words=words).replace({"label": {"topic 0": words}})
     drawn = {"heat_map": (figures.heat_map, sample_scores()),
              "ablation_steps": (figures.ablation, sample_steps()),
-             "training_curves": (figures.training_curves, sample_training()),
-             "attention_bars": (figures.attention_bars, sample_shown()),
-             "attention_spans": (figures.attention_spans, moved),
+             "training_curves": (training_curves, sample_training()),
+             "attention_bars": (attention_bars, sample_shown()),
+             "attention_spans": (attention_spans, moved),
              "tuned_steps": (tuned, sample_steps()),
              "text_map": (text_map, mapped),
-             "pairs_qc": (figures.pairs_qc, sample_qc())}  # fmt: skip
+             "pairs_qc": (pairs_qc, sample_qc())}  # fmt: skip
     for name, (draw, table) in drawn.items():
         draw(table, folder / name)
     qc = folder / "qc.json"

@@ -24,7 +24,8 @@ BOTH_ABLATIONS = {**STEPS, "ablation": 2, "draw_ablation": 2}
 # Two families (with and without a prefix) x base and two checkpoints.
 EMBED_ALL = {"embed_family": 6, "score_family": 6}
 TRAIN = {"train_adapter": 1, "unpack_adapter": 1, "check_training_data": 1, "draw_training_curves": 1}
-LOOK_AGAIN = {"measure_attention": 3, "summarise_attention": 1, "draw_attention": 3}
+DRAW_ATTENTION = {"draw_attention_bars": 1, "draw_attention_spans": 1, "draw_attention_layers": 1}
+LOOK_AGAIN = {"measure_attention": 3, "summarise_attention": 1, **DRAW_ATTENTION}
 RETRAINED = TRAIN | {"embed_family": 4, "score_family": 4} | LOOK_AGAIN | {"measure_attention": 2}
 
 
@@ -139,9 +140,12 @@ CODE_EDITS = {
     "a docstring": ("workflow/promptpool/training.py", '"""', '"""Now: ', {}),
     "pooling.py": ("workflow/promptpool/pooling.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
         **EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
-    "a plot": ("workflow/promptpool/figures.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
+    "a colour": ("workflow/promptpool/figures/style.py", "#0072B2", "#0072B3", {
         "draw_heat_map": 1, "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1,
-        "draw_attention": 3, "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1}),
+        **DRAW_ATTENTION, "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1}),
+    "one figure": ("workflow/promptpool/figures/tuned.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
+        "draw_tuned": 1, "report": 1}),
+    "a caption": ("workflow/promptpool/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"report": 1}),
     "the report's page": ("workflow/report/report.css", "{", "{ ", {"report": 1}),
     "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
     "how errors are told": ("workflow/promptpool/errors.py", "class", "NEW = 1\n\n\nclass", {}),

@@ -1,11 +1,14 @@
 """What one looks at after a run: every figure, the page's provenance, Snakemake's own report."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
-from tiny_study import jobs, snakemake, study
+from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake, snakemake_command, study
 
 pytestmark = pytest.mark.workflow
 
@@ -65,3 +68,62 @@ def test_snakemakes_own_report_has_captions_and_categories(finished, tmp_path):
     for category in ("Scores", "Ablations", "Training", "Pairs", "Report"):
         assert re.search(rf'"{category}"', page), category
     assert "Distances across a map" in page  # a caption
+
+
+ENTRY = """
+FIGURES += (
+    Figure(
+        name="tasks_scored",
+        drawing="tasks_scored.bars",
+        inputs=lambda study, name: {"table": [f"{study.results}/ablations/{name}.parquet"]},
+        options=lambda study, name: {"title": f"ablation {name}"},
+        title="tasks scored",
+        category="Ablations",
+        section="ablations",
+        per="ablation",
+        names=lambda study: sorted(study["ablations"]),
+        caption="How many rows a test counted.",
+        alt="Bars of rows.",
+    ),
+)
+"""
+FUNCTION = """
+from .style import drawing
+
+
+def bars(table, title, out):
+    with drawing(out) as (figure, axis):
+        axis.bar(["rows"], [len(table)])
+        axis.set_title(title)
+"""
+
+
+def test_a_new_figure_is_one_entry_and_its_function(finished, tmp_path):
+    checkout, folder = tmp_path / "checkout", shutil.copytree(finished, tmp_path / "study", symlinks=True)
+    for part in ("Snakefile", "workflow", "envs"):
+        source = REPOSITORY / part
+        checkout.mkdir(exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, checkout / part)
+    figures = checkout / "workflow/promptpool/figures"
+    (figures / "tasks_scored.py").write_text(FUNCTION)
+    with (figures / "registry.py").open("a") as registry:
+        registry.write(ENTRY)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        command = snakemake_command(folder, *arguments)
+        command[command.index("--snakefile") + 1] = str(checkout / "Snakefile")
+        environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
+
+    answer = run("results/tiny/report.html")
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    assert jobs(answer) == {"draw_tasks_scored": 2, "report": 1}  # no other figure is drawn again
+    page = (folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    part = page.split('<h2 id="ablations">')[1].split("</section>")[0]
+    for name in study()["ablations"]:
+        assert f'alt="Bars of rows. ({name})"' in part and f"figures/tasks_scored_{name}.svg</code>" in part
+    assert part.count("How many rows a test counted.") == 2
+    answer = run("--report", str(tmp_path / "own.html"))
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
+    own = (tmp_path / "own.html").read_text()
+    assert "How many rows a test counted." in own and "tasks scored" in own

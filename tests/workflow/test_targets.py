@@ -31,7 +31,7 @@ AMONG = {
     "ablation_steps": ({"ablation", "train_adapter", "draw_ablation"}, {"gather_scores", "score_baseline", "report"}),
     "ablations": ({"ablation", "train_adapter"}, {"gather_scores", "report", "measure_attention"}),
     "attention": ({"measure_attention", "train_adapter"}, {"embed_family", "score_family", "ablation", "report"}),
-    "figures": ({"draw_heat_map", "draw_ablation", "draw_attention"}, {"report", "export_model"}),
+    "figures": ({"draw_heat_map", "draw_ablation", "draw_attention_bars"}, {"report", "export_model"}),
     "report": ({"report", "summary"}, {"export_model", "mteb_results"}),
     "models": ({"export_model", "check_parity"}, {"report", "measure_attention", "ablation"}),
     "all": ({"report", "check_parity", "mteb_results"}, {"demo_base_model", "plan"}),

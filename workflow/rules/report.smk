@@ -1,6 +1,6 @@
 import os
 
-from promptpool.study.published import reference_lines
+from promptpool.tasks.published import reference_lines
 
 # As the report's commands name it, from where the workflow is started.
 CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)

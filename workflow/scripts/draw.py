@@ -3,5 +3,6 @@ from promptpool.runtime.job import job_of
 with job_of(snakemake):
     from promptpool.figures.draw import draw
 
-    options = dict(snakemake.params.get("options", {}))
-    draw(snakemake.params.kind, list(snakemake.input), snakemake.output.svg, options)
+    params = snakemake.params
+    inputs = {argument: list(files) for argument, files in snakemake.input.items()}
+    draw(params.kind, params.drawing, inputs, snakemake.output.svg, params.options)

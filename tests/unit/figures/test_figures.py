@@ -6,6 +6,9 @@ import pytest
 from promptpool.analysis.score_table import by_task
 from promptpool.errors import PromptpoolError
 from promptpool.figures import scores as figures
+from promptpool.figures.attention import attention_bars, attention_layers, attention_spans
+from promptpool.figures.pairs import pairs_qc
+from promptpool.figures.training import training_curves
 from sample_tables import (
     sample_ablation,
     sample_attention_summary,
@@ -21,11 +24,11 @@ DRAWINGS = {
     "heat_map": lambda out: figures.heat_map(sample_scores(), out),
     "ablation": lambda out: figures.ablation(sample_steps(), out),
     "score_by_step": lambda out: figures.score_by_step(sample_scores(), sample_steps(), out),
-    "training_curves": lambda out: figures.training_curves(sample_training(), out),
-    "attention_bars": lambda out: figures.attention_bars(sample_shown(), out),
-    "attention_spans": lambda out: figures.attention_spans(sample_attention_summary(), out),
-    "attention_layers": lambda out: figures.attention_layers(sample_attention_summary(), out),
-    "pairs_qc": lambda out: figures.pairs_qc(sample_qc(), out),
+    "training_curves": lambda out: training_curves(sample_training(), out),
+    "attention_bars": lambda out: attention_bars(sample_shown(), out),
+    "attention_spans": lambda out: attention_spans(sample_attention_summary(), out),
+    "attention_layers": lambda out: attention_layers(sample_attention_summary(), out),
+    "pairs_qc": lambda out: pairs_qc(sample_qc(), out),
 }
 
 
@@ -120,18 +123,16 @@ def test_score_by_step_without_a_step_says_what_to_vary(tmp_path):
 
 def test_pair_figures_do_without_what_was_not_recorded(tmp_path, drawn):
     counted = {"accepted": 3, "rejected": {"echo": 1}, "words": {"text": {"3": 5, "12": 1}}}
-    figures.pairs_qc(
-        {"bare": {}, "old": counted, "empty": {"styles": {"none": {"asked": 0, "accepted": 0}}}}, tmp_path / "q"
-    )
+    pairs_qc({"bare": {}, "old": counted, "empty": {"styles": {"none": {"asked": 0, "accepted": 0}}}}, tmp_path / "q")
     kept, lengths, similar, distinct = ([text.get_text() for text in axis.texts] for axis in drawn[0].axes[:4])
     assert kept == ["no counts", "75% of 4", "0% of 0"]
     assert lengths == ["lengths not recorded"] * 2 and similar == distinct == ["not recorded"] * 3
-    figures.pairs_qc({}, tmp_path / "none")
+    pairs_qc({}, tmp_path / "none")
 
 
 @pytest.mark.parametrize("styles", [1, 9])
 def test_pair_figure_has_a_row_a_style_and_no_text_over_another(styles, tmp_path, drawn):
-    figures.pairs_qc({"all": sample_set(styles)}, tmp_path / "q")
+    pairs_qc({"all": sample_set(styles)}, tmp_path / "q")
     figure = drawn[0]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == list(sample_set(styles)["styles"])
@@ -149,7 +150,7 @@ def test_pair_figure_has_a_row_a_style_and_no_text_over_another(styles, tmp_path
 def test_pair_figure_counts_reasons_by_style_and_names_sets_where_styles_repeat(tmp_path, drawn):
     part = {"asked": 10, "accepted": 7, "rejected": {"echo": 2, "near-duplicate": 1}}
     other = {"asked": 10, "accepted": 9, "rejected": {"near-duplicate": 4}}
-    figures.pairs_qc({"one": {"styles": {"detail": part}}, "two": {"styles": {"detail": other}}}, tmp_path / "q")
+    pairs_qc({"one": {"styles": {"detail": part}}, "two": {"styles": {"detail": other}}}, tmp_path / "q")
     table = drawn[0].axes[-1]
     assert [label.get_text() for label in table.get_xticklabels()] == ["one: detail", "two: detail"]
     assert [label.get_text() for label in table.get_yticklabels()] == ["near-duplicate", "echo"]
@@ -159,7 +160,7 @@ def test_pair_figure_counts_reasons_by_style_and_names_sets_where_styles_repeat(
 def test_pair_histograms_keep_the_share_of_every_bin(tmp_path, drawn):
     words = {"text": {"1": 1, "2": 3}, "positive": {"100": 2}}
     part = {"asked": 4, "accepted": 4, "words": words, "similarity": {"0.00": 1, "0.95": 3}}
-    figures.pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
+    pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
     lengths, similar = drawn[0].axes[1:3]
     assert "100 or more" in lengths.get_xlabel()
     heights = [-patch.get_data().values for patch in lengths.patches[::2]]
@@ -170,5 +171,5 @@ def test_pair_histograms_keep_the_share_of_every_bin(tmp_path, drawn):
 
 def test_a_failed_drawing_leaves_no_file(tmp_path):
     with pytest.raises(PromptpoolError):
-        figures.attention_bars(sample_shown().query("text_id > 0"), tmp_path / "a")
+        attention_bars(sample_shown().query("text_id > 0"), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []

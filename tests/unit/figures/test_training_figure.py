@@ -52,7 +52,9 @@ def test_the_stage_reads_what_the_adapters_have(drawn, tmp_path):
         (tmp_path / name).mkdir()
         log.to_parquet(tmp_path / name / "training.parquet")
     validations()["halves"].to_parquet(tmp_path / "halves" / "validation.parquet")
-    draw("training_curves", [str(tmp_path / "halves"), str(tmp_path / "synthetic")], str(tmp_path / "curves.svg"))
+    folders = [str(tmp_path / "halves"), str(tmp_path / "synthetic")]
+    inputs = {"logs": folders, "validations": folders}
+    draw("training_curves", "training.training_curves", inputs, str(tmp_path / "curves.svg"))
     assert len(drawn[0].axes) == 3 and len(drawn[0].axes[2].containers) == 1
 
 

@@ -3,8 +3,8 @@
 import copy
 
 import pytest
-from promptpool.study.published import published, reference_lines
 from promptpool.tasks.catalogue import benchmark_tasks, catalogue
+from promptpool.tasks.published import published, reference_lines
 
 V2 = {name: {"source": "mteb", "revision": None, **spec} for name, spec in benchmark_tasks("paper").items()}
 

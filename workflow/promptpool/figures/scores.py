@@ -16,21 +16,8 @@ from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint, checkpoint_order
 from ..errors import PromptpoolError
 from ..variants import layer_name
-from .attention import attention_bars, attention_layers, attention_spans
-from .pairs import pairs_qc
 from .style import GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines, series
-from .training import training_curves
 
-__all__ = [
-    "ablation",
-    "attention_bars",
-    "attention_layers",
-    "attention_spans",
-    "heat_map",
-    "pairs_qc",
-    "score_by_step",
-    "training_curves",
-]
 MISSING = {"hatch": "////", "facecolor": "white", "edgecolor": "#b0b0b0", "linewidth": 0, "gid": "missing"}
 BAND = "#f3f3f3"
 FLOORS = {"random": ("random floor", ":"), "tfidf-svd": ("TF-IDF + SVD", "--")}

@@ -21,6 +21,7 @@ from ..analysis.comparison import measures
 from ..analysis.score_table import by_task, tasks_of
 from ..artifacts.files import atomic_path, write_sidecar
 from ..errors import PromptpoolError
+from ..figures import registry
 from ..statistics.samples import read_facts
 from .attention import attention_section
 from .map import map_content
@@ -29,25 +30,6 @@ from .provenance import DIGITS, chain
 from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline, score_rows
 
 TEMPLATES = Path(__file__).parents[2] / "report"
-KINDS = (
-    "heat_map", "score_by_step", "ablation", "tuned", "benchmark", "layer_curves", "cost_scores", "text_map",
-    "training_curves", "attention_bars", "attention_spans", "attention_layers", "pairs_qc",
-)  # fmt: skip
-ALT = {
-    "heat_map": "Heat maps, one for each checkpoint: prompts down, poolings across, the mean score in each cell.",
-    "score_by_step": "Line chart of the mean score against the training step, with the baselines as lines.",
-    "tuned": "Dumbbells, one for each task: the untuned and the tuned score, with the difference's 95 % interval.",
-    "benchmark": "Dot plot of each checkpoint's best average over the benchmark, with 95 % intervals and baselines.",
-    "layer_curves": "Line charts of the mean score against the layer that is pooled, a line for each pooling.",
-    "cost_scores": "Scatter plot of the mean score against the operations that embed one text, by checkpoint.",
-    "text_map": "Maps of one task's texts by t-SNE, coloured by label, before and after tuning.",
-    "ablation": "Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
-    "training_curves": "Line charts by training step, a line for each adapter: loss, in-batch and held-out accuracy.",
-    "attention_bars": "Bar charts of the last token's attention to each token of one sentence, by checkpoint.",
-    "attention_spans": "Stacked bars of the attention that each span of the input gets, by checkpoint, with intervals.",
-    "attention_layers": "Heat maps of the attention that content words get, layers down, checkpoints across.",
-    "pairs_qc": "By style: bars of pairs kept, histograms of length and similarity, distinct n-grams; reasons counted.",
-}
 
 
 def build_report(
@@ -73,35 +55,39 @@ def build_report(
 
     summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
     and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
-    name -> SVG, where a name starts with its kind (`ablation_prompts`); config: the resolved config; provenance: facts
+    file name without suffix -> SVG, of entries in figures.registry; config: the resolved config; provenance: facts
     to print; facts: the tasks' facts.json, which say what a score is; published: benchmark -> reference lines;
     configfile: what the commands name, None for config.yaml. Whatever is empty has no section. Raises PromptpoolError
     for an input that is not there.
     """
     started = time.time()
     start = command(run, configfile)
-    pictures = [picture(name, path, ablations, f"{start} results/{run}/figures") for name, path in figures.items()]
+    pictures = [picture(name, path, f"{start} results/{run}/figures") for name, path in figures.items()]
     table = by_task(pd.read_parquet(found(scores)))
     inputs = [summary, scores, *ablations.values(), *attention, *training.values(), *figures.values(), *facts]
     inputs += [*(path for both in pairs.values() for path in both), *filter(None, (benchmarks, text_map))]
     wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
     questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
+    of_benchmarks = (
+        benchmark_sections(pd.read_parquet(found(benchmarks)), wholes, published or {}, pictures) if benchmarks else []
+    )
+    of_ablations = [
+        ablation_section(name, pd.read_parquet(found(path)), questions.get(name, ""), pictures)
+        for name, path in ablations.items()
+    ]
+    sections = {"headline": True, "scores": True, "map": text_map, "attention": attention, "training": training,
+                "pairs": pairs}  # fmt: skip
     page = environment().get_template("report.html.j2")
     html = page.render(
         run=run,
         measure=measures(read_facts(map(found, facts))),
         headline=headline(pd.read_parquet(found(summary))),
-        benchmarks=benchmark_sections(pd.read_parquet(found(benchmarks)), wholes, published or {}, pictures)
-        if benchmarks
-        else [],
+        benchmarks=of_benchmarks,
         text_map=map_content(pd.read_parquet(found(text_map))) if text_map else None,
         tasks=tasks_of(table),
         rows=score_rows(table),
         left_out=max(0, len(table) - MOST_ROWS),
-        ablations=[
-            ablation_section(name, pd.read_parquet(found(path)), questions.get(name, ""), pictures)
-            for name, path in ablations.items()
-        ],
+        ablations=of_ablations,
         attention=attention_section(*map(found, attention)) if attention else None,
         training=[training_row(name, found(path)) for name, path in sorted(training.items())],
         pairs=[
@@ -109,6 +95,7 @@ def build_report(
             for name, (path, qc) in pairs.items()
         ],
         pictures=pictures,
+        further=without_place(pictures, {one for one in sections if sections[one]}, [*of_ablations, *of_benchmarks]),
         start=start,
         commands=commands(run, list(ablations), list(config.get("exports") or {}), configfile),
         chain=chain(inputs),
@@ -168,32 +155,37 @@ def training_row(name: str, path: Path) -> dict:
     }
 
 
-def picture(name: str, path: str | Path, ablations: Container[str] = (), start: str = "") -> dict:
-    """An SVG as a data URI, with its kind's caption and alternative text, and the command that draws it again (`start`
-    and its file).
+def picture(name: str, path: str | Path, start: str = "") -> dict:
+    """An SVG as a data URI, with its entry's section, caption and alternative text, and the command that draws it again
+    (`start` and its file). `kind`: the entry's name; `of`: what it is a figure of, "" for a single one.
 
     As an image of its own it cannot clash with another's ids, and a script inside it would not run.
     """
-    flat = name.replace("-", "_").replace("/", "_").replace("ablations_", "ablation_")
-    kind = next((kind for kind in KINDS if flat.startswith(kind)), None)
-    rest = flat[len(kind) :].lstrip("_") if kind else ""
-    of = name[len(name) - len(rest) :] if rest else ""
-    if name in ablations:  # ablations/prompts.svg may come under its bare name
-        kind, of = "ablation", name
-    caption = (TEMPLATES / f"{kind}.rst").read_text(encoding="utf-8") if kind else ""
+    figure, of = registry.find(name)
     drawing = found(path).read_bytes()
     points_wide = re.search(rb'<svg[^>]*?\bwidth="([\d.]+)pt"', drawing)
     return {
         "name": name,
-        "kind": kind,
+        "kind": figure.name,
         "of": of,
+        "section": figure.section,
         "src": f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode('ascii')}",
         # Large enough for 8-point type to read like the page's own.
         "width": round(float(points_wide[1]) * 1.75) if points_wide else 800,
-        "alt": ALT.get(kind, f"Figure {name}.") + (f" ({of})" if of else ""),
-        "caption": " ".join(caption.split()),
+        "alt": figure.alt + (f" ({of})" if of else ""),
+        "caption": figure.caption,
         "command": f"{start}/{Path(path).name}" if start else "",
     }
+
+
+def without_place(pictures: Sequence[Mapping], sections: Container[str], parts: Sequence[Mapping]) -> list[Mapping]:
+    """The pictures that no section on the page shows, so that none is lost.
+
+    sections: those on the page that show every picture of theirs; parts: what the page has of single ablations and
+    benchmarks, each with the pictures that it shows.
+    """
+    shown = {picture["name"] for part in parts for picture in part["pictures"]}
+    return [one for one in pictures if one["section"] not in sections and one["name"] not in shown]
 
 
 def command(run: str, configfile: str | None = None) -> str:

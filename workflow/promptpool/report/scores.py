@@ -30,8 +30,7 @@ def _named(row: dict) -> dict:
 
 
 def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Sequence[Mapping]) -> dict:
-    """An ablation's mean rows, whether they are ranked, how many tasks they are over, and its own picture."""
-    own = [one for one in pictures if one["kind"] == "ablation" and one["of"] == name]
+    """An ablation's mean rows, whether they are ranked, how many tasks they are over, and its own pictures."""
     rows = table[table["task"] == "mean"].to_dict("records")
     return {
         "name": name,
@@ -39,7 +38,7 @@ def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Se
         "rows": rows,
         "tasks": table.loc[table["task"] != "mean", "task"].nunique(),
         "ranked": "rank" in table and bool(rows),
-        "picture": own[0] if own else None,
+        "pictures": _pictures("ablations", name, pictures),
     }
 
 
@@ -68,7 +67,12 @@ def benchmark_sections(
                 "lacking": len(partial),
                 "missing": sorted({task for tasks in partial["missing"] for task in tasks.split(", ")}),
                 "published": list(published.get(name, ())),
-                "picture": next((one for one in pictures if one["kind"] == "benchmark" and one["of"] == name), None),
+                "pictures": _pictures("benchmarks", name, pictures),
             }
         )
     return sections
+
+
+def _pictures(section: str, name: str, pictures: Sequence[Mapping]) -> list[Mapping]:
+    """The figures of one ablation, or of one benchmark."""
+    return [one for one in pictures if one["section"] == section and one["of"] == name]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ..tasks.catalogue import benchmark_tasks, catalogue
+from .catalogue import benchmark_tasks, catalogue
 
 RESOURCE = Path(__file__).parents[2] / "resources" / "published.yaml"
 

@@ -165,14 +165,18 @@ class _Event:
 
 
 def _same_parameters(plain):
-    """`Module._apply` that leaves parameters that are on the device already as the objects that they are."""
+    """`Module._apply` that leaves parameters that are where they should be as the objects that they are, as torch does.
+
+    Otherwise an optimizer would hold parameters that the model has no longer.
+    """
 
     def apply(self, function, recurse=True):
         own = list(self.parameters())
-        if own and all(isinstance(x, OnDevice) for x in own):
+        if own and len({isinstance(x, OnDevice) for x in own}) == 1:
             moved = function(own[0])
-            if isinstance(moved, OnDevice) and moved.dtype == own[0].dtype:
-                return self
+            if isinstance(moved, OnDevice) == isinstance(own[0], OnDevice) and moved.dtype == own[0].dtype:
+                if moved.device == own[0].device:
+                    return self
         return plain(self, function, recurse)
 
     return apply

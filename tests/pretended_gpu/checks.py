@@ -5,16 +5,13 @@ from pretended_gpu.device import pretended_gpu  # isort: skip  (before torch)
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from promptpool.embedding import batches as family_batches
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.family_pooling import Readout
 from promptpool.embedding.packing import Batch, Tile
-from promptpool.training.train_adapter import train_adapter
 from tiny import TEXTS, tiny_model
-from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 CLOSE = 1e-5  # of the largest value
 # An upper bound (123 measured: two layers, three prompts, eight poolings, the set-up of each family's head with it).
@@ -154,18 +151,3 @@ def test_planted_faults_are_caught(tmp_path, monkeypatch):
     caught = {fault.__name__: is_caught(path, wanted, fault, monkeypatch) for fault in CAUGHT + MISSED}
     print(caught)
     assert caught == {fault.__name__: fault in CAUGHT for fault in CAUGHT + MISSED}
-
-
-RECIPE = {"lora": {**SPEC["lora"], "dropout": 0.0}, "dtype": "float32"}
-
-
-def test_training_is_that_of_the_cpu(tmp_path):
-    model, pairs = base_model(tmp_path), write_pairs(tmp_path / "pairs.parquet")
-    train_adapter(**call(model, pairs, tmp_path / "cpu", **RECIPE))
-    with pretended_gpu():
-        train_adapter(**{**call(model, pairs, tmp_path / "gpu", **RECIPE), "device": "cuda:0"})
-    cpu, gpu = (pd.read_parquet(tmp_path / place / "training.parquet") for place in ("cpu", "gpu"))
-    columns = ["loss", "negatives", "grad_norm"]
-    pd.testing.assert_frame_equal(gpu[columns], cpu[columns], rtol=1e-4)
-    for name, weight in weights(tmp_path / "cpu", 3).items():
-        assert torch.allclose(weights(tmp_path / "gpu", 3)[name], weight, rtol=1e-3, atol=1e-4), name

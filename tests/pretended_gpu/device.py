@@ -17,6 +17,7 @@ from unittest import mock
 ctypes.CDLL(os.environ["PRETENDED_GUARD"])
 
 import torch  # noqa: E402
+from torch.utils import checkpoint  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 
@@ -286,6 +287,7 @@ def pretended_gpu() -> Iterator[collections.Counter]:
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         for name in ("get_rng_state", "set_rng_state", "get_rng_state_all", "set_rng_state_all"):
             stack.enter_context(mock.patch.object(torch.cuda.random, name, fake[name]))
+        stack.enter_context(mock.patch.object(checkpoint.DefaultDeviceType, "_default_device_type", "cuda"))
         stack.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
         stack.enter_context(mock.patch.object(torch.nn.Module, "_apply", _same_parameters(torch.nn.Module._apply)))
         future.set_overwrite_module_params_on_conversion(True)

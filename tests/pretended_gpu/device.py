@@ -235,7 +235,7 @@ def _run(func, args: tuple, kwargs: dict):
     return tree_map_only(torch.Tensor, lambda x: known[id(x)] if id(x) in known else OnDevice(x), out) if lands else out
 
 
-class _Event:
+class Event:
     def __init__(self, *_args, **_more) -> None:
         pass
 
@@ -268,7 +268,7 @@ def pretended_gpu() -> Iterator[collections.Counter]:
     """Inside, torch has one CUDA device of 80 GiB. Gives the counter of host waits, emptied."""
     properties = SimpleNamespace(total_memory=MEMORY, name="pretended", major=9, minor=0, multi_processor_count=1)
     fake = {
-        "_lazy_init": lambda: None, "is_available": lambda: True, "Event": _Event, "device_count": lambda: 1,
+        "_lazy_init": lambda: None, "is_available": lambda: True, "Event": Event, "device_count": lambda: 1,
         "max_memory_reserved": lambda _=None: MEMORY // 20, "reset_peak_memory_stats": lambda _=None: None,
         "get_device_properties": lambda _=None: properties, "empty_cache": lambda: None,
         "get_device_name": lambda _=None: "pretended", "get_device_capability": lambda _=None: (9, 0),

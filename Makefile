@@ -9,7 +9,7 @@ HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock verify mend test test-browser test-faults lint format base-model readme clean vllm test-vllm test-slurm
+.PHONY: help demo unlock verify mend test test-browser test-faults lint format base-model readme reference clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -33,7 +33,7 @@ unlock: ## Takes away the lock that a killed demo left
 verify: $(VENV)/.installed ## Looks at every artifact of the demo (RUN=name: of another run) and lists the damaged ones
 	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN)
 
-mend: $(VENV)/.installed ## The same, and has the damaged ones made anew, and nothing else
+mend: $(VENV)/.installed ## The same, and makes the damaged ones again, and nothing else
 	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
@@ -82,13 +82,16 @@ format: $(VENV)/.installed ## Formats the code
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt $(CODE)
 
-base-model: $(VENV)/.installed ## Trains the demo's base model anew (80 minutes of CPU) and puts it in place
+base-model: $(VENV)/.installed ## Trains the demo's base model again (80 minutes of CPU) and puts it in place
 	$(BIN)/snakemake $(DEMO) demo_base_model
 	rm -rf workflow/resources/nano-docs
 	cp -r results/demo/base_model workflow/resources/nano-docs
 
-readme: $(VENV)/.installed ## Puts the demo's own table and pictures into README.md and docs/
+readme: $(VENV)/.installed reference ## Puts the demo's own table, pictures and report into README.md and docs/
 	$(BIN)/python docs/refresh.py
+
+reference: $(VENV)/.installed ## Writes docs/reference/config.md from the schema
+	$(BIN)/python docs/config_reference.py
 
 clean: ## Removes the demo's results, keeps the environment
 	rm -rf results/demo

@@ -1,7 +1,7 @@
 """Puts measured numbers into the pages: `make readme`.
 
-The demo's own figures and headline table go into README.md and docs/demo.md; what `make bench-gpu` wrote (gpu.json)
-goes into docs/performance.md. `--gpu` does the second alone, which needs no demo.
+The demo's own figures, report and headline table go into README.md and docs/; what `make bench-gpu` wrote (gpu.json)
+goes into docs/explanation/measured/gpu.md. `--gpu` does the second alone, which needs no demo.
 """
 
 import json
@@ -15,6 +15,9 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results/demo"
 GPU = ROOT / "docs/gpu.json"
+PAGES = ("README.md", "docs/explanation/measured/demo.md")
+REPORT = "docs/example-report.html"
+LARGEST = 2_000_000  # bytes of a published report
 PICTURES = ("score_by_step_steps", "tuned_steps", "text_map", "cost_scores", "attention_bars", "heat_map")
 
 
@@ -97,15 +100,27 @@ def cell(value: object, how: str) -> str:
     return format(value, how)
 
 
+def publish(report: Path, to: Path) -> str:
+    """Copies the report and returns the sentence that links it; an empty string if there is none or it is too large."""
+    if not report.exists():
+        return ""
+    if report.stat().st_size >= LARGEST:
+        print(f"{report}: {report.stat().st_size:,} bytes, and at most {LARGEST:,} are published; it is left out")
+        return ""
+    shutil.copy(report, to)
+    return f"The demo's own report is published as [an example]({REPORT})."
+
+
 def main() -> None:
-    between(ROOT / "docs/performance.md", "gpu", gpu_section())
+    between(ROOT / "docs/explanation/measured/gpu.md", "gpu", gpu_section())
     if sys.argv[1:] == ["--gpu"]:
         return
     (ROOT / "docs/pictures").mkdir(exist_ok=True)
     for name in PICTURES:
         shutil.copy(RESULTS / f"figures/{name}.png", ROOT / f"docs/pictures/{name}.png")
-    for page in ("README.md", "docs/demo.md"):
+    for page in PAGES:
         between(ROOT / page, "demo-table", table())
+    between(ROOT / "README.md", "example-report", publish(RESULTS / "report.html", ROOT / REPORT))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long Snakemake takes to know what to do, by the size of a study: the table of docs/scaling.md.
+"""How long a dry run takes, by the size of a study: the table of docs/explanation/measured/scaling.md.
 
     python tests/bench/bench_dag.py --json dag.json          # every size; --sizes paper 1000x10 for some
 

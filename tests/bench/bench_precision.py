@@ -1,4 +1,4 @@
-"""How much of what tuning did to the vectors each number type keeps: docs/training.md's table.
+"""How much of what tuning did to the vectors each number type keeps: docs/explanation/measured/training.md's table.
 
 Trains nano-docs on halves of docstrings (rank 64, batch 24, on a CPU in float32) and embeds texts with the base and the
 tuned model in each path. Kept is the projection of a path's move (its own tuned minus its own base vectors) on

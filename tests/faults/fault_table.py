@@ -1,4 +1,4 @@
-"""The table of faults x stages, as docs/reliability.md shows it."""
+"""The table of faults x stages, as docs/explanation/measured/faults.md shows it."""
 
 from collections import Counter
 

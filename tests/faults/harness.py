@@ -1,6 +1,6 @@
 """The fault harness: breaks every stage of a finished tiny study in every way, runs it again, and compares.
 
-    python tests/faults/harness.py --injections 240 --seed 1 [--study FOLDER] [--table docs/reliability-table.md]
+    python tests/faults/harness.py --injections 240 --seed 1 [--study FOLDER] [--table fault-table.md]
 
 The study is run once, undisturbed. Each injection takes a fresh copy of its tree, takes away what one job wrote, and
 runs that job's own script in a forked process with a fault; then again without. What counts is what comes out:

@@ -10,7 +10,7 @@ from tiny_study import prepare_study
 
 pytestmark = pytest.mark.parametrize("cluster", [False, True], indirect=True, ids=["plain", "slurmdbd"], scope="module")
 TEXTS = "results/tiny/tasks/topics/texts.parquet"
-# docs/clusters.md gives this very line.
+# docs/how-to/clusters.md gives this very line.
 CANCEL_ORPHANS = "squeue --me -h -o '%A %j' | awk '$2 ~ /^promptpool/ {print $1}' | xargs -r scancel"
 
 

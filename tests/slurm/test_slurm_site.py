@@ -1,4 +1,4 @@
-"""The shipped profile, filled in as docs/clusters.md says, on a cluster that keeps accounts."""
+"""The shipped profile, filled in as docs/how-to/clusters.md says, on a cluster that keeps accounts."""
 
 import shutil
 

@@ -135,7 +135,7 @@ def test_the_page_takes_no_toy_numbers(tmp_path):
 
 
 def test_the_page_holds_what_the_file_says():
-    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/measured/gpu.md").read_text(encoding="utf-8")
     assert f"<!-- gpu -->\n{refresh.gpu_section()}\n<!-- /gpu -->" in page
 
 

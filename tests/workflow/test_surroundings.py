@@ -82,6 +82,6 @@ def test_with_apptainer_every_job_runs_in_the_configs_image(prepare, tmp_path, m
     assert answer.returncode == 0, answer.stdout + answer.stderr
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert "--nv --bind /shared" in call and f" {image} " in call and "build_task.py" in call
-    kept = ("--rerun-triggers", "mtime", "params", "input", "code")  # docs/clusters.md: all but software-env
+    kept = ("--rerun-triggers", "mtime", "params", "input", "code")  # docs/how-to/clusters.md: all but software-env
     again = snakemake(folder, "tasks", "-n", *kept, config=study())
     assert "Nothing to be done" in again.stdout + again.stderr

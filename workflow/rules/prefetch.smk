@@ -14,7 +14,7 @@ NEEDED = study.hub_snapshots()
 
 
 rule prefetch:
-    """Fetches all that the study takes from the model hub; afterwards it runs without network (docs/offline.md)."""
+    """Fetches all that the study takes from the model hub; afterwards it runs without network (docs/how-to/offline.md)."""
     input:
         expand(f"{R}/hub/{{snapshot}}.json", snapshot=NEEDED),
     log:

@@ -1,4 +1,4 @@
-"""What would go wrong without a word is an error: each guard, tripped. docs/reliability.md lists them all."""
+"""Each guard against a silent fault, tripped. docs/explanation/reliability.md lists them all."""
 
 import json
 

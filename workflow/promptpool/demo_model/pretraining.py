@@ -68,7 +68,8 @@ def optimizers_for(model: torch.nn.Module, spec: Mapping) -> list[torch.optim.Op
     """Muon for the weight matrices, AdamW for embeddings and norm gains.
 
     Muon (Jordan et al., 2024) orthogonalises each matrix's momentum; its authors leave embeddings to
-    AdamW. Here 43 steps of it reached held-out loss 5.6 where AdamW alone had 6.6 (docs/base-model.md).
+    AdamW. Here 43 steps of it reached held-out loss 5.6 where AdamW alone had 6.6
+    (docs/explanation/measured/base-model.md).
     """
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]

@@ -6,7 +6,7 @@ import torch
 
 from ..models.memory import gpu_room
 
-CPU_TOKENS = 2_048  # activations that stay near the cores' caches; measured, docs/performance.md
+CPU_TOKENS = 2_048  # activations that stay near the cores' caches; measured, docs/explanation/measured/embedding.md
 GPU_TOKENS = 16_384
 GPU_MOST = 262_144
 MARGIN = 0.8  # of the memory, as far as growth may be expected to go

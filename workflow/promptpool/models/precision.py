@@ -3,7 +3,7 @@
 A study gives one set of numbers on every CPU: `auto` is float32 there, without autocast, whatever the processor could
 multiply faster. On a GPU `auto` keeps the weights in float32, multiplies them as TF32 and leaves an adapter beside
 them, because few steps change weights by less than bfloat16, or TF32's own 10 bits of mantissa, can hold
-(docs/training.md, "What a number type keeps of a tuning").
+(docs/explanation/measured/training.md, "What a number type keeps of a tuning").
 Pooling, normalisation, the loss and attention rows run in `exact` on every device.
 """
 

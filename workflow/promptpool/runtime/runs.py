@@ -2,7 +2,7 @@
 
 Such a job is a process that had hardly begun. Each run has the time of its start for a name; its jobs inherit that in
 their environment, and the sidecars say it. A job left in a cluster's queue is past this help: Snakemake clears its
-outputs on the node before the script starts (docs/clusters.md: cancel them first).
+outputs on the node before the script starts (docs/how-to/clusters.md: cancel them first).
 """
 
 import os

@@ -25,7 +25,8 @@ def require_hub(needed: Sequence[str], device: str = "auto") -> None:
     gpu = " and no GPU was found" if device != "cpu" and not shutil.which("nvidia-smi") else ""
     raise PromptpoolError(
         f"this study needs the model hub for {needed[0]}{f' and {len(needed) - 1} more' if len(needed) > 1 else ''}, "
-        f"but {endpoint} can't be reached{gpu}; prefetch where it can (docs/offline.md), or run `make demo` without it"
+        f"but {endpoint} can't be reached{gpu}; prefetch where it can (docs/how-to/offline.md), "
+        "or run `make demo` without it"
     )
 
 

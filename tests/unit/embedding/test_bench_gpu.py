@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tests/bench"))
 import bench_gpu  # noqa: E402
 import gpu_parts  # noqa: E402

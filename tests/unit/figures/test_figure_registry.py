@@ -19,6 +19,7 @@ from promptpool.figures.entry import SECTIONS, Figure
 from promptpool.figures.registry import FIGURES, find
 from promptpool.runtime import code_digest as sources
 from promptpool.study.study import Study
+from sample_config import ROOT, demo
 from sample_report import build
 from sample_tables import (
     TASKS,
@@ -32,7 +33,6 @@ from sample_tables import (
     sample_steps,
     sample_training,
 )
-from test_config import ROOT, demo
 
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><circle r="9"/></svg>'
 

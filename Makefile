@@ -60,7 +60,7 @@ $(VLLM)/.installed-%: envs/vllm-%.txt
 test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 cases of nonsense: about eleven minutes
 	$(BIN)/python tests/faults/harness.py
 	$(BIN)/python tests/faults/fuzz.py --cases 100000
-	PROMPTPOOL_TABLES=10000 $(BIN)/python -m pytest tests/unit/test_table_cells.py
+	PROMPTPOOL_TABLES=10000 $(BIN)/python -m pytest tests/unit/data/test_table_cells.py
 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm

@@ -1,4 +1,4 @@
-"""The engine on a pretended GPU gives what it gives on a CPU. tests/unit/test_pretended_gpu.py runs this."""
+"""The engine on a pretended GPU gives what it gives on a CPU. tests/unit/embedding/test_pretended_gpu.py runs this."""
 
 from pretended_gpu.device import pretended_gpu  # isort: skip  (before torch)
 

@@ -3,7 +3,6 @@
 from .errors import PromptpoolError
 
 POOLINGS = ("mean", "last", "eos", "weighted", "max", "concat", "attention")
-SPANS = ("all", "text")
 # What a config may name: `mean` reads all tokens, `mean:text` those of the text. The EOS is never part of a text.
 POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos"))
 

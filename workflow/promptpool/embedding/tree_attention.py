@@ -239,8 +239,3 @@ def _forward(model: PreTrainedModel, plan: _Plan, numbers: Sequence[int], read: 
             on_states(depth, out.last_hidden_state)
     finally:
         _plan.reset(token)
-
-
-def states_at(states: Tensor, tile: Tile) -> Tensor:
-    """[tokens, dim] -> the tile's [rows, width, dim], a view."""
-    return states[tile.tokens].unflatten(0, (tile.rows, tile.width))

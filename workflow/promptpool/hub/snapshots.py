@@ -29,7 +29,9 @@ def cache_folder() -> Path:
 
 def snapshot_folder(pin: Mapping) -> Path:
     """The directory that the hub's client keeps one commit of one repository in."""
-    repository = "--".join([f"{pin['repo_type']}s", *pin["repo"].split("/")])
+    from huggingface_hub.file_download import repo_folder_name
+
+    repository = repo_folder_name(repo_id=pin["repo"], repo_type=pin["repo_type"])
     return cache_folder() / repository / "snapshots" / pin["commit"]
 
 

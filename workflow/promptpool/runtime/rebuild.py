@@ -8,6 +8,7 @@ alone; where the new one is equal to the lost one it gets its old time back, and
 it is not (a log of times, a GPU's rounding), what was made of it is asked for next.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -95,14 +96,17 @@ def times(path: str | Path) -> dict[Path, int]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    if not arguments or not Path(arguments[0]).is_dir():
-        print(f"{arguments[0] if arguments else 'no run given'}: no such directory; give results/<run>")
+    parser = argparse.ArgumentParser(prog="python -m promptpool.runtime.rebuild", description=__doc__.splitlines()[0])
+    parser.add_argument("results", help="a run's directory: results/<run>")
+    parser.add_argument("command", nargs="*", help="after --: how Snakemake is called for this run, without targets")
+    given = parser.parse_args(arguments)
+    if not Path(given.results).is_dir():
+        print(f"{given.results}: no such directory; give results/<run>")
         return 2
-    results, _, *command = [*arguments, ""] if len(arguments) == 1 else arguments
-    if len(arguments) > 2:
-        return mend(results, command)
-    faults = [fault for _, fault in damaged(results)]
-    print("\n".join([*faults, f"{len(artifacts_of(results))} artifacts looked at, {len(faults)} damaged"]))
+    if given.command:
+        return mend(given.results, given.command)
+    faults = [fault for _, fault in damaged(given.results)]
+    print("\n".join([*faults, f"{len(artifacts_of(given.results))} artifacts looked at, {len(faults)} damaged"]))
     return 1 if faults else 0
 
 

@@ -1,11 +1,11 @@
 """Pairs held out by source text, and how often a held-out text finds its own positive among all of theirs."""
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 
 from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
@@ -13,7 +13,6 @@ from ..models.precision import exact
 
 MOST = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
 LEAST = 2
-Z = 1.959964  # two-sided 95 %
 
 
 def hold_out(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -59,10 +58,8 @@ def retrieval(model, texts: Sequence[str], positives: Sequence[str], rows: int =
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """The 95 % score interval of a share (Wilson, 1927): honest at 0 and 1, where the normal one has no width."""
-    share, slack = hits / n, Z * Z / n
-    middle = (share + slack / 2) / (1 + slack)
-    half = Z * math.sqrt(share * (1 - share) / n + slack / (4 * n)) / (1 + slack)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def best_step(table: pd.DataFrame) -> dict:

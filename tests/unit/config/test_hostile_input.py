@@ -17,7 +17,7 @@ from promptpool.templates import Composer, Template, family_name
 from tiny import tiny_tokenizer
 from tiny_study import study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tests/faults"))
 COMPOSER = Composer(tiny_tokenizer(), 16)
 TEXT = st.text(st.characters(codec=None), max_size=60)  # lone surrogates and NULs too

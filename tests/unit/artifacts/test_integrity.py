@@ -30,7 +30,7 @@ from promptpool.runtime.job import as_line, job_of
 from promptpool.runtime.rebuild import artifacts_of, damaged, mend
 from promptpool.runtime.runs import begin_run
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from promptpool.embedding.vector_file import write_vectors
 from promptpool.errors import PromptpoolError
 from promptpool.scoring.map_texts import _mteb_labels, embed_2d, map_texts, same_label, task_labels
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KEY = ("cluster", "last", -1)
 
 
@@ -92,7 +92,7 @@ def test_labels_of_both_of_mtebs_clustering_styles_are_read():
 
 
 def config(**map_section) -> dict:
-    study = yaml.safe_load((ROOT / "tests/unit/study.yaml").read_text(encoding="utf-8"))
+    study = yaml.safe_load((ROOT / "tests/sample_study.yaml").read_text(encoding="utf-8"))
     return {**study, "map": map_section}
 
 

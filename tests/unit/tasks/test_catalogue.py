@@ -8,7 +8,7 @@ from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.study.study import Study
 from promptpool.tasks.catalogue import RESOURCE, build, catalogue, write
-from test_config import ROOT, demo, told
+from sample_config import ROOT, demo, told
 
 ENGLISH_V2 = [
     "ArXivHierarchicalClusteringP2P", "ArXivHierarchicalClusteringS2S", "BiorxivClusteringP2P.v2",

@@ -8,7 +8,7 @@ from promptpool.config.resolve import resolve
 from promptpool.study import plan, plan_checks
 from promptpool.study.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size, write_plan
 from promptpool.study.study import Study
-from test_config import ROOT, demo
+from sample_config import ROOT, demo
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import yaml
 from promptpool.config.resolve import resolve
 from promptpool.config.sources import file_at_fault
 from promptpool.errors import PromptpoolError
-from test_config import demo
+from sample_config import demo
 
 
 @pytest.fixture

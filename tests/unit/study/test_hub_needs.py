@@ -7,7 +7,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.hub.snapshots import snapshot_id
 from promptpool.study.hub_needs import hub_needs, told
 from promptpool.study.study import Study
-from test_config import demo
+from sample_config import demo
 
 COMMIT = "4" * 40
 

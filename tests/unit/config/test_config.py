@@ -4,8 +4,7 @@ import copy
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -14,48 +13,15 @@ from promptpool.config.resolve import adapter_ids, adapter_of, resolve
 from promptpool.config.schema import schema
 from promptpool.errors import PromptpoolError
 from promptpool.study.study import Study
+from sample_config import REMOVED, ROOT, SAMPLE, demo, load, told
 
-ROOT = Path(__file__).parents[2]
 STUDIES = ("config.yaml", "workflow/profiles/demo/study.yaml")
-SAMPLE = "tests/unit/study.yaml"
-REMOVED = object()
 
 
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch):
     """Paths in a config are relative to where the workflow is started."""
     monkeypatch.chdir(ROOT)
-
-
-def load(path: str) -> dict:
-    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
-
-
-def demo(**changes: object) -> dict:
-    """The sample study with dotted keys (written with `__`) set, or REMOVED."""
-    config = load(SAMPLE)
-    for dotted, value in changes.items():
-        put(config, dotted.replace("__", "."), value)
-    return config
-
-
-def put(config: dict, dotted: str, value: object) -> None:
-    *parents, last = dotted.split(".")
-    for key in parents:
-        config = config.setdefault(key, {})
-    if value is REMOVED:
-        del config[last]
-    else:
-        config[last] = value
-
-
-def told(config: Mapping, source: str = "config.yaml") -> str:
-    """The one line that a bad config is answered with."""
-    with pytest.raises(PromptpoolError) as caught:
-        resolve(config, source)
-    line = str(caught.value)
-    assert "\n" not in line
-    return line
 
 
 @pytest.mark.parametrize("study", STUDIES)

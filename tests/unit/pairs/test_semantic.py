@@ -102,7 +102,7 @@ def test_a_vector_without_direction_names_its_text(packed, tmp_path):
 def test_torch_waits_until_it_is_asked_for():
     modules = "promptpool.pairs.semantic, promptpool.pairs.filters, promptpool.pairs.contamination"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
-    path = str(Path(__file__).parents[2] / "workflow")
+    path = str(Path(__file__).parents[3] / "workflow")
     answer = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, timeout=60, check=False
     )

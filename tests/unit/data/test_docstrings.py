@@ -68,7 +68,7 @@ def test_nothing_is_imported():
         "assert len(read_docstrings(['networkx'])) > 500; found = [m for m in sys.modules if m.startswith('networkx')];"
         "assert not found, found"
     )
-    path = str(Path(__file__).parents[2] / "workflow")
+    path = str(Path(__file__).parents[3] / "workflow")
     answer = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False
     )

@@ -79,7 +79,7 @@ def test_two_processes_do_not_write_into_each_other(tmp_path):
         "import sys; from promptpool.artifacts.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary: temporary.write_text('theirs')"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "workflow")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "workflow")}
     with atomic_path(tmp_path / "x") as mine:
         mine.write_text("mine")
         subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], env=environment, check=True, timeout=60)

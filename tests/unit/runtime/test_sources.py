@@ -68,7 +68,7 @@ def test_a_module_that_is_not_imported_does_not_count(room):
 
 
 def test_every_stage_a_rule_names_is_a_module():
-    rules = (Path(__file__).parents[2] / "workflow/rules").glob("*.smk")
+    rules = (Path(__file__).parents[3] / "workflow/rules").glob("*.smk")
     named = {word for path in rules for word in path.read_text().split('code_digest("')[1:]}
     assert named
     for word in named:

@@ -8,17 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from promptpool.text.near_duplicates import ShingleIndex, near_duplicates, shingled
-from promptpool.text.words import words
-
-
-def shingle_set(text: str, size: int = 3) -> set[tuple]:
-    found = words(text)
-    size = min(size, len(found))
-    return {tuple(found[i : i + size]) for i in range(len(found) - size + 1)} if found else set()
-
-
-def jaccard(one: set, other: set) -> float:
-    return len(one & other) / len(one | other) if one and other else 0.0
+from sample_texts import jaccard, muddled, shingle_set
 
 
 def by_brute_force(texts: list[str], threshold: float) -> list[int | None]:
@@ -27,24 +17,6 @@ def by_brute_force(texts: list[str], threshold: float) -> list[int | None]:
         kept = (n for n in range(row) if answer[n] is None and jaccard(mine, sets[n]) >= threshold)
         answer.append(next(kept, None))
     return answer
-
-
-def muddled(seed: int, number: int = 400) -> list[str]:
-    """Random texts, many of them edits of earlier ones; common and rare words, all lengths from none up."""
-    rng, texts = random.Random(seed), []
-    vocabulary = ["the", "of", "a", "graph", *[f"w{n}" for n in range(60)], "日", "本", "語"]
-    for _ in range(number):
-        if texts and rng.random() < 0.6:
-            found = rng.choice(texts).split()
-            for _ in range(rng.randint(0, 3)):
-                place = rng.randrange(len(found) + 1)
-                found[place : place + rng.randint(0, 1)] = [rng.choice(vocabulary)] * rng.randint(0, 2)
-        else:
-            found = rng.choices(
-                vocabulary, weights=[30, 30, 30, 10, *[1] * 63], k=rng.choice([0, 1, 2, 3, 4, 8, 15, 40])
-            )
-        texts.append(" ".join(found))
-    return texts
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0])
@@ -107,7 +79,7 @@ def test_shingles_are_sorted_unique_and_the_same_in_every_process():
     assert sets.sizes.tolist() == [len(shingle_set(text)) for text in texts] == [3, 1, 0, 1]
     assert all((np.diff(sets.of(n).astype(object)) > 0).all() for n in range(len(texts)))
     code = f"from promptpool.text.near_duplicates import shingled; print(shingled({texts!r}).hashes.tolist())"
-    env = {"PYTHONPATH": str(Path(__file__).parents[2] / "workflow"), "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
+    env = {"PYTHONPATH": str(Path(__file__).parents[3] / "workflow"), "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
     answer = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True
     )

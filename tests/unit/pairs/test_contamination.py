@@ -7,7 +7,7 @@ from promptpool.pairs import contamination
 from promptpool.pairs.contamination import Hit, contaminated
 from promptpool.text.normalisation import normalise
 from promptpool.text.words import word_count
-from test_near_duplicates import jaccard, muddled, shingle_set
+from sample_texts import jaccard, muddled, shingle_set
 
 KNOWN = [
     "Return the number of nodes.",

@@ -1,0 +1,77 @@
+"""The package is laid out as docs/architecture.md says, and imports go one way."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "workflow/promptpool"
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+# What a newcomer asks, and what the file that the page names must hold.
+QUESTIONS = {
+    "InfoNCE mask": "def false_negatives",
+    "Where is a csv read": "csv.reader",
+    "What writes `scores.parquet`": "to_parquet",
+    "Where does the k-means come from": "mteb.evaluate",
+    "What decides that a job runs again": "def code_digest",
+    "Where does a prompt become token ids": "def compose",
+    "tree mask of one pass": "def tree_attention",
+    "Which number type": "def inference_precision",
+    "Where is an interval computed": "def ",
+    "export gives the scored vectors": "def check_parity",
+    "Which job gets which GPU": "def leased",
+    "when memory runs out": "def failed",
+}
+
+
+def rooms() -> list[str]:
+    """The sub-packages and top modules in the order of the page's table."""
+    table = PAGE.partition("## Sub-packages")[2].partition("## Where is")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", table, re.M)
+    return [name.removesuffix("/").removesuffix(".py") for cell in cells for name in re.findall(r"`([\w./]+)`", cell)]
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms that a module imports from, its own aside."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            steps = [*parts[: -node.level], *(node.module.split(".") if node.module else [])]
+            found |= {steps[0]} if steps else {alias.name for alias in node.names}
+    return found - {parts[0]}
+
+
+def test_the_page_lists_every_sub_package():
+    there = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    there |= {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert sorted(rooms()) == sorted(there)
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_imports_go_one_way(room):
+    lower = set(rooms()[: rooms().index(room)])
+    modules = [*PACKAGE.glob(f"{room}.py"), *(PACKAGE / room).glob("*.py")]
+    assert modules
+    for module in modules:
+        assert imported(module) <= lower, f"{module.name} imports upwards: {imported(module) - lower}"
+
+
+@pytest.mark.parametrize(("question", "held"), QUESTIONS.items())
+def test_a_question_is_answered_with_the_right_file(question, held):
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("|") and question in line]
+    (path,) = re.findall(r"`(workflow/[\w./]+)`", row)
+    assert held in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_every_file_that_the_page_names_is_there():
+    named = set(re.findall(r"`((?:workflow|tests|docs)/[\w./-]+)`", PAGE))
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_no_module_is_longer_than_300_lines():
+    long = {str(path) for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300}
+    assert {Path(path).name for path in long} <= {"study.py"}

@@ -265,7 +265,7 @@ class Harness:
         if draw.random() < 0.5:
             fault, path, wanted = "file", user_files.write(tree, table, draw), None
         else:
-            fault, path, wanted = user_files.spoil(tree, draw)
+            fault, path, wanted = user_files.spoil(rule, tree, draw)
         job = copy.copy(job)
         job.params = copy.deepcopy(job.params)
         job.params.spec = {**job.params.spec, "path": path.name}

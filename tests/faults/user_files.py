@@ -98,9 +98,12 @@ SPOILED: dict[str, tuple[str, Callable[[list[str]], list[str]] | bytes, str]] = 
 }
 
 
-def spoil(folder: Path, draw: random.Random) -> tuple[str, Path, str]:
-    """(fault, file, what the error has to name) of a plain file with one row that does not fit."""
-    fault = draw.choice(list(SPOILED))
+def spoil(rule: str, folder: Path, draw: random.Random) -> tuple[str, Path, str]:
+    """(fault, file, what the error has to name) of a plain file with one row that does not fit the rule's job.
+
+    A corpus reads no labels, so that a list there is no fault of its.
+    """
+    fault = draw.choice([name for name in SPOILED if rule == "build_task" or name != "list as a label"])
     name, how, wanted = SPOILED[fault]
     path = folder / name
     if isinstance(how, bytes):

@@ -236,3 +236,14 @@ def test_arbitrary_strings_are_read_as_they_were_written(tmp_path):
         path = write(tmp_path / f"{number}{suffix}", rows, **rng.choice(dialects[suffix]))
         found = read_table(path, ["text", "label"], "here")
         assert found.to_dict("records") == [{"text": row["text"], "label": row["label"]} for row in rows], path
+
+
+def test_arbitrary_tab_separated_texts_are_read_as_they_stand(tmp_path):
+    rng = random.Random(180)
+    for number in range(TABLES // 4):
+        rows = [[arbitrary(rng).translate(dict.fromkeys(map(ord, "\t\n\r"), " ")) for _ in "ab"] for _ in range(4)]
+        rows = [[cell.replace('""', '"') for cell in row] for row in rows]  # a doubled quote is a sign of quoting
+        rows = [[cell.replace('""', "'") for cell in row] for row in rows]
+        path = tmp_path / f"{number}.tsv"
+        path.write_text("text\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="")
+        assert read_table(path, ["text", "label"], "here").to_numpy().tolist() == rows, path

@@ -68,6 +68,9 @@ test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this ma
 test-slurm: $(VENV)/.installed ## The tests on a real SLURM of one machine: root on Debian, ten to twenty minutes; skips elsewhere
 	$(BIN)/python -m pytest -rs tests/slurm
 
+bench-gpu: $(VENV)/.installed ## Runs the GPU tests and measures speed and memory on this machine's GPU: at most 25 minutes
+	$(BIN)/python tests/bench/bench_gpu.py || fault=1; $(BIN)/python docs/refresh.py --gpu && exit $${fault:-0}
+
 lint: $(VENV)/.installed ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,17 +1,17 @@
-"""The engine on a GPU gives what it gives on a CPU."""
+"""The engine on a GPU gives what it gives on a CPU: in float32, in bfloat16, and in `auto` with an adapter."""
 
 import numpy as np
 import pytest
 import torch
 from promptpool.embedding.embedder import Embedder
-from tiny import TEXTS, tiny_model
+from tiny import TEXTS, tiny_adapter, tiny_model
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; none is visible"),
 ]
 PROMPTS = {"none": "{text}", "eol": 'This sentence: "{text}" means in one word:', "sum": 'This sentence: "{text}" is'}
-MANY = [f"{text} {number}" for number in range(50) for text in TEXTS]
+MANY = [f"{text} {number}" for number in range(20) for text in TEXTS]
 POOLINGS = ["mean", "last", "eos", "weighted", "max", "concat", "attention", "mean:text"]
 
 
@@ -31,5 +31,17 @@ def test_bfloat16_is_close_and_the_budget_grows(tmp_path):
     engine = Embedder.load(path, device="cuda", dtype="bfloat16")
     assert engine.backbone.model.dtype == torch.bfloat16 and engine.batches.takes_trees
     start = engine.batches.budget.tokens
-    found = engine.encode([f"{text} {number}" for number in range(2000) for text in TEXTS], PROMPTS["eol"])
+    found = engine.encode([f"{text} {number}" for number in range(500) for text in TEXTS], PROMPTS["eol"])
     assert np.isfinite(found).all() and engine.batches.budget.tokens > start
+
+
+def test_auto_multiplies_float32_weights_as_tf32_and_leaves_the_adapter_beside_them(tmp_path):
+    model = tiny_model(tmp_path / "model")
+    adapter = str(tiny_adapter(tmp_path / "step-3", model))
+    gpu, cpu = (Embedder.load(str(model), adapter, device=device) for device in ("cuda", "cpu"))
+    assert gpu.backbone.precision.name == "float32 weights, TF32 products" and gpu.backbone.kept == 1
+    assert any("lora_A" in name for name, _ in gpu.backbone.model.named_parameters())
+    assert not any("lora_A" in name for name, _ in cpu.backbone.model.named_parameters())
+    found, wanted = (engine.grid(MANY, PROMPTS, ["mean", "last"]) for engine in (gpu, cpu))
+    for key, vectors in wanted.items():
+        assert np.abs(found[key] - vectors).max() <= 1e-2 * np.abs(vectors).max(), key

@@ -36,7 +36,7 @@ def test_float32_trains_what_a_cpu_trains(model, pairs, tmp_path):
     pd.testing.assert_frame_equal(gpu[columns], cpu[columns], rtol=1e-2)
 
 
-def test_bfloat16_is_the_default_and_its_adapter_is_float32(model, pairs, tmp_path):
+def test_auto_trains_on_a_bfloat16_base_and_its_adapter_is_float32(model, pairs, tmp_path):
     half, full = (train(model, pairs, tmp_path / dtype, dtype=dtype) for dtype in ("auto", "float32"))
     assert half["loss"].to_numpy() == pytest.approx(full["loss"].to_numpy(), rel=0.1)
     assert {weight.dtype for weight in weights(tmp_path / "auto", 3).values()} == {torch.float32}

@@ -1,8 +1,9 @@
 """A CUDA device that is not there: its tensors say cuda:0 and keep their values in CPU memory.
 
 An operator that mixes devices raises, as on a GPU; so does an attention mask of another float type than the query. What
-would make the host wait for the device is counted. Import this before torch: the guard (guard.cpp, built) must be
-loaded first, and PRETENDED_GUARD names it.
+would make the host wait for the device is counted. A copy to the host that does not wait holds garbage until something
+waits. The device has random numbers of its own. `out_of_memory` makes an operator of one's choice find no room.
+Import this before torch: the guard (guard.cpp, built) must be loaded first, and PRETENDED_GUARD names it.
 """
 
 import collections
@@ -16,6 +17,7 @@ from unittest import mock
 ctypes.CDLL(os.environ["PRETENDED_GUARD"])
 
 import torch  # noqa: E402
+from torch.utils import checkpoint  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 
@@ -27,6 +29,9 @@ READS = {"_local_scalar_dense", "equal", "is_nonzero"}
 MEMORY = 80 << 30
 waits: collections.Counter[str] = collections.Counter()
 _pinned: dict[int, torch.Tensor] = {}  # keeps them, so that no id is used twice
+_coming: list[tuple[torch.Tensor, torch.Tensor]] = []  # copies to the host under way: where to, and what
+_random: dict[str, torch.Tensor] = {}  # the state of the device's own generator
+_full: list["_Full"] = []
 
 
 class OnDevice(torch.Tensor):
@@ -108,17 +113,90 @@ def _count(func, args: tuple, kwargs: dict, there: list, here: list, lands: bool
         source = isinstance(args[0], OnDevice)
         early = kwargs.get("non_blocking") and (source or id(args[0]) in _pinned)
         if source != lands and not early:
-            waits["copy between host and device"] += 1
+            _wait("copy between host and device")
     elif func is aten.copy_.default:
         blocking = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
         if isinstance(args[0], OnDevice) != isinstance(args[1], OnDevice) and args[1].dim() and blocking:
-            waits["copy between host and device"] += 1
+            _wait("copy between host and device")
     elif there and name in SHAPED_BY_VALUES | READS:
-        waits[name] += 1
+        _wait(name)
     elif func in INDEXING and any(x.dim() for x in here):
-        waits["index from the host"] += 1
+        _wait("index from the host")
     elif func in INDEXING and any(x is not None and x.dtype == torch.bool for x in args[1] or ()):
-        waits["index by a mask"] += 1
+        _wait("index by a mask")
+
+
+def _wait(reason: str) -> None:
+    """The host waits for all that the device was given: copies under way arrive."""
+    waits[reason] += 1
+    _arrive()
+
+
+def _arrive() -> None:
+    with torch.inference_mode():
+        while _coming:
+            place, values = _coming.pop()
+            place.copy_(values)
+
+
+def _copied_later(func, args: tuple, kwargs: dict, out: torch.Tensor, lands: bool) -> None:
+    """Garbage in `out`, a copy from the device that did not wait, until something waits."""
+    if lands or func not in COPIES:
+        return
+    source = args[1] if func is aten.copy_.default else args[0]
+    early = kwargs.get("non_blocking") or (func is aten.copy_.default and len(args) > 2 and args[2])
+    if early and isinstance(source, OnDevice):
+        _coming.append((out.detach(), out.detach().clone()))
+        out.detach().fill_(float("nan") if out.is_floating_point() else 1)
+
+
+class _Full:
+    """An operator that finds no room at its calls number `first` to `first + times - 1`, from 0."""
+
+    def __init__(self, name: str, first: int, times: float):
+        self.name, self.first, self.times, self.calls, self.raised = name, first, times, 0, 0
+
+    def meet(self, name: str) -> None:
+        if name != self.name:
+            return
+        self.calls += 1
+        if self.first < self.calls <= self.first + self.times:
+            self.raised += 1
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Pretended, at call {self.calls} of {name}")
+
+
+@contextlib.contextmanager
+def out_of_memory(name: str, first: int = 0, times: float = 1) -> Iterator[_Full]:
+    """Inside, the operator `name` (`mm`) raises at its call number `first` on the device, and at those that follow."""
+    full = _Full(name, first, times)
+    _full.append(full)
+    try:
+        yield full
+    finally:
+        _full.remove(full)
+
+
+@contextlib.contextmanager
+def _device_random(func, lands: bool) -> Iterator[None]:
+    """Random operators on the device draw from its own generator."""
+    if not lands or torch.Tag.nondeterministic_seeded not in func.tags:
+        yield
+        return
+    host = torch.get_rng_state()
+    torch.set_rng_state(_random["state"])
+    try:
+        yield
+    finally:
+        _random["state"] = torch.get_rng_state()
+        torch.set_rng_state(host)
+
+
+def _seed(seed: int) -> None:
+    _random["state"] = torch.Generator().manual_seed(int(seed)).get_state()
+
+
+def _set_random(state: torch.Tensor | list, _device=None) -> None:
+    _random["state"] = (state[0] if isinstance(state, list) else state).clone()
 
 
 def _run(func, args: tuple, kwargs: dict):
@@ -147,13 +225,17 @@ def _run(func, args: tuple, kwargs: dict):
         return copy
     if func is aten.is_pinned.default:
         return id(args[0]) in _pinned
-    kwargs = {key: value for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
-    out = func(*tree_map_only(OnDevice, lambda x: x.held, args), **tree_map_only(OnDevice, lambda x: x.held, kwargs))
+    for full in _full if lands else ():
+        full.meet(func._schema.name.split("::")[1])
+    plain = {key: value for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
+    with _device_random(func, lands):
+        out = func(*tree_map_only(OnDevice, lambda x: x.held, args), **tree_map_only(OnDevice, lambda x: x.held, plain))
+    _copied_later(func, args, kwargs, out, lands)
     known = {id(x.held): x for x in there}
     return tree_map_only(torch.Tensor, lambda x: known[id(x)] if id(x) in known else OnDevice(x), out) if lands else out
 
 
-class _Event:
+class Event:
     def __init__(self, *_args, **_more) -> None:
         pass
 
@@ -161,17 +243,20 @@ class _Event:
         pass
 
     def synchronize(self) -> None:
-        waits["event"] += 1
+        _wait("event")
 
 
 def _same_parameters(plain):
-    """`Module._apply` that leaves parameters that are on the device already as the objects that they are."""
+    """`Module._apply` that leaves parameters that are where they should be as the objects that they are, as torch does.
+
+    Otherwise an optimizer would hold parameters that the model has no longer.
+    """
 
     def apply(self, function, recurse=True):
         own = list(self.parameters())
-        if own and all(isinstance(x, OnDevice) for x in own):
+        if own and len({isinstance(x, OnDevice) for x in own}) == 1:
             moved = function(own[0])
-            if isinstance(moved, OnDevice) and moved.dtype == own[0].dtype:
+            if (type(moved.data), moved.device, moved.dtype) == (type(own[0].data), own[0].device, own[0].dtype):
                 return self
         return plain(self, function, recurse)
 
@@ -183,16 +268,16 @@ def pretended_gpu() -> Iterator[collections.Counter]:
     """Inside, torch has one CUDA device of 80 GiB. Gives the counter of host waits, emptied."""
     properties = SimpleNamespace(total_memory=MEMORY, name="pretended", major=9, minor=0, multi_processor_count=1)
     fake = {
-        "_lazy_init": lambda: None, "is_available": lambda: True, "Event": _Event, "device_count": lambda: 1,
+        "_lazy_init": lambda: None, "is_available": lambda: True, "Event": Event, "device_count": lambda: 1,
         "max_memory_reserved": lambda _=None: MEMORY // 20, "reset_peak_memory_stats": lambda _=None: None,
         "get_device_properties": lambda _=None: properties, "empty_cache": lambda: None,
         "get_device_name": lambda _=None: "pretended", "get_device_capability": lambda _=None: (9, 0),
         "mem_get_info": lambda _=None: (MEMORY, MEMORY), "memory_allocated": lambda _=None: 2 << 30,
         "memory_reserved": lambda _=None: 2 << 30, "max_memory_allocated": lambda _=None: 2 << 30,
         "is_bf16_supported": lambda *_, **__: True, "current_device": lambda: 0, "set_device": lambda _: None,
-        "get_rng_state": lambda _=None: torch.get_rng_state(), "set_rng_state": lambda state, _=None: None,
-        "get_rng_state_all": lambda: [torch.get_rng_state()], "set_rng_state_all": lambda _: None,
-        "manual_seed_all": lambda _: None, "manual_seed": lambda _: None, "synchronize": lambda _=None: None,
+        "get_rng_state": lambda _=None: _random["state"].clone(), "set_rng_state": _set_random,
+        "get_rng_state_all": lambda: [_random["state"].clone()], "set_rng_state_all": _set_random,
+        "manual_seed_all": _seed, "manual_seed": _seed, "synchronize": lambda _=None: _arrive(),
         "is_initialized": lambda: True, "current_stream": lambda _=None: mock.MagicMock(),
         "_exchange_device": lambda _: 0, "_maybe_exchange_device": lambda _: 0,
     }  # fmt: skip
@@ -202,6 +287,7 @@ def pretended_gpu() -> Iterator[collections.Counter]:
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         for name in ("get_rng_state", "set_rng_state", "get_rng_state_all", "set_rng_state_all"):
             stack.enter_context(mock.patch.object(torch.cuda.random, name, fake[name]))
+        stack.enter_context(mock.patch.object(checkpoint.DefaultDeviceType, "_default_device_type", "cuda"))
         stack.enter_context(mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
         stack.enter_context(mock.patch.object(torch.nn.Module, "_apply", _same_parameters(torch.nn.Module._apply)))
         future.set_overwrite_module_params_on_conversion(True)
@@ -210,4 +296,5 @@ def pretended_gpu() -> Iterator[collections.Counter]:
         stack.callback(torch._C._set_only_lift_cpu_tensors, False)
         stack.enter_context(_Mode())
         waits.clear()
+        _seed(0)
         yield waits

@@ -17,6 +17,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="session")
+def pretended(tmp_path_factory) -> dict[str, str]:
+    """The environment of a process that runs on the pretended GPU; skips where its guard cannot be built."""
+    import os
+
+    import torch
+    from pretended_gpu.build import COMPILER, HAS_CUDA, NO_COMPILER, build_guard
+
+    if COMPILER is None or torch.version.cuda is not None:
+        pytest.skip(NO_COMPILER if COMPILER is None else HAS_CUDA)
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(tests.parent / "workflow"), str(tests)])
+    guard = build_guard(tmp_path_factory.mktemp("guard"))
+    return {**os.environ, "PRETENDED_GUARD": str(guard), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+
 @pytest.fixture
 def drawn(monkeypatch) -> Iterator[list]:
     """The figures that were drawn, kept open to look into."""

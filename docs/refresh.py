@@ -1,7 +1,7 @@
 """Puts measured numbers into the pages: `make readme`.
 
-The demo's own figures, report and headline table go into README.md and docs/; what `make bench-gpu` wrote (gpu.json)
-goes into docs/explanation/measured/gpu.md. `--gpu` does the second alone, which needs no demo.
+The demo's own figures and headline table and report go into README.md and docs/; what `make bench-gpu` wrote (gpu.json)
+goes into docs/explanation/measured/embedding.md. `--gpu` does the second alone, which needs no demo.
 """
 
 import json
@@ -14,10 +14,10 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results/demo"
-GPU = ROOT / "docs/gpu.json"
 PAGES = ("README.md", "docs/explanation/measured/demo.md")
 REPORT = "docs/example-report.html"
 LARGEST = 2_000_000  # bytes of a published report
+GPU = ROOT / "docs/gpu.json"
 PICTURES = ("score_by_step_steps", "tuned_steps", "text_map", "cost_scores", "attention_bars", "heat_map")
 
 
@@ -38,6 +38,17 @@ def between(page: Path, name: str, filling: str) -> None:
     filled = f"<!-- {name} -->\n{filling}\n<!-- /{name} -->"
     text = re.sub(rf"<!-- {name} -->.*?<!-- /{name} -->", lambda _: filled, text, flags=re.S)
     page.write_text(text, encoding="utf-8")
+
+
+def publish(report: Path, to: Path) -> str:
+    """Copies the report and returns the sentence that links it; an empty string if there is none or it is too large."""
+    if not report.exists():
+        return ""
+    if report.stat().st_size >= LARGEST:
+        print(f"{report}: {report.stat().st_size:,} bytes, and at most {LARGEST:,} are published; it is left out")
+        return ""
+    shutil.copy(report, to)
+    return f"The demo's own report is published as [an example]({REPORT})."
 
 
 def gpu_section(path: Path = GPU) -> str:
@@ -100,19 +111,8 @@ def cell(value: object, how: str) -> str:
     return format(value, how)
 
 
-def publish(report: Path, to: Path) -> str:
-    """Copies the report and returns the sentence that links it; an empty string if there is none or it is too large."""
-    if not report.exists():
-        return ""
-    if report.stat().st_size >= LARGEST:
-        print(f"{report}: {report.stat().st_size:,} bytes, and at most {LARGEST:,} are published; it is left out")
-        return ""
-    shutil.copy(report, to)
-    return f"The demo's own report is published as [an example]({REPORT})."
-
-
 def main() -> None:
-    between(ROOT / "docs/explanation/measured/gpu.md", "gpu", gpu_section())
+    between(ROOT / "docs/explanation/measured/embedding.md", "gpu", gpu_section())
     if sys.argv[1:] == ["--gpu"]:
         return
     (ROOT / "docs/pictures").mkdir(exist_ok=True)

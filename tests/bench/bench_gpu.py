@@ -8,7 +8,7 @@ Parts: tests/gpu; tokens a second of embedding, training and synthesis with rand
 Llama-3.2-1B's shape; the demo end to end, its scores beside the CPU's. Each part runs in a process of its own, so that
 a crash or a lack of memory ends that part alone. BUDGETS holds each part's seconds; a part may also use what
 those before it left, and is cut where its time is over. What was cut, and what went wrong, stands in the JSON.
-`docs/refresh.py --gpu` puts the JSON into docs/explanation/measured/gpu.md.
+`docs/refresh.py --gpu` puts the JSON into docs/explanation/measured/embedding.md.
 """
 
 import argparse

@@ -236,13 +236,13 @@ def demo(bench: Bench) -> None:
             bench.note({"seconds": seconds, "cut": "at toy sizes its jobs are counted and not run"})
             return
         summary = pd.read_parquet(folder / "results/demo/summary.parquet")
-    page = (ROOT / "docs/demo.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/measured/demo.md").read_text(encoding="utf-8")
     for row in against_docs(summary, page):
         bench.note({**row, "seconds": seconds})
 
 
 def against_docs(summary: pd.DataFrame, page: str) -> list[dict]:
-    """The demo's headline, V-measure x 100: `here`, and `cpu`, what docs/demo.md says of a CPU."""
+    """The demo's headline, V-measure x 100: `here`, and `cpu`, what docs/explanation/measured/demo.md says of a CPU."""
     told = dict(re.findall(r"^\| ([^|]+?) \| ([+-]?\d+\.\d+) \|", page, flags=re.M))
     rows = summary[summary["task"] == "mean"]
     return [

@@ -5,6 +5,7 @@
 The study is run once, undisturbed. Each injection takes a fresh copy of its tree, takes away what one job wrote, and
 runs that job's own script in a forked process with a fault; then again without. What counts is what comes out:
 
+    read    a user's file came out as it was written, row for row
     healed  the second run's outputs are the reference's
     named   the faulty run said, in one line, which file is at fault, and after the mend the outputs are the reference's
     SILENT  a run ended well with other outputs: the one thing that must never be
@@ -42,6 +43,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "w
 
 import numpy as np
 import surroundings
+import user_files
 from compare import differences, wrong
 from damage import DAMAGES, OPEN_DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
 from fault_table import table
@@ -253,6 +255,28 @@ class Harness:
         job.params.spec, job.params.model = study.pairs_spec("written"), study.pairs_model("written")
         return job
 
+    def inject_file(self, draw: random.Random) -> None:
+        """A user's file in some format and dialect, or one with a row that does not fit."""
+        rule = draw.choice(["build_corpus", "build_task"])
+        (job,) = (one for one in self.jobs if one.rule == rule and one.params.spec["source"] == "file")
+        tree = self.tree()
+        clear(job, tree)
+        table = user_files.rows(draw)
+        if draw.random() < 0.5:
+            fault, path, wanted = "file", user_files.write(tree, table, draw), None
+        else:
+            fault, path, wanted = user_files.spoil(rule, tree, draw)
+        job = copy.copy(job)
+        job.params = copy.deepcopy(job.params)
+        job.params.spec = {**job.params.spec, "path": path.name}
+        code, told = self.run(job, tree)
+        lines = [line for line in told.splitlines() if line.startswith("Error: ")]
+        if code == 0:
+            found = fault if wanted else user_files.came_out(rule, tree, job.output, table)
+            return self.note("user's file", job, "SILENT" if found else "read", found or "")
+        named = wanted is not None and len(lines) == 1 and path.name in lines[0] and wanted in lines[0]
+        self.note("user's file", job, "named" if named else "UNNAMED" if wanted else "LOST", f"{fault}: {told}")
+
     def inject_snakemake(self, draw: random.Random) -> None:
         tree = surroundings.copied(self.reference, self.room / "study")
         what = surroundings.two_snakemakes if draw.random() < 0.25 else surroundings.killed_snakemake
@@ -269,7 +293,12 @@ def warm() -> None:
     """What the jobs import, once for all forks, without starting a thread."""
     import mteb  # noqa: F401
     import torch
-    from promptpool import comparison, export, parity, report, scoring, synthesis, training  # noqa: F401
+    from promptpool.analysis import comparison  # noqa: F401
+    from promptpool.export import check_parity, export_model  # noqa: F401
+    from promptpool.pairs import make_pairs  # noqa: F401
+    from promptpool.report import build_report  # noqa: F401
+    from promptpool.scoring import score  # noqa: F401
+    from promptpool.training import train_adapter  # noqa: F401
 
     torch.set_num_threads(1)
     np.zeros(1)
@@ -302,6 +331,8 @@ def share(part: int, parts: int, reference: Path, given: argparse.Namespace) -> 
                     print(f"[{part}] {done} injections, {len(harness.bad)} bad, {seconds:.0f} s", flush=True)
         for number in range(part, given.writers, parts):
             harness.inject_writer(random.Random(f"{given.seed}:writer:{number}"))
+        for number in range(part, given.files, parts):
+            harness.inject_file(random.Random(f"{given.seed}:file:{number}"))
         for number in range(part, given.snakemakes, parts):
             harness.inject_snakemake(random.Random(f"{given.seed}:snakemake:{number}"))
         return harness.counts, harness.bad
@@ -313,6 +344,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first injection")
     parser.add_argument("--every", type=int, default=1, help="the numbers' step: a part of a longer run")
     parser.add_argument("--writers", type=int, default=20, help="further injections into servers and workers")
+    parser.add_argument("--files", type=int, default=120, help="further injections of users' files")
     parser.add_argument("--snakemakes", type=int, default=8, help="further injections into Snakemake itself")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -15,7 +15,6 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROSE = [page for page in PAGES if page != ROOT / "docs/reference/config.md"]  # its words are the schema's
-PENDING = ROOT / "docs/architecture.md"  # the index links it already
 BESIDE = ("CHANGELOG.md", "SECURITY.md", "results/README.md", "config.yaml")  # what users read beside the docs
 MOST_WORDS = 16  # of a mean sentence
 RETIRED = {
@@ -116,7 +115,7 @@ def test_links_lead_somewhere(page):
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page
         assert there.is_relative_to(ROOT), f"{relative(page)}: {target} lies outside the repository"
-        assert there.exists() or there == PENDING, f"{relative(page)}: {target} does not exist"
+        assert there.exists(), f"{relative(page)}: {target} does not exist"
         if anchor and there.suffix == ".md":
             assert anchor in anchors(there), f"{relative(page)}: {target}: no such heading"
 
@@ -141,7 +140,7 @@ def test_every_page_that_is_cited_exists():
             r"\bdocs/[\w./-]+\.(?:md|py|yaml|png|html)", path.read_text(encoding="utf-8", errors="replace")
         ):
             made = page == "docs/example-report.html" and path.name in ("refresh.py", "test_docs.py", "Makefile")
-            if not made and not (ROOT / page).exists() and ROOT / page != PENDING:
+            if not made and not (ROOT / page).exists():
                 lost.append(f"{relative(path)}: {page}")
     assert not lost
 

@@ -571,7 +571,8 @@ TOPIC_FAULTS = {
     "one topic": ("a: [x]\n", "has fewer than two topics"),
     "topic without modules": ("a: [x]\nb:\n", "topic 'b' lists no module names"),
     "module twice": ("a: [x]\nb: [x]\n", "'x' stands under 'a' and 'b'; keep one"),
-    "no yaml": ("a: [x\n", "is no YAML"),
+    "no yaml": ("a: [x\n", "is no YAML, line 2"),
+    "topic twice": ("a: [x]\nb: [y]\na: [z]\n", "line 3: 'a' stands twice"),
 }
 
 

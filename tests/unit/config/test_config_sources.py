@@ -39,3 +39,43 @@ def test_a_fault_of_the_second_file_is_told_of_it(files):
 
 def test_one_file_is_named_whatever_is_wrong(files):
     assert file_at_fault("nothing.like.it: x", files[:1]) == files[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("seed: 1\nrun: a\nseed: 2\n", "seed: stands twice, on lines 1 and 3; keep one"),
+        (
+            "tasks:\n  a: {source: file}\n  b: {x: 1}\n  a: {x: 2}\n",
+            "tasks.a: stands twice, on lines 2 and 4; keep one",
+        ),
+        ("prompts:\n  none: '{text}'\n  'none': x\n", "prompts.none: stands twice, on lines 2 and 3; keep one"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_file_is_refused(files, content, fault):
+    with open(files[1], "w") as handle:
+        handle.write(content)
+    with pytest.raises(PromptpoolError) as caught:
+        resolve(demo(), files)
+    assert str(caught.value) == f"{files[1]}: {fault}"
+
+
+def test_a_key_of_two_files_is_no_repetition(files):
+    assert resolve(demo(), files)["run"]
+
+
+@pytest.mark.parametrize("key", ["tasks__StdlibTopics__labels", "corpora__mine__path", "models__own__path"])
+def test_every_path_may_begin_at_home(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "topics.yaml").write_text("a: [x]\nb: [y]\n")
+    (tmp_path / "mine.csv").write_text("text\na\n")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/config.json").write_text("{}")
+    section, name, last = key.split("__")
+    values = {
+        "tasks": {key: "~/topics.yaml"},
+        "corpora": {"corpora__mine": {"source": "file", "path": "~/mine.csv"}},
+        "models": {"models__own": {"path": "~/own"}},
+    }
+    full = resolve(demo(**values[section]))
+    assert full[section][name][last].startswith(str(tmp_path))

@@ -90,3 +90,9 @@ def test_a_module_under_two_topics_is_named(tmp_path):
 def test_a_missing_topics_file_is_named(tmp_path):
     with pytest.raises(PromptpoolError, match=r"tasks\.mine: labels: .*absent\.yaml: no such file"):
         topics_of_modules(tmp_path / "absent.yaml", "tasks.mine")
+
+
+def test_topics_are_names_whatever_yaml_takes_them_for(tmp_path):
+    (tmp_path / "topics.yaml").write_text("1.1: [a]\n1.10: [b]\nno: [c]\n007: [d]\n2020-01-01: [1.10]\n~: [on]\n")
+    found = topics_of_modules(tmp_path / "topics.yaml", "tasks.mine")
+    assert found == {"a": "1.1", "b": "1.10", "c": "no", "d": "007", "1.10": "2020-01-01", "on": "~"}

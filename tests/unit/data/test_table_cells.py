@@ -1,11 +1,14 @@
 """A cell is text, exactly as it stands in the file: no reader guesses a type, in any format."""
 
 import csv
+import gzip
 import json
 import os
 import random
+from datetime import date
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,7 +70,7 @@ def test_labels_that_look_like_values_stay_apart(tmp_path, suffix, codes):
 
 def test_numbers_of_jsonl_keep_their_digits(tmp_path):
     path = tmp_path / "mine.jsonl"
-    values = ["1.10", "1.1", "9007199254740993", "9007199254740992", "1e5", "true", "NaN"]
+    values = ["1.10", "1.1", "9007199254740993", "9007199254740992", "1e5", "true", "-0", "1E+05"]
     path.write_text("".join(f'{{"text": "t", "label": {value}}}\n' for value in values))
     assert labels(path) == values
 
@@ -86,6 +89,12 @@ def test_whole_numbers_of_parquet_stay_exact_beside_a_row_without_one(tmp_path):
         (pa.array(["x", "y"], pa.large_string()), ["x", "y"]),
         (pa.array([True, False]), ["true", "false"]),
         (pa.array([1.5, 2.0]), ["1.5", "2.0"]),
+        (pa.array([1.1, 0.1], pa.float32()), ["1.1", "0.1"]),
+        (pa.array(np.array([1.5, 0.1], np.float16)), ["1.5", "0.1"]),
+        (pa.array([Decimal("0.0000001"), Decimal("1.0000000")]), ["0.0000001", "1.0000000"]),
+        (pa.array([2**64 - 1, 2**63], pa.uint64()), ["18446744073709551615", "9223372036854775808"]),
+        (pa.array([date(2020, 1, 1), date(2020, 1, 2)]), ["2020-01-01", "2020-01-02"]),
+        (pa.array([7, 70]).dictionary_encode(), ["7", "70"]),
     ],
 )
 def test_other_types_of_parquet_have_one_text(tmp_path, values, wanted):
@@ -115,6 +124,8 @@ def test_one_late_or_empty_label_changes_no_other(tmp_path, late):
         ("mine.jsonl", '{"text": "a", "label": "x"}\n["a", "x"]\n', "line 2"),
         ("mine.jsonl", '{"text": "a", "text": "b", "label": "x"}\n', "line 1"),
         ("mine.jsonl", '{"text": "\\ud800", "label": "x"}\n', "line 1"),
+        ("mine.jsonl", '{"text": "a", "label": "x"}\n{"text": "a", "label": NaN}\n', "line 2"),
+        ("mine.jsonl", '{"text": "a", "label": -Infinity}\n', "line 1"),
     ],
 )
 def test_a_row_that_does_not_fit_is_named_by_its_line(tmp_path, name, content, line):
@@ -172,6 +183,41 @@ def test_a_float_too_large_to_be_exact_is_refused(tmp_path):
     assert "row 1: 'label' is the float" in refusal(tmp_path / "mine.parquet")
 
 
+@pytest.mark.parametrize(("width", "value"), [(pa.float16(), np.float16(2048)), (pa.float32(), 16777216.0)])
+def test_a_narrow_float_is_refused_where_its_whole_numbers_run_together(tmp_path, width, value):
+    table = pa.table({"text": ["a", "b"], "label": pa.array([value, value], width)})
+    pq.write_table(table, tmp_path / "mine.parquet")
+    assert f"row 1: 'label' is the float {float(value)!r}" in refusal(tmp_path / "mine.parquet")
+
+
+def test_a_column_is_the_file_s_whatever_its_folder_is_called(tmp_path):
+    (tmp_path / "label=1").mkdir()
+    path = write(tmp_path / "label=1/mine.parquet", [{"text": "a", "label": "007"}, {"text": "b", "label": "7"}])
+    assert labels(path) == ["007", "7"]
+
+
+@pytest.mark.parametrize("name", ["Mine.CSV", "mine.csv.gz", "mine.jsonl.gz", "mine.TSV"])
+def test_an_ending_may_be_in_capitals_and_a_file_packed(tmp_path, name):
+    kind = ".jsonl" if "jsonl" in name else f".{name.split('.')[1].lower()}"
+    plain = write(tmp_path / f"plain{kind}", [{"text": "a", "label": "1.10"}, {"text": "b", "label": "1.1"}])
+    body = plain.read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(body) if name.endswith(".gz") else body)
+    assert labels(tmp_path / name) == ["1.10", "1.1"]
+
+
+def test_columns_divided_by_another_mark_are_explained(tmp_path):
+    (tmp_path / "mine.csv").write_text("text;label\na;x\nb;y\n")
+    assert "no column 'text'; it has 'text;label'; save it with commas, not ';'" in refusal(tmp_path / "mine.csv")
+
+
+def test_rows_are_counted_by_what_they_lack(tmp_path):
+    rows = [("a", "x"), ("b", "y"), ("", "x"), ("c", None), (" ", ""), ("NA", "None")]
+    path = write(tmp_path / "mine.parquet", [{"text": text, "label": label} for text, label in rows])
+    counts: dict[str, int] = {}
+    assert len(read_labelled(path, "text", "label", "tasks.mine", counts=counts)) == 3
+    assert counts == {"rows_read": 6, "without_text": 2, "without_label": 2}
+
+
 def arbitrary(rng: random.Random) -> str:
     return "".join(rng.choice(PIECES) for _ in range(rng.randint(1, 12)))
 
@@ -190,3 +236,14 @@ def test_arbitrary_strings_are_read_as_they_were_written(tmp_path):
         path = write(tmp_path / f"{number}{suffix}", rows, **rng.choice(dialects[suffix]))
         found = read_table(path, ["text", "label"], "here")
         assert found.to_dict("records") == [{"text": row["text"], "label": row["label"]} for row in rows], path
+
+
+def test_arbitrary_tab_separated_texts_are_read_as_they_stand(tmp_path):
+    rng = random.Random(180)
+    for number in range(TABLES // 4):
+        rows = [[arbitrary(rng).translate(dict.fromkeys(map(ord, "\t\n\r"), " ")) for _ in "ab"] for _ in range(4)]
+        rows = [[cell.replace('""', '"') for cell in row] for row in rows]  # a doubled quote is a sign of quoting
+        rows = [[cell.replace('""', "'") for cell in row] for row in rows]
+        path = tmp_path / f"{number}.tsv"
+        path.write_text("text\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="")
+        assert read_table(path, ["text", "label"], "here").to_numpy().tolist() == rows, path

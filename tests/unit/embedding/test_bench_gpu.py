@@ -89,7 +89,7 @@ def test_the_demo_is_compared_with_what_the_docs_say():
     assert found == [
         {"row": "best tuned", "here": 47.1, "cpu": 46.4}, {"row": "best tuned - random", "here": 26.0, "cpu": 25.9}
     ]  # fmt: skip
-    page = (ROOT / "docs/demo.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/measured/demo.md").read_text(encoding="utf-8")
     assert len(gpu_parts.against_docs(summary, page)) == 2
 
 
@@ -135,7 +135,7 @@ def test_the_page_takes_no_toy_numbers(tmp_path):
 
 
 def test_the_page_holds_what_the_file_says():
-    page = (ROOT / "docs/explanation/measured/gpu.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/measured/embedding.md").read_text(encoding="utf-8")
     assert f"<!-- gpu -->\n{refresh.gpu_section()}\n<!-- /gpu -->" in page
 
 

@@ -175,6 +175,7 @@ def test_bad_rows_are_counted_and_told(labelled, tmp_path, capsys):
     assert "1 texts stand under two labels or more" in told[1] and "'cooking' and 'x'" in told[1]
     facts = json.loads((tmp_path / "labelled.parquet.meta.json").read_text())
     assert (facts["repeated"], facts["contradictory"]) == (1, 1)
+    assert (facts["rows_read"], facts["without_text"], facts["without_label"], facts["rows"]) == (40, 2, 1, 37)
 
 
 def test_ten_rows_are_enough_for_a_task(tmp_path):

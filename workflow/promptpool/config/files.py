@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from ..data.topics import read_topics
 from ..errors import PromptpoolError
 
 
@@ -12,12 +13,13 @@ def corpus_file_problems(config: Mapping) -> Iterator[str]:
     """Missing or unreadable kinds of files of `source: file` corpora; their content is left to the corpus stage."""
     for name, corpus in config["corpora"].items():
         if corpus["source"] == "file":
-            from ..data.table_formats import READERS  # pandas is worth its half second only where a file is named
+            # pandas is worth its half second only where a file is named
+            from ..data.table_formats import READERS, kind_of
 
             key, path = f"corpora.{name}.path", Path(corpus["path"])
             if not path.is_file():
                 yield f"{key}: no such file: {str(path)!r}; mend the path"
-            elif path.suffix not in READERS:
+            elif kind_of(path) not in READERS:
                 yield f"{key}: {str(path)!r} is of an unknown type; use one of {', '.join(READERS)}"
 
 
@@ -42,12 +44,14 @@ def topic_problems(config: Mapping) -> Iterator[str]:
 
 def _topic_file_problems(key: str, path: Path) -> Iterator[str]:
     try:
-        topics = yaml.safe_load(path.read_text(encoding="utf-8"))
+        topics = read_topics(path)
     except OSError:
         yield f"{key}: no such file: {str(path)!r}; mend the path"
         return
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        yield f"{key}: {str(path)!r} is no YAML: {str(error).splitlines()[0]}; mend the file"
+        line = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        yield f"{key}: {str(path)!r} is no YAML{line}: {reason}; mend the file"
         return
     if not isinstance(topics, dict) or len(topics) < 2:
         yield f"{key}: {str(path)!r} has fewer than two topics; write at least two, as `topic: [module, module]`"

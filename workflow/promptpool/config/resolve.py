@@ -11,8 +11,9 @@ from ..errors import PromptpoolError
 from .adapters import adapter_ids, adapter_of
 from .benchmarks import expand_benchmarks
 from .checks import first_problem
+from .paths import KEYS
 from .schema import fill_defaults
-from .sources import file_at_fault
+from .sources import file_at_fault, repeated_key
 
 __all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
 
@@ -30,6 +31,9 @@ def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files:
     Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
     """
     sources = [source] if isinstance(source, str) else source
+    repeated = repeated_key(sources) if files else None
+    if repeated:
+        raise PromptpoolError(repeated)
     full = _plain(config, sources, ())
     if not isinstance(full, dict):
         raise PromptpoolError(f"{sources[0]}: expected keys and values, not {full!r}; start with `run: <name>`")
@@ -55,12 +59,20 @@ def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
                 source = file_at_fault(where, sources)
                 raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
         plain = {key: _plain(item, sources, (*path, key)) for key, item in value.items()}
-        if path[:1] in (("corpora",), ("tasks",)) and str(plain.get("path", "")).startswith("~"):
-            plain["path"] = str(Path(plain["path"]).expanduser())
-        return plain
+        return {key: _at_home(item) if key in KEYS else item for key, item in plain.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, sources, path) for item in value]
     return value
+
+
+def _at_home(value: Any) -> Any:
+    """A path that begins with `~` from the home directory on; everything else as it is."""
+    if not isinstance(value, str) or not value.startswith("~"):
+        return value
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:  # ~someone whom this machine does not know: the path is then said to be missing
+        return value
 
 
 def _with_inherited(config: dict) -> dict:

@@ -1,6 +1,9 @@
-"""Which of several config files a fault stands in: Snakemake merges them, and a later one has the last word."""
+"""What is known only from the config files themselves: which of several a fault stands in (Snakemake merges them, and a
+later one has the last word), and which key stands twice in one.
+"""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,6 +20,45 @@ def file_at_fault(problem: str, files: Sequence[str | Path]) -> str:
     depths = [_depth(_content(file), keys) for file in files]
     deepest = max(depths)
     return str(files[len(depths) - 1 - depths[::-1].index(deepest)] if deepest else files[0])
+
+
+def repeated_key(files: Sequence[str | Path]) -> str | None:
+    """`file: dotted.key: ...` of the first key that stands twice in one mapping of one file; None where none does.
+
+    YAML's reader keeps the last of the two without a word.
+    """
+    for file in map(Path, files):
+        try:
+            state = file.stat()
+        except OSError:
+            continue
+        fault = _repeated_in(file, state.st_mtime_ns, state.st_size)
+        if fault:
+            return f"{file}: {fault}"
+    return None
+
+
+@functools.cache
+def _repeated_in(file: Path, _changed: int, _size: int) -> str | None:
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # Snakemake says what is wrong with it
+        return None
+    return next(_repeats(node, ()), None)
+
+
+def _repeats(node: yaml.Node | None, path: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and name != "<<":
+                yield f"{'.'.join([*path, name])}: stands twice, on lines {lines[name]} and {line}; keep one"
+            lines[name] = line
+            yield from _repeats(value, (*path, name))
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeats(value, path)
 
 
 def _content(file: str | Path) -> object:

@@ -9,7 +9,7 @@ import pandas as pd
 from ..artifacts.files import atomic_path, text_digest, write_sidecar
 from ..hub.snapshots import commits
 from .docstrings import corpus_versions, read_docstrings
-from .tables import read_texts
+from .tables import in_and_out, read_texts
 
 
 def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
@@ -18,14 +18,18 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
     spec: one entry of `corpora:` in the config. Raises PromptpoolError for a missing file or column.
     """
     started = time.time()
-    facts = {}
+    facts: dict[str, object] = {}
     if spec["source"] == "docstrings":
         table = read_docstrings(
             spec["packages"], labelled=spec["labelled"], task_share=spec["task_share"], workers=workers
         )
         facts["versions"] = corpus_versions(spec["packages"])
     else:
-        table = text_corpus(read_texts(spec, f"corpora.{Path(out).stem}", print))
+        where, counts = f"corpora.{Path(out).stem}", {}
+        rows = read_texts(spec, where, counts=counts)
+        table = text_corpus(rows)
+        facts = {**counts, "repeated": len(rows) - len(table)}
+        print(f"{where}: {spec['path']}: {in_and_out(facts, len(table))}")
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     inputs = [spec["path"]] if spec["source"] == "file" and Path(spec["path"]).is_file() else []

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
+from .topics import read_topics
 
 
 def label_docstrings(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def topics_of_modules(path: str | Path, where: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise PromptpoolError(f"{where}: labels: {path}: no such file; mend the path")
     topics: dict[str, str] = {}
-    for topic, modules in yaml.safe_load(Path(path).read_text(encoding="utf-8")).items():
+    for topic, modules in read_topics(path).items():
         for module in modules:
             if module in topics:
                 raise PromptpoolError(f"{where}: {path}: {module} stands under two topics; keep one")

@@ -4,9 +4,12 @@ Every reader gives (names of the columns, {name: cells}), a cell being str, or N
 Errors are ValueErrors that name the line.
 """
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import re
 import sys
 from collections import Counter
@@ -15,17 +18,26 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 Columns = dict[str, list[str | None]]
 BARE_RETURN = re.compile(r"\r(?!\n)")
-EXACT_FLOAT = 2**53  # from here on a float no longer tells neighbouring integers apart
+EXACT_FLOAT = 2**53  # from here on neighbouring whole numbers are one and the same float
+NARROW = {pa.float16(): np.float16, pa.float32(): np.float32}
+PACKED = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
-def read_csv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
+def kind_of(path: Path) -> str:
+    """The ending that says how a file is read, in lower case: ".csv" of `Mine.CSV` and of `mine.csv.gz`."""
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    return endings[-2] if len(endings) == 2 and endings[-1] in PACKED else "".join(endings[-1:])
+
+
+def read_csv(path: Path, wanted: Sequence[str], delimiter: str = ",") -> tuple[list[str], Columns]:
     """Comma-separated, fields quoted as in RFC 4180. An empty cell is "", and blank lines are no rows."""
-    return _from_rows(_records(_decoded(path), ","), wanted)
+    return _from_rows(_records(_decoded(path), delimiter), wanted)
 
 
 def read_tsv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
@@ -35,39 +47,34 @@ def read_tsv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
     first line are quoted or a quoted field holds a doubled quote.
     """
     text = _decoded(path)
-    plain = [line.split("\t") for line in text.replace("\r\n", "\n").split("\n")]
-    plain = [row for row in plain if row != [""]]
-    try:
-        quoted = [row for _, row in _records(text, "\t")]
-    except ValueError:
-        quoted = None
-    if quoted is not None and _is_quoted(plain, quoted):
-        return _from_rows(_records(text, "\t"), wanted)
     lines = enumerate(text.replace("\r\n", "\n").split("\n"), 1)
-    return _from_rows(((number, line.split("\t")) for number, line in lines if line), wanted)
+    plain = [(number, line.split("\t")) for number, line in lines if line]
+    if '"' in text:
+        try:
+            quoted = list(_records(text, "\t"))
+        except ValueError:
+            quoted = []
+        if quoted and _is_quoted([row for _, row in plain], [row for _, row in quoted]):
+            return _from_rows(quoted, wanted)
+    return _from_rows(plain, wanted)
 
 
 def read_jsonl(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
     """A JSON object a line. Numbers keep their digits, null and an absent key are no value."""
-    names: dict[str, None] = {}
-    columns: Columns = {name: [] for name in wanted}
-    for number, line in enumerate(_decoded(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(
-                line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_without_repeats
-            )
-        except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: {error.msg} (column {error.colno})") from None
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {number}: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number}: {_kind(row)}, where an object with named values is wanted")
-        names |= dict.fromkeys(row)
-        for name in wanted:
-            columns[name].append(_cell(_follow(row, name), name, f"line {number}"))
-    return _with_paths(list(names), columns), columns
+    lines = enumerate(_decoded(path).split("\n"), 1)
+    return _from_objects(((f"line {number}", _parsed(line, number)) for number, line in lines if line.strip()), wanted)
+
+
+def read_json(path: Path, wanted: Sequence[str], field: str | None = None) -> tuple[list[str], Columns]:
+    """One JSON list of objects, which stands under the key `field` if that is given; or a JSON object a line."""
+    text = _decoded(path)
+    if field is None and not text.lstrip().startswith("["):
+        return read_jsonl(path, wanted)
+    rows = _parsed(text)
+    rows = rows.get(field) if field is not None and isinstance(rows, dict) else rows
+    if not isinstance(rows, list):
+        raise ValueError(f"{_kind(rows)}, where a list of objects with named values is wanted")
+    return _from_objects(((f"row {number}", row) for number, row in enumerate(rows, 1)), wanted)
 
 
 def read_parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
@@ -85,8 +92,10 @@ def arrow_columns(table: pa.Table, wanted: Sequence[str], names: list[str]) -> C
         top = name if name in table.column_names else name.partition(".")[0]
         if top in table.column_names:
             path = name if top == name else name[len(top) + 1 :]
+            narrow = NARROW.get(table[top].type)
+            exact = 2 ** (np.finfo(narrow).nmant + 1) if narrow else EXACT_FLOAT
             cells = (value if top == name else _follow(value, path) for value in table[top].to_pylist())
-            columns[name] = [_cell(value, name, f"row {row}") for row, value in enumerate(cells, 1)]
+            columns[name] = [_cell(value, name, f"row {row}", exact, narrow) for row, value in enumerate(cells, 1)]
     _with_paths(names, columns)
     return columns
 
@@ -100,8 +109,8 @@ READERS: dict[str, Callable[[Path, Sequence[str]], tuple[list[str], Columns]]] =
 
 
 def _decoded(path: Path) -> str:
-    """The file as UTF-8, a byte order mark aside."""
-    data = path.read_bytes()
+    """The file, unpacked, as UTF-8; a byte order mark aside."""
+    data = PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -162,9 +171,41 @@ def _from_rows(rows: Iterable[tuple[int, list[str]]], wanted: Sequence[str]) -> 
     return names, columns
 
 
+def _parsed(text: str, first: int = 1) -> object:
+    """JSON whose numbers are kept as the text that stands there. first: the number of the text's first line."""
+    try:
+        return json.loads(text, **AS_TEXT)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {first + error.lineno - 1}: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"line {first}: {error}") from None
+
+
+def _from_objects(rows: Iterable[tuple[str, object]], wanted: Sequence[str]) -> tuple[list[str], Columns]:
+    """(names, columns) of rows that are objects; each comes with the place that an error names."""
+    names: dict[str, None] = {}
+    columns: Columns = {name: [] for name in wanted}
+    for where, row in rows:
+        if not isinstance(row, dict):
+            raise ValueError(f"{where}: {_kind(row)}, where an object with named values is wanted")
+        names |= dict.fromkeys(row)
+        for name in wanted:
+            columns[name].append(_cell(_follow(row, name), name, where))
+    return _with_paths(list(names), columns), columns
+
+
+def _no_json(word: str) -> str:
+    raise ValueError(f'{word} is no JSON; write null where there is no value, and "{word}" for the word')
+
+
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
-    _require_once([name for name, _ in pairs])
-    return dict(pairs)
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        _require_once([name for name, _ in pairs])
+    return row
+
+
+AS_TEXT = {"parse_int": str, "parse_float": str, "parse_constant": _no_json, "object_pairs_hook": _without_repeats}
 
 
 def _require_once(names: Sequence[str]) -> None:
@@ -193,13 +234,21 @@ def _follow(value: object, path: str) -> object:
     return _follow(inner, rest) if rest else inner
 
 
-def _cell(value: object, name: str, where: str) -> str | None:
-    """A value as the text that stands for it. ValueError for one that is no single value."""
+def _cell(
+    value: object, name: str, where: str, exact: float = EXACT_FLOAT, narrow: Callable | None = None
+) -> str | None:
+    """A value as the text that stands for it. ValueError for one that is no single value.
+
+    narrow: numpy's type of a float of 16 or 32 bits, whose text is the shortest that stands for it (1.1 for 1.1);
+    exact: from where on its whole numbers run together.
+    """
     if value is None or value != value:  # a float that is not a number is no value
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and abs(value) >= EXACT_FLOAT:
+    if narrow and isinstance(value, float | np.floating):
+        value = float(str(narrow(value)))
+    if isinstance(value, float) and abs(value) >= exact:
         raise ValueError(f"{where}: {name!r} is the float {value!r}, too large to be exact; save it as text or integer")
     if isinstance(value, str):
         if not value.isascii():
@@ -208,7 +257,9 @@ def _cell(value: object, name: str, where: str) -> str | None:
             except UnicodeEncodeError:
                 raise ValueError(f"{where}: {name!r} holds half of a character (a lone surrogate); repair it") from None
         return value
-    if isinstance(value, int | float | Decimal | date | datetime | time):
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # 0.0000001, and not 1E-7
+    if isinstance(value, int | float | date | datetime | time):
         return str(value)
     hint = ", or name a value inside it, such as messages.0.content" if isinstance(value, list | dict) else ""
     raise ValueError(f"{where}: {name!r} is {_kind(value)}, and a text is wanted; save it as text{hint}")

@@ -1,4 +1,8 @@
-"""Reading users' files: texts and labelled texts from parquet, csv, tsv or jsonl, with errors one can act on."""
+"""Reading users' files: texts and labelled texts from parquet, csv, tsv or jsonl, with errors one can act on.
+
+Whoever reads a table may hand in a dict `counts`. It gets `rows_read`, and how many of these had no value in which
+column (`without_text`, `without_label` or `without_positive`); a row may lack both.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import PromptpoolError
-from ..hub.snapshots import snapshots
-from .table_formats import READERS, arrow_columns
+from .hub_tables import read_hub
+from .table_formats import READERS, Columns, kind_of
 
 Tell = Callable[[str], object]
+Counts = dict[str, int]
 
 
 def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame:
@@ -22,72 +27,64 @@ def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame
     place = path.expanduser()
     if not place.is_file():
         raise PromptpoolError(f"{where}: {path}: no such file; mend the path")
-    if path.suffix not in READERS:
+    kind = kind_of(path)
+    if kind not in READERS:
         raise PromptpoolError(f"{where}: {path}: unknown file type; use one of {', '.join(READERS)}")
     try:
-        names, cells = READERS[path.suffix](place, columns)
+        names, cells = READERS[kind](place, columns)
     except Exception as error:  # pyarrow has exceptions of every kind for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PromptpoolError(f"{where}: {path}: cannot be read as {path.suffix[1:]}: {reason}") from None
+        raise PromptpoolError(f"{where}: {path}: cannot be read as {kind[1:]}: {reason}") from None
     return _as_frame(names, cells, columns, f"{where}: {path}")
 
 
-def _as_frame(names: list[str], cells: Mapping[str, list], columns: list[str], where: str) -> pd.DataFrame:
-    if not any(cells.values()):
-        missing = [column for column in columns if column not in names]
-        if not missing or not names:
-            raise PromptpoolError(f"{where}: the file has no rows; fill it or name another")
+def _as_frame(names: list[str], cells: Columns, columns: list[str], where: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in names]
+    if not any(cells.values()) and (not missing or not names):
+        raise PromptpoolError(f"{where}: the file has no rows; fill it or name another")
     if missing:
-        raise PromptpoolError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(repr, names))}")
+        other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+        advice = f"; save it with commas, not {other!r}, between the columns" if other else ""
+        raise PromptpoolError(f"{where}: no column {missing[0]!r}; it has {', '.join(map(repr, names))}{advice}")
     return pd.DataFrame({column: pd.Series(cells[column], dtype=object) for column in columns})
 
 
-def _without_gaps(table: pd.DataFrame, where: str, what: str, tell: Tell) -> pd.DataFrame:
+def _without_gaps(table: pd.DataFrame, where: str, what: str, tell: Tell, counts: Counts | None) -> pd.DataFrame:
     """The rows in which no cell is missing or blank; `tell` gets a line that counts the others."""
     blank = table.isna() | table.map(lambda cell: isinstance(cell, str) and not cell.strip())
     whole = table[~blank.any(axis=1)].astype(str)
+    if counts is not None:
+        counts["rows_read"] = len(table)
+        counts |= {f"without_{column}": int(blank[column].sum()) for column in table}
     if len(whole) < len(table):
         tell(f"{where}: {len(table) - len(whole)} of {len(table)} rows lack {what} and are left out")
     return whole.reset_index(drop=True)
 
 
-def read_texts(spec: Mapping, where: str, tell: Tell = lambda line: None) -> pd.DataFrame:
+def read_texts(spec: Mapping, where: str, tell: Tell = lambda line: None, counts: Counts | None = None) -> pd.DataFrame:
     """A corpus's rows, as str: `text`, and `positive` where the spec names its column. Rows with a gap are left out,
     and `tell` is called with a line that counts them.
 
     They come from a file, or from a hub data set at its pinned revision.
     """
     names = {spec["column"]: "text"} | ({spec["positive"]: "positive"} if spec["positive"] else {})
-    hub = spec["source"] == "hub"
-    table = _hub_table(spec, list(names), where) if hub else read_table(spec["path"], list(names), where)
-    return _without_gaps(table.rename(columns=names), f"{where}: {spec['path']}", " or ".join(names.values()), tell)
+    if spec["source"] == "hub":
+        columns, cells, place = read_hub(spec, list(names), where)
+        table = _as_frame(columns, cells, list(names), place)
+    else:
+        table = read_table(spec["path"], list(names), where)
+    what = " or ".join(names.values())
+    return _without_gaps(table.rename(columns=names), f"{where}: {spec['path']}", what, tell, counts)
 
 
-def _hub_table(spec: Mapping, columns: list[str], where: str) -> pd.DataFrame:
-    """Columns of a data set that was prefetched: read from its directory, as `datasets` ignores revisions offline."""
-    from datasets import load_dataset
-
-    (snapshot,) = snapshots(spec)
-    try:
-        rows = load_dataset(snapshot["folder"], data_files=spec["file"], split=spec["split"])
-    except (ValueError, OSError) as error:  # a split that is not there, files of no known kind
-        reason = str(error).strip().splitlines()[0]
-        raise PromptpoolError(f"{where}: {spec['path']}@{snapshot['commit']}: cannot be read: {reason}") from None
-    missing = [column for column in columns if column not in rows.column_names]
-    if missing:
-        raise PromptpoolError(
-            f"{where}: {spec['path']}@{snapshot['commit']}: no column {missing[0]!r}; it has "
-            f"{', '.join(map(repr, rows.column_names))}"
-        )
-    rows = rows.select_columns(columns).with_format("arrow")[:]
-    try:
-        return _as_frame(columns, arrow_columns(rows, columns, list(columns)), columns, where)
-    except ValueError as error:
-        raise PromptpoolError(f"{where}: {spec['path']}@{snapshot['commit']}: {error}") from None
-
-
-def read_labelled(path: str | Path, text: str, label: str, where: str, tell: Tell = lambda line: None) -> pd.DataFrame:
+def read_labelled(
+    path: str | Path,
+    text: str,
+    label: str,
+    where: str,
+    tell: Tell = lambda line: None,
+    counts: Counts | None = None,
+) -> pd.DataFrame:
     """A labelled file as columns `text` and `label` (both str). At least two different labels.
 
     Rows without a text or a label, null or blank, are left out; `tell` is called with a line that counts them.
@@ -95,9 +92,15 @@ def read_labelled(path: str | Path, text: str, label: str, where: str, tell: Tel
     if text == label:
         raise PromptpoolError(f"{where}: {path}: text and label name the same column {text!r}; name two")
     table = read_table(path, [text, label], where).rename(columns={text: "text", label: "label"})
-    table = _without_gaps(table, f"{where}: {path}", "a text or a label", tell)
+    table = _without_gaps(table, f"{where}: {path}", "a text or a label", tell, counts)
     labels = table["label"].unique()
     if len(labels) < 2:
         only = f"only the label {labels[0]!r}" if len(labels) else "no labelled row"
         raise PromptpoolError(f"{where}: {path}: column {label!r} has {only}; clustering needs at least two labels")
     return table
+
+
+def in_and_out(counts: Mapping[str, object], kept: int) -> str:
+    """`100 rows read, 90 kept (without_label: 7, repeated: 3)`: the line of a job's log about a table."""
+    gone = ", ".join(f"{name}: {count}" for name, count in counts.items() if name != "rows_read" and count)
+    return f"{counts['rows_read']} rows read, {kept} kept" + (f" ({gone})" if gone else "")

@@ -115,7 +115,7 @@ def task_labels(name: str, spec: Mapping, labelled: str | Path) -> dict[str, str
         pairs = _mteb_labels(TaskSource(name, spec, None).fresh())
     labels: dict[str, str] = {}
     for text, label in pairs:
-        labels.setdefault(text, str(label))
+        labels.setdefault(text, LOST if label is None else str(label))
     return labels
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_json, write_sidecar
 from ..data.labels import label_docstrings, label_faults
-from ..data.tables import read_labelled
+from ..data.tables import in_and_out, read_labelled
 from ..hub.snapshots import commits
 
 
@@ -26,11 +26,12 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
 
     started = time.time()
     where = f"tasks.{name}"
-    labelled = None
+    labelled, counts = None, {}
     if spec["source"] == "docstrings":
         labelled = label_docstrings(pd.read_parquet(corpus), spec, where)
     elif spec["source"] == "file":
-        labelled = read_labelled(spec["path"], spec["text"], spec["label"], where, _warn)
+        labelled = read_labelled(spec["path"], spec["text"], spec["label"], where, _warn, counts)
+        print(f"{where}: {spec['path']}: {in_and_out(counts, len(labelled))}")
     faults = {} if labelled is None else label_faults(labelled)
     if faults.get("contradictory"):
         _warn(f"{where}: {faults['contradictory']} texts stand under two labels or more, such as {faults['example']}")
@@ -41,7 +42,7 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     table = labelled if labelled is not None else pd.DataFrame({"text": [], "label": []}, dtype=str)
     roles = ["+".join(sorted(kinds)) for kinds in recorder.texts.values()]
     texts = pd.DataFrame({"text": list(recorder.texts), "prompt_type": roles}, dtype=str)
-    counts = {"labels": int(table["label"].nunique()), "texts": len(texts)}
+    counts |= {"rows": len(table), "labels": int(table["label"].nunique()), "texts": len(texts)}
     for out, content in ((labelled_out, table), (texts_out, texts)):
         with atomic_path(out) as temporary:
             content.to_parquet(temporary, index=False)

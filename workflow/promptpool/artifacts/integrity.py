@@ -50,11 +50,10 @@ def read_sealed(path: str | Path) -> dict | None:
     """A sidecar, or another file of `artifacts.write_sealed`; None where it is damaged. FileNotFoundError for none."""
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
-        # Sidecars of older versions have no seal.
         whole = (
             isinstance(told["digest"], str)
             and isinstance(told.get("contents", {}), dict)
-            and told.get("seal", seal_of(told)) == seal_of(told)
+            and told["seal"] == seal_of(told)
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -64,8 +63,8 @@ def read_sealed(path: str | Path) -> dict | None:
 def verify(artifacts: Iterable[str | Path]) -> None:
     """Raises PromptpoolError for the first artifact that is damaged, missing or unreadable.
 
-    One without a sidecar (from Snakemake's between-workflow cache, or from an older version) can't be verified: it is
-    taken as it is, a line says so, and it gets a sidecar, against which it is verified from then on.
+    One without a sidecar (from Snakemake's between-workflow cache) can't be verified: it is taken as it is, a line says
+    so, and it gets a sidecar, against which it is verified from then on.
     """
     for artifact in artifacts:
         try:

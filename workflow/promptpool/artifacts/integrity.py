@@ -1,6 +1,6 @@
 """Whether an artifact is what its stage wrote: its content against the digest in its sidecar.
 
-Every job verifies what it reads before it reads it, and seals what it wrote (job.py). A large file is streamed once.
+Every job verifies what it reads before it reads it, and seals what it wrote (runtime/job.py). A large file is streamed once.
 `python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the damaged ones made anew.
 """
 
@@ -47,7 +47,7 @@ def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | 
 
 
 def read_sealed(path: str | Path) -> dict | None:
-    """A sidecar, or another file of `artifacts.write_sealed`; None where it is damaged. FileNotFoundError for none."""
+    """A sidecar, or another file of `files.write_sealed`; None where it is damaged. FileNotFoundError for none."""
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
         whole = (

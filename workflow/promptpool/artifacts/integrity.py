@@ -1,7 +1,8 @@
 """Whether an artifact is what its stage wrote: its content against the digest in its sidecar.
 
-Every job verifies what it reads before it reads it, and seals what it wrote (runtime/job.py). A large file is streamed once.
-`python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the damaged ones made anew.
+Every job verifies what it reads before it reads it, and seals what it wrote (runtime/job.py). A large file is
+streamed once. `python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the
+damaged ones made again.
 """
 
 import json

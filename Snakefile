@@ -30,7 +30,7 @@ except PromptpoolError as error:
 config |= study.config  # so that scripts read it with its defaults
 share_package()
 
-# A limit makes jobs that ask for GPUs wait for each other; which one a job gets, it finds itself (leases.py). On a
+# A limit makes jobs that ask for GPUs wait for each other; which one a job gets, it finds itself (runtime/gpu_leases.py). On a
 # cluster the scheduler knows, and there is none: Snakemake would lower what jobs ask for to what the login node has.
 # Which of the two it is, only `--jobs` tells this early: Snakemake keeps it for other executors than the local one.
 LOCAL = workflow.resource_settings.nodes is None

@@ -23,7 +23,7 @@ def spec_of(**changes: object) -> dict:
 
 
 def tables(folder: Path) -> dict:
-    """The stage's other inputs, by hand: summary, one pair set's qc.json."""
+    """The stage's other inputs, by hand: summary, a task's facts.json, one pair set's qc.json."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {"row": "random", "kind": "score", "task": "mean", **VARIANT, "adapter": "baseline", "score": 0.101},
@@ -38,7 +38,10 @@ def tables(folder: Path) -> dict:
     summary.to_parquet(folder / "summary.parquet")
     styles = {"detail": {"asked": 500, "accepted": 1420}, "simple": {"asked": 500, "accepted": 77}}
     (folder / "qc.json").write_text(json.dumps({"accepted": 1497, "styles": styles}))
-    return {"headline": str(folder / "summary.parquet"), "qc": [str(folder / "qc.json")],
+    (folder / "topics").mkdir(exist_ok=True)
+    (folder / "topics/facts.json").write_text(json.dumps({"type": "Clustering", "main_score": "v_measure"}))
+    return {"headline": str(folder / "summary.parquet"), "facts": [str(folder / "topics/facts.json")],
+            "qc": [str(folder / "qc.json")],
             "pairs": {"rewritten": {"corpus": "lines"}}, "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
 
 

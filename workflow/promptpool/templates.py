@@ -109,7 +109,7 @@ class Composer:
     """Composes ids: BOS (where the tokenizer adds one) + prefix + text + suffix (+ EOS).
 
     Only the text is truncated, to `max_text_tokens`; a prompt never is. The pieces are tokenized apart,
-    so spans are exact and the ids of prefix + text do not depend on the suffix (DESIGN 5.1).
+    so spans are exact and the ids of prefix + text do not depend on the suffix.
     text_normalisation: see `normalised`.
     """
 

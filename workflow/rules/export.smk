@@ -11,6 +11,7 @@ rule export_model:
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
+        facts=FACTS,
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
     output:
         directory(f"{R}/models/{{name}}"),

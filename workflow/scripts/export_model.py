@@ -11,6 +11,7 @@ with job_of(snakemake):
         adapter=snakemake.params.adapter,
         template=snakemake.params.template,
         headline=snakemake.input.summary,
+        facts=list(snakemake.input.facts),
         qc=list(snakemake.input.qc),
         pairs=snakemake.params.pairs,
         recipe=snakemake.params.recipe,

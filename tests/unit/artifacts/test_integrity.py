@@ -101,11 +101,12 @@ def test_a_damaged_sidecar_is_found_whatever_it_is_that_changed(file, place):
     assert str(file) in told(file)
 
 
-def test_a_sidecar_of_an_older_version_has_no_seal_and_is_believed(file):
+@pytest.mark.parametrize("lost", ["seal", "digest"])
+def test_a_sidecar_without_its_seal_or_digest_is_damaged(file, lost):
     content = json.loads(sidecar_path(file).read_text())
-    del content["seal"]
+    del content[lost]
     sidecar_path(file).write_text(json.dumps(content))
-    verify([file])
+    assert told(file).startswith(f"{sidecar_path(file)}: damaged, so that {file} can't be verified")
 
 
 def test_an_artifact_without_a_sidecar_is_taken_once_with_a_warning_and_verified_from_then_on(file, capsys):

@@ -1,6 +1,5 @@
 """The model card: its facts, its front matter, and names that try to break it."""
 
-import json
 import re
 
 import pandas as pd
@@ -25,7 +24,7 @@ def card(**changes) -> Card:
     data = [{"set": "rewritten", "corpus": "lines", "style": "detail", "count": 1420}]
     facts = {
         "name": "out", "variant": variant, "base": base | changes.pop("base", {}), "merged": True, "dtype": "float32",
-        "dim": 32, "scores": SCORES, "data": data,
+        "dim": 32, "scores": SCORES, "data": data, "tasks": {"topics": "Clustering"}, "measure": "V-measure",
         "recipe": {"batch_size": 8, "lora": {"rank": 4}},
     }  # fmt: skip
     return Card(**{**facts, **changes})
@@ -73,7 +72,30 @@ def test_an_untuned_model_says_that_nothing_was_trained():
 
 
 def test_a_variant_that_was_not_scored_says_so():
-    assert "was not among those that its run scored" in model_card(card(scores=SCORES.iloc[:0]))
+    text = model_card(card(scores=SCORES.iloc[:0]))
+    assert "was not among those that its run scored" in text and "They say nothing of this variant." in text
+    assert "clustering" not in text and "retrieval" not in text
+
+
+@pytest.mark.parametrize(
+    ("tasks", "kinds"),
+    [
+        ({"one": "Clustering", "two": "Clustering"}, "clustering (2 tasks)"),
+        ({"one": "STS", "two": "PairClassification"}, "pair classification (1 task), STS (1 task)"),
+        ({"one": "Retrieval"}, "retrieval (1 task)"),
+        ({"one": "InstructionRetrieval", "two": "STS"}, "instruction retrieval (1 task), STS (1 task)"),
+    ],
+)
+def test_the_card_says_which_kinds_of_tasks_were_scored(tasks, kinds):
+    text = model_card(card(tasks=tasks, measure="main score (ndcg_at_10)"))
+    assert f"The main score (ndcg_at_10) x 100, as MTEB computes it, of {kinds}, with" in text
+    assert ("clustering" in text.lower()) == ("Clustering" in tasks.values())
+
+
+def test_retrieval_is_named_as_not_measured_only_where_it_was_not():
+    without, measured = model_card(card()), model_card(card(tasks={"topics": "Clustering", "found": "Retrieval"}))
+    assert "nothing of other kinds of tasks (retrieval is one), other languages or longer texts." in without
+    assert "nothing of other kinds of tasks, other languages or longer texts." in measured
 
 
 @pytest.mark.parametrize(
@@ -99,7 +121,7 @@ def test_weird_names_break_neither_front_matter_nor_table_nor_code():
             name=NASTY,
             base={"id": NASTY, "revision": NASTY, "licence": {"license": NASTY}},
             variant={"adapter": NASTY, "prompt": NASTY, "template": f"```\n---\n{NASTY}{{text}}\n````"},
-            data=[{"set": NASTY, "corpus": NASTY, "style": NASTY, "count": None}],
+            data=[{"set": NASTY, "corpus": NASTY, "style": NASTY, "count": 3}],
             recipe={NASTY: NASTY},
             scores=SCORES.assign(what=NASTY),
         )
@@ -134,13 +156,6 @@ def test_pairs_are_counted_by_style_from_qc(tmp_path):
         {"set": "rewritten", "corpus": "lines", "style": "detail", "count": 1420},
         {"set": "rewritten", "corpus": "lines", "style": "simple", "count": 77},
     ]
-
-
-def test_pairs_without_styles_in_qc_are_counted_as_one(tmp_path):
-    (tmp_path / "qc.json").write_text(json.dumps({"accepted": 5}))
-    pairs = {"halves": {"style": "halves", "corpus": "lines"}}
-    assert data_of(pairs, [str(tmp_path / "qc.json")])[0]["count"] == 5
-    assert data_of(pairs, [])[0] == {"set": "halves", "corpus": "lines", "style": "halves", "count": None}
 
 
 def test_scores_are_this_exports_own_then_its_tasks_then_the_floors(tmp_path):

@@ -1,7 +1,8 @@
 """Whether an artifact is what its stage wrote: its content against the digest in its sidecar.
 
-Every job verifies what it reads before it reads it, and seals what it wrote (job.py). A large file is streamed once.
-`python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the damaged ones made anew.
+Every job verifies what it reads before it reads it, and seals what it wrote (runtime/job.py). A large file is
+streamed once. `python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the
+damaged ones made again.
 """
 
 import json
@@ -47,14 +48,13 @@ def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | 
 
 
 def read_sealed(path: str | Path) -> dict | None:
-    """A sidecar, or another file of `artifacts.write_sealed`; None where it is damaged. FileNotFoundError for none."""
+    """A sidecar, or another file of `files.write_sealed`; None where it is damaged. FileNotFoundError for none."""
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8"))
-        # Sidecars of older versions have no seal.
         whole = (
             isinstance(told["digest"], str)
             and isinstance(told.get("contents", {}), dict)
-            and told.get("seal", seal_of(told)) == seal_of(told)
+            and told["seal"] == seal_of(told)
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -64,8 +64,8 @@ def read_sealed(path: str | Path) -> dict | None:
 def verify(artifacts: Iterable[str | Path]) -> None:
     """Raises PromptpoolError for the first artifact that is damaged, missing or unreadable.
 
-    One without a sidecar (from Snakemake's between-workflow cache, or from an older version) can't be verified: it is
-    taken as it is, a line says so, and it gets a sidecar, against which it is verified from then on.
+    One without a sidecar (from Snakemake's between-workflow cache) can't be verified: it is taken as it is, a line says
+    so, and it gets a sidecar, against which it is verified from then on.
     """
     for artifact in artifacts:
         try:

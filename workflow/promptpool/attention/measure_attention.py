@@ -40,7 +40,7 @@ def run_attention(
     dtype: str = "auto",
     device: str = "auto",
 ) -> None:
-    """Measures one checkpoint under every prompt; writes a parquet of attention_table's SCHEMA and its sidecar.
+    """Measures one checkpoint under every prompt; writes a parquet of attention.table's SCHEMA and its sidecar.
 
     model: a path or hub id; adapter: LoRA weights, None for none; adapter_id: `base` or `name@step`; prompts: name ->
     template; spec: `sentence` (text_id 0, an example that no mean holds), `samples` (how many of the texts are kept

@@ -2,7 +2,7 @@
 
 A family is a tree: the head (BOS and prefix) that all texts share, a trunk for each text, and the suffixes as
 branches that share the tokens they begin with. Causal attention means that a token's state depends on its ancestors
-alone (DESIGN 5.2). All tokens of a batch lie in one row; texts of (nearly) one length form a tile, which is a plain
+alone. All tokens of a batch lie in one row; texts of (nearly) one length form a tile, which is a plain
 [rows, columns] view of that row.
 """
 

@@ -1,4 +1,4 @@
-"""Poolings: token states -> one vector. They read a mask, never positions from the right (DESIGN 5.3).
+"""Poolings: token states -> one vector. They read a mask, never positions from the right.
 
 All but `max` are weighted sums, so a pooling is a row of weights, and many poolings are one matrix product.
 """

@@ -11,11 +11,13 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 
+from ..analysis.comparison import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import merged
 from ..models.precision import EXACT, exact, processor
 from ..models.sentence_model import sentence_model
+from ..statistics.samples import read_facts
 from ..templates import Template
 from ..variants import layer_number, split_adapter_id
 from .base_licence import base_licence
@@ -36,6 +38,7 @@ def export_model(
     adapter: str | None,
     template: str,
     headline: str,
+    facts: Sequence[str],
     pairs: Mapping[str, Mapping],
     recipe: Mapping | None,
     qc: Sequence[str] = (),
@@ -43,7 +46,8 @@ def export_model(
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
     The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
-    spec: one entry of `exports:`; headline: summary.parquet, for the card's scores;
+    spec: one entry of `exports:`; headline: summary.parquet, for the card's scores; facts: the tasks'
+    facts.json, which say of what kind each is;
     pairs: the adapter's pair sets by name; qc: the qc.json of each, in that order. Raises PromptpoolError, before
     anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
     """
@@ -65,7 +69,7 @@ def export_model(
     layer = layer_number(spec["layer"], depth)
     if layer < depth:
         keep_layers(transformer.model, layer + 1)
-    variant = variant_of(spec, template)
+    variant, known = variant_of(spec, template), read_facts(facts)
     card = Card(
         name=name,
         variant=variant,
@@ -74,6 +78,8 @@ def export_model(
         dtype=spec["dtype"],
         dim=built.get_embedding_dimension(),
         scores=scores_of(name, pd.read_parquet(headline)),
+        tasks={task: fact["type"] for task, fact in known.items()},
+        measure=measures(known),
         data=data_of(pairs, qc),
         recipe=recipe,
     )
@@ -95,7 +101,7 @@ def export_model(
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *qc]
+    inputs = [*weights, headline, *facts, *qc]
     how = {"precision": EXACT.name, "processor": processor(torch.device("cpu"))}  # the adapter's effect is measured so
     write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"], **how)
 
@@ -175,19 +181,13 @@ def base_facts(model: str, revision: str | None) -> dict:
 
 
 def data_of(pairs: Mapping[str, Mapping], qc: Sequence[str]) -> list[dict]:
-    """A row for each style of each pair set: set, corpus, style, and how many pairs (None where nobody counted)."""
-    rows = []
-    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in qc] or [{}] * len(pairs)
-    for (name, spec), counted in zip(pairs.items(), counts, strict=True):
-        by_style = {style: found.get("accepted") for style, found in (counted.get("styles") or {}).items()}
-        if not by_style:
-            named = spec.get("styles") or [spec.get("style", "unknown")]
-            by_style = {", ".join(map(str, named)): counted.get("accepted")}
-        rows += [
-            {"set": name, "corpus": spec["corpus"], "style": style, "count": by_style[style]}
-            for style in sorted(by_style)
-        ]
-    return rows
+    """A row for each style of each pair set: set, corpus, style, and how many pairs. qc: the qc.json of each set."""
+    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in qc]
+    return [
+        {"set": name, "corpus": spec["corpus"], "style": style, "count": found["accepted"]}
+        for (name, spec), counted in zip(pairs.items(), counts, strict=True)
+        for style, found in sorted(counted["styles"].items())
+    ]
 
 
 def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:

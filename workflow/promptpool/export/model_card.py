@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ class Card:
     """The facts of one exported model.
 
     variant: promptpool.json; base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
-    (see base_card); scores: columns what, difference, score, low, high; data: rows of set, corpus, style, count;
-    recipe: the adapter's entry in the config, None for an untuned model.
+    (see base_licence); scores: columns what, difference, score, low, high; tasks: MTEB's type of each task that the
+    scores are of; measure: what a score is, in words; data: rows of set, corpus, style, count; recipe: the adapter's
+    entry in the config, None for an untuned model.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Card:
     dtype: str
     dim: int
     scores: pd.DataFrame
+    tasks: Mapping[str, str]
+    measure: str
     data: Sequence[Mapping]
     recipe: Mapping | None
 
@@ -38,7 +42,7 @@ def model_card(card: Card) -> str:
         facts(card),
         "## How to load\n\n" + loading(card),
         "## Prompt and limits\n\n" + limits(card),
-        "## Scores\n\n" + scored(card.scores),
+        "## Scores\n\n" + scored(card),
         "## Training data\n\n" + data(card),
         "## Recipe\n\n" + recipe(card),
     ]
@@ -140,11 +144,30 @@ def limits(card: Card) -> str:
         )
     return (
         f"{first}\n\nA text is cut at {variant['max_text_tokens']} tokens; the prompt never is. The scores below are "
-        "all that was measured: nothing is said of other languages, of retrieval, or of longer texts."
+        f"all that was measured. They say nothing of {unmeasured(card)}."
     )
 
 
-def scored(scores: pd.DataFrame) -> str:
+def unmeasured(card: Card) -> str:
+    """What the scores say nothing of. Retrieval, which readers ask for most, is named where no task is of it."""
+    if card.scores.empty:
+        return "this variant"
+    retrieval = any("Retrieval" in kind for kind in card.tasks.values())
+    return f"other kinds of tasks{'' if retrieval else ' (retrieval is one)'}, other languages or longer texts"
+
+
+def kinds_of(tasks: Mapping[str, str]) -> str:
+    """How many tasks there are of each kind, in words: `clustering (2 tasks), STS (1 task)`."""
+    counts = Counter(tasks.values())
+    words = {kind: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind) for kind in counts}
+    return ", ".join(
+        f"{words[kind] if kind.isupper() else words[kind].lower()} ({count} task{'s' * (count > 1)})"
+        for kind, count in sorted(counts.items())
+    )
+
+
+def scored(card: Card) -> str:
+    scores = card.scores
     if scores.empty:
         return "This variant was not among those that its run scored."
 
@@ -157,8 +180,8 @@ def scored(scores: pd.DataFrame) -> str:
         for row in scores.itertuples()
     ]
     return (
-        "V-measure x 100 of clustering, as MTEB computes it, with 95 % intervals; the mean over tasks where no task is "
-        "named.\n\n| | score | interval |\n| --- | --- | --- |\n" + "\n".join(rows)
+        f"The {card.measure} x 100, as MTEB computes it, of {kinds_of(card.tasks)}, with 95 % intervals; the mean over "
+        "tasks where no task is named.\n\n| | score | interval |\n| --- | --- | --- |\n" + "\n".join(rows)
     )
 
 
@@ -166,8 +189,7 @@ def data(card: Card) -> str:
     if not card.data:
         return "None: the base model was not tuned."
     rows = [
-        f"| {cell(code(row['set']))} | {cell(code(row['corpus']))} | {cell(plain(row['style']))} | "
-        f"{'not counted' if row['count'] is None else format(row['count'], ',')} |"
+        f"| {cell(code(row['set']))} | {cell(code(row['corpus']))} | {cell(plain(row['style']))} | {row['count']:,} |"
         for row in card.data
     ]
     return "Positive pairs.\n\n| set | corpus | style | pairs |\n| --- | --- | --- | --- |\n" + "\n".join(rows)

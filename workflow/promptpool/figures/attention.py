@@ -25,7 +25,7 @@ def attention_bars(shown: pd.DataFrame, out: str | Path) -> None:
     """One sentence's tokens as bars of the last token's attention in the last layer, under the first prompt; panels
     are base, and each adapter's first and last step.
 
-    shown: attention_table.read_shown's table. The sink (first token) is no bar, it would dwarf the others: its share
+    shown: attention.table.read_shown's table. The sink (first token) is no bar, it would dwarf the others: its share
     stands in the panel's title.
     """
     shown = shown[(shown["text_id"] == 0) & (shown["prompt"] == shown["prompt"].iloc[:1].squeeze())]
@@ -79,7 +79,7 @@ def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
     """What each span gets of the last token's attention, as bars that add up to 100 %, over the mean of all layers;
     a whisker at a part's end is the 95 % interval of the part. A block a prompt, a row a checkpoint.
 
-    summary: attention_summary's table.
+    summary: summarise_attention's table.
     """
     table = summary[(summary["head"] == MEAN) & summary["span"].isin(SPANS)]
     if table.empty:
@@ -130,7 +130,7 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
     """The content words' share by layer and checkpoint, a panel a prompt and adapter; numbers that Holm's test does not
     tell from base's stand in grey.
 
-    summary: attention_summary's table. A cell that was not measured is left white.
+    summary: summarise_attention's table. A cell that was not measured is left white.
     """
     table = summary[(summary["head"] == MEAN) & (summary["span"] == "content") & (summary["layer"] != MEAN)]
     if table.empty:

@@ -1,6 +1,6 @@
 """What was fetched from the model hub, as the jobs find it: in the hub's cache, at exactly the commit that is pinned.
 
-`prefetch` (hub_lock, hub_fetch) writes a marker for each repository; the jobs read it here. Nothing here speaks to the
+`prefetch` (hub.lock, hub.fetch) writes a marker for each repository; the jobs read it here. Nothing here speaks to the
 network, and nothing falls back on another revision.
 """
 

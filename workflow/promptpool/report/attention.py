@@ -24,7 +24,7 @@ def attention_section(table: str | Path, summary: str | Path) -> dict:
 def moves(summary: pd.DataFrame) -> list[dict]:
     """The answer, a row an adapter and prompt: what its last step moved, over the mean of the layers.
 
-    summary: attention_summary's table. A row has model, adapter, step, prompt, n (texts), base and share (of content
+    summary: summarise_attention's table. A row has model, adapter, step, prompt, n (texts), base and share (of content
     words), a change for each of SHOWN (estimate, low, high; None where the prompt lacks the span), `layers` (how many
     were measured), in how many of them content words gained (`up`) or lost (`down`) by Holm's test, and `most`, the
     single layer where they changed most.
@@ -79,7 +79,7 @@ def _states(summary: pd.DataFrame, last: bool) -> Iterator[pd.DataFrame]:
 def viewer(shown: pd.DataFrame) -> dict:
     """The content of the attention viewer, as JSON's types.
 
-    shown: attention_table.read_shown's table. Returns `texts`, `prompts`, `layers` and `checkpoints` (what to choose
+    shown: attention.table.read_shown's table. Returns `texts`, `prompts`, `layers` and `checkpoints` (what to choose
     from; the sentence, the config's first prompt, the last layer and base come first), `sequences` (tokens and spans,
     once for every prompted text) and `rows` (the places of these five, and weights in hundredths of a per cent). Where
     all would be more than MOST_WEIGHTS numbers, texts and then layers are left out.

@@ -170,7 +170,7 @@ def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = N
 
 
 def facts_of(task: AbsTask, recorder: RecordingEncoder) -> dict:
-    """What statistics must know of a task (see `statistics.Sample`), and what a reader wants to.
+    """What statistics must know of a task (see `statistics.estimates.Sample`), and what a reader wants to.
 
     experiments: `bootstrap` where each draws documents anew with replacement, `sets` where each has documents of its
     own, `none` where they say nothing of other documents: the experiments of a classification task fit anew, and are

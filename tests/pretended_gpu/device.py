@@ -195,8 +195,8 @@ def _seed(seed: int) -> None:
     _random["state"] = torch.Generator().manual_seed(int(seed)).get_state()
 
 
-def _set_random(state: torch.Tensor | list, _device=None) -> None:
-    _random["state"] = (state[0] if isinstance(state, list) else state).clone()
+def _set_random(state: torch.Tensor) -> None:
+    _random["state"] = state.clone()
 
 
 def _run(func, args: tuple, kwargs: dict):
@@ -267,6 +267,7 @@ def _same_parameters(plain):
 def pretended_gpu() -> Iterator[collections.Counter]:
     """Inside, torch has one CUDA device of 80 GiB. Gives the counter of host waits, emptied."""
     properties = SimpleNamespace(total_memory=MEMORY, name="pretended", major=9, minor=0, multi_processor_count=1)
+    # A function under two names breaks the table that torch._dynamo makes of torch when it is imported.
     fake = {
         "_lazy_init": lambda: None, "is_available": lambda: True, "Event": Event, "device_count": lambda: 1,
         "max_memory_reserved": lambda _=None: MEMORY // 20, "reset_peak_memory_stats": lambda _=None: None,
@@ -275,9 +276,12 @@ def pretended_gpu() -> Iterator[collections.Counter]:
         "mem_get_info": lambda _=None: (MEMORY, MEMORY), "memory_allocated": lambda _=None: 2 << 30,
         "memory_reserved": lambda _=None: 2 << 30, "max_memory_allocated": lambda _=None: 2 << 30,
         "is_bf16_supported": lambda *_, **__: True, "current_device": lambda: 0, "set_device": lambda _: None,
-        "get_rng_state": lambda _=None: _random["state"].clone(), "set_rng_state": _set_random,
-        "get_rng_state_all": lambda: [_random["state"].clone()], "set_rng_state_all": _set_random,
-        "manual_seed_all": _seed, "manual_seed": _seed, "synchronize": lambda _=None: _arrive(),
+        "get_rng_state": lambda _=None: _random["state"].clone(),
+        "set_rng_state": lambda state, _=None: _set_random(state),
+        "get_rng_state_all": lambda: [_random["state"].clone()],
+        "set_rng_state_all": lambda states: _set_random(states[0]),
+        "manual_seed_all": lambda seed: _seed(seed), "manual_seed": lambda seed: _seed(seed),
+        "synchronize": lambda _=None: _arrive(),
         "is_initialized": lambda: True, "current_stream": lambda _=None: mock.MagicMock(),
         "_exchange_device": lambda _: 0, "_maybe_exchange_device": lambda _: 0,
     }  # fmt: skip

@@ -64,17 +64,6 @@ def _filling_validator() -> type:
                     instance[key] = _read(instance[key], subschema)
         yield from Draft202012Validator.VALIDATORS["properties"](validator, subschemas, instance, parent)
 
-    def items(validator, subschema, instance, parent) -> Iterator[ValidationError]:
-        if validator.is_type(instance, "array"):
-            instance[:] = [_read(item, subschema) for item in instance]
-        yield from Draft202012Validator.VALIDATORS["items"](validator, subschema, instance, parent)
-
-    def others(validator, subschema, instance, parent) -> Iterator[ValidationError]:
-        if validator.is_type(instance, "object"):
-            for key in instance.keys() - parent.get("properties", {}).keys():
-                instance[key] = _read(instance[key], subschema)
-        yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, subschema, instance, parent)
-
     def number(_, value) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -82,8 +71,21 @@ def _filling_validator() -> type:
         return isinstance(value, int) and not isinstance(value, bool)
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": number, "integer": integer})
-    keywords = {"properties": properties, "items": items, "additionalProperties": others}
+    keywords = {"properties": properties, "items": _items, "additionalProperties": _others}
     return extend(Draft202012Validator, keywords, type_checker=types)
+
+
+def _items(validator, subschema, instance, parent) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "array"):
+        instance[:] = [_read(item, subschema) for item in instance]
+    yield from Draft202012Validator.VALIDATORS["items"](validator, subschema, instance, parent)
+
+
+def _others(validator, subschema, instance, parent) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for key in instance.keys() - parent.get("properties", {}).keys():
+            instance[key] = _read(instance[key], subschema)
+    yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, subschema, instance, parent)
 
 
 def _types(subschema: Mapping | bool) -> list[str]:

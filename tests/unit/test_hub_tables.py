@@ -98,3 +98,8 @@ def test_what_does_not_fit_is_named_by_file_and_line(tmp_path, publish, name, bo
         read_texts(publish({name: body}, **spec), "corpora.lines")
     told = str(caught.value)
     assert told.startswith(f"corpora.lines: owner/lines@{COMMIT}: ") and "\n" not in told and reason in told
+
+
+def test_lines_of_a_text_file_are_texts(publish):
+    spec = publish({"lines.txt": "".join(f"{text}\n" for text in TEXTS).encode()}, file="lines.txt", positive=None)
+    assert read_texts(spec, "corpora.lines")["text"].tolist() == TEXTS

@@ -396,6 +396,16 @@ def test_a_fault_of_our_own_is_in_the_log_that_snakemake_names(tmp_path):
     assert status == 1 and "Traceback (most recent call last)" in log and "KeyError: 'tests'" in log
 
 
+@pytest.mark.parametrize("module", ["scoring.mteb_results", "scoring.replicates", "tasks.catalogue"])
+def test_mteb_makes_no_folder_at_home_outside_of_a_job_either(tmp_path, module):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "HOME": str(tmp_path / "home")}
+    environment.pop("MTEB_CACHE", None)
+    code = f"import promptpool.{module}, mteb"
+    (tmp_path / "home").write_text("a file: nothing can be made below it")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_mteb_makes_no_folder_in_the_home_directory(tmp_path):
     status, log = in_a_job(tmp_path, "import os; print(os.environ['MTEB_CACHE'])")
     assert status == 0 and log.strip().startswith(tempfile.gettempdir())

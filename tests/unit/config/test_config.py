@@ -842,3 +842,25 @@ def test_numbers_with_an_exponent_are_read_as_yaml_1_2_reads_them(written, numbe
     rate = yaml.safe_load(written)
     found = resolve(demo(adapters__halves__learning_rate=rate), "config.yaml")
     assert found["adapters"]["halves"]["learning_rate"] == number
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("pairs__halves__filters__length_ratio", ["5e-2", 20], [0.05, 20]),
+        ("pairs__halves__filters__near_duplicate", "9e-1", 0.9),
+        ("pairs__halves__noise__deletion", "1e-1", 0.1),
+        ("adapters__halves__pairs", {"halves": "5e-1"}, {"halves": 0.5}),
+        ("adapters__halves__temperature", "5e-2", 0.05),
+    ],
+)
+def test_a_number_with_an_exponent_may_stand_wherever_a_number_may(key, value, wanted):
+    found = resolve(demo(**{key: value}), "config.yaml")
+    for step in key.split("__"):
+        found = found[step]
+    assert found == wanted
+
+
+def test_a_text_that_looks_like_a_number_stays_text():
+    found = resolve(demo(prompts__mine="1e5 {text}", models__hub={"path": "owner/x", "revision": "1e5"}), "config.yaml")
+    assert found["models"]["hub"]["revision"] == "1e5"

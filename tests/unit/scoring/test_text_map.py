@@ -89,6 +89,8 @@ def test_labels_of_both_of_mtebs_clustering_styles_are_read():
     assert dict(_mteb_labels(Task(fast))) == {"a": "x", "b": "z"}
     sets = DatasetDict({"test": Dataset.from_dict({"sentences": [["a"], ["b", "c"]], "labels": [["x"], ["y", "z"]]})})
     assert dict(_mteb_labels(Task({"en": sets}))) == {"a": "x", "b": "y", "c": "z"}
+    gaps = DatasetDict({"test": Dataset.from_dict({"sentences": ["a", "b", "c"], "labels": ["None", None, "1.10"]})})
+    assert dict(_mteb_labels(Task(gaps))) == {"a": "None", "b": "(no label)", "c": "1.10"}
 
 
 def config(**map_section) -> dict:

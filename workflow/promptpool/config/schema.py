@@ -60,8 +60,8 @@ def _filling_validator() -> type:
             for key, subschema in subschemas.items():
                 if "default" in subschema:
                     instance.setdefault(key, deepcopy(subschema["default"]))
-                if isinstance(instance.get(key), str) and "number" in _types(subschema):
-                    instance[key] = _exponent(instance[key])
+                if key in instance:
+                    instance[key] = _read(instance[key], subschema)
         yield from Draft202012Validator.VALIDATORS["properties"](validator, subschemas, instance, parent)
 
     def number(_, value) -> bool:
@@ -71,17 +71,39 @@ def _filling_validator() -> type:
         return isinstance(value, int) and not isinstance(value, bool)
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": number, "integer": integer})
-    return extend(Draft202012Validator, {"properties": properties}, type_checker=types)
+    keywords = {"properties": properties, "items": _items, "additionalProperties": _others}
+    return extend(Draft202012Validator, keywords, type_checker=types)
 
 
-def _types(subschema: dict) -> list[str]:
+def _items(validator, subschema, instance, parent) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "array"):
+        instance[:] = [_read(item, subschema) for item in instance]
+    yield from Draft202012Validator.VALIDATORS["items"](validator, subschema, instance, parent)
+
+
+def _others(validator, subschema, instance, parent) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for key in instance.keys() - parent.get("properties", {}).keys():
+            instance[key] = _read(instance[key], subschema)
+    yield from Draft202012Validator.VALIDATORS["additionalProperties"](validator, subschema, instance, parent)
+
+
+def _types(subschema: Mapping | bool) -> list[str]:
+    """The types that a part of the schema allows, also where it stands elsewhere."""
+    if not isinstance(subschema, Mapping):
+        return []
+    if "$ref" in subschema and "type" not in subschema:
+        return _types(schema()["$defs"][subschema["$ref"].rpartition("/")[2]])
     allowed = subschema.get("type", [])
     return [allowed] if isinstance(allowed, str) else allowed
 
 
-def _exponent(value: str) -> str | float:
-    """5e-5 as a number: it is one in YAML 1.2, and text to a reader of YAML 1.1, which wants a point in it."""
-    return float(value) if EXPONENT.fullmatch(value) else value
+def _read(value: Any, subschema: Mapping | bool) -> Any:
+    """5e-5 as a number where no text may stand: it is one in YAML 1.2; a reader of YAML 1.1 wants a point in it."""
+    if not isinstance(value, str) or not EXPONENT.fullmatch(value):
+        return value
+    types = _types(subschema)
+    return float(value) if "number" in types and "string" not in types else value
 
 
 def _told(fault: ValidationError) -> str:

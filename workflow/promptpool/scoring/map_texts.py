@@ -115,7 +115,7 @@ def task_labels(name: str, spec: Mapping, labelled: str | Path) -> dict[str, str
         pairs = _mteb_labels(TaskSource(name, spec, None).fresh())
     labels: dict[str, str] = {}
     for text, label in pairs:
-        labels.setdefault(text, LOST if label is None else str(label))
+        labels.setdefault(text, str(label))
     return labels
 
 
@@ -126,9 +126,15 @@ def _mteb_labels(task: object) -> Iterator[tuple[str, object]]:
             continue
         for text, label in zip(split["sentences"], split["labels"], strict=True):
             if isinstance(text, str):
-                yield text, (label[0] if label else LOST) if isinstance(label, list | tuple) else label
+                yield text, _named(label)
             else:
-                yield from zip(text, label, strict=True)
+                yield from zip(text, map(_named, label), strict=True)
+
+
+def _named(label: object) -> object:
+    """A hierarchy's first level; LOST where there is no label."""
+    first = (label[0] if label else None) if isinstance(label, list | tuple) else label
+    return LOST if first is None else first
 
 
 def _splits(data: object) -> Iterator[object]:

@@ -1,0 +1,8 @@
+"""Tasks of MTEB and our own. Importing mteb makes the folder MTEB_CACHE, by default in the home directory, which is not
+ours to fill and may not be writable: it is set here, before any module can import mteb.
+"""
+
+import os
+import tempfile
+
+os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))

@@ -1,11 +1,8 @@
 """Stand-ins for a model: one looks vectors up by text, one writes down what MTEB asks for."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 
-# Importing mteb creates its cache folder; nothing of ours is kept there.
-os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
 # MTEB maps a retrieval corpus anew for every variant: a bar each would bury our own.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 

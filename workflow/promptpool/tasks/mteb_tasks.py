@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import encoders as lookup  # noqa: F401  (sets MTEB_CACHE before mteb is imported)
+from . import encoders as lookup  # noqa: F401  (turns off the bars of `datasets` before mteb is imported)
 
 # isort: split
 import mteb

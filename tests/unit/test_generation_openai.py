@@ -10,8 +10,8 @@ from email.utils import formatdate
 import pytest
 from fake_openai import KEY, FakeServer, fake_openai
 from promptpool.errors import PromptpoolError
-from promptpool.generation import openai_backend as generation_openai
 from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.generation.backend import openai_backend as generation_openai
 from promptpool.generation.openai_backend import OpenAIBackend
 
 SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}
@@ -150,7 +150,7 @@ def test_a_text_longer_than_the_context_costs_no_other(server):
     server.plan.append("long")
     with opened(server, concurrency=1) as backend:
         answers = backend.write(REQUESTS)
-    assert answers == [Written("", 0, 0, False), *ANSWERS[1:]]
+    assert answers == [Written("", 0, 0, False, "too-long", settled=True), *ANSWERS[1:]]
 
 
 def test_an_unreachable_server_is_told_when_it_is_opened():

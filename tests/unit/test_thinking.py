@@ -5,7 +5,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from promptpool.generation.backend import tidy, written
+from promptpool.generation.backend import Request, Written, tidy, written
 from promptpool.generation.thinking import MARKS, answer_of, opens_thinking
 
 ANSWER = "Bread is baked in it.\n\nIt is hot."
@@ -164,14 +164,15 @@ def test_of_a_text_about_the_marks_thinking_is_cut_all_the_same(raw, answer):
     ],
 )
 def test_thinking_aloud_that_is_cut_is_thinking(aloud):
-    cut, whole = (written(aloud, "Rewrite: the oven is hot", 5, 8, finished) for finished in (False, True))
-    assert (cut.text, cut.fault) == ("", "thinking")
-    assert (whole.text, whole.fault) == (aloud, None)  # the filters judge it
+    chat, plain = (Request("Rewrite: the oven is hot", kind, 1) for kind in (True, False))
+    assert written(aloud, chat, 5, 8, False) == Written("", 5, 8, False, "thinking")
+    assert written(aloud, chat, 5, 8, True) == Written(aloud, 5, 8, True)  # the filters judge it
+    assert written(aloud, plain, 5, 8, False) == Written(aloud, 5, 8, False)
 
 
 @pytest.mark.parametrize("raw", ["", " \n"])
 def test_an_empty_text_is_no_thinking(raw):
-    assert written(raw, "Rewrite: the oven", 5, 1, True).fault is None
+    assert written(raw, Request("Rewrite: the oven", True, 1), 5, 1, True).fault is None
 
 
 PIECES = st.lists(

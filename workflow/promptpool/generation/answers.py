@@ -44,7 +44,7 @@ def read(answer: httpx2.Response, request: Request) -> Written:
     if declined and not text.strip():
         return Written("", prompt, tokens, True, "refusal")
     # What was cut before its first word was spent on thoughts that the server keeps to itself.
-    return written(text, request.text, prompt, tokens, ended not in CUT, thought=thought or ended in CUT)
+    return written(text, request, prompt, tokens, ended not in CUT, thought=thought or ended in CUT)
 
 
 def _text(content: object) -> tuple[str, bool]:

@@ -92,21 +92,21 @@ def open_backend(
 
 def written(
     raw: str,
-    asked: str,
+    request: Request,
     prompt_tokens: int,
     tokens: int,
     finished: bool,
     *,
-    opened: bool = False,
+    opens: bool = False,
     thought: bool = False,
 ) -> Written:
     """What a model wrote, tidied; fault `thinking` where it thought and no answer follows.
 
-    asked: the request's text; opened: the chat template begins the thinking; thought: the server says that it thought.
+    opens: whether the chat template begins the thinking; thought: whether the server says that there was some.
     """
-    text, found = answer_of(encodable(raw), asked=asked, opened=opened)
-    # Cut while it thinks aloud, with no mark that tells.
-    aloud = not finished and boilerplate(asked, text) == "thinking"
+    text, found = answer_of(encodable(raw), asked=request.text, opened=opens and request.chat)
+    # Cut while it thinks aloud, without a mark. A plain prefix may go on with any words.
+    aloud = request.chat and not finished and boilerplate(request.text, text) == "thinking"
     if aloud or (not text and (found or thought)):
         return Written("", prompt_tokens, tokens, finished, "thinking")
     return Written(text, prompt_tokens, tokens, finished)

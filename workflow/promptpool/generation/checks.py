@@ -57,7 +57,7 @@ def kept_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[set[int], set[int]]:
     special |= {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     marks = {token for token, text in special.items() if text in MARKS}
     dropped = {token for token, text in special.items() if text not in MARKS and text not in BESIDE_MARKS}
-    return marks, dropped | {tokenizer.eos_token_id} - {None}
+    return marks, dropped | ({tokenizer.eos_token_id} - {None})
 
 
 def _not_causal(config: PreTrainedConfig) -> str | None:

@@ -26,7 +26,7 @@ PASSING = (408, 409, 425, 429)  # refusals that another try may overcome, beside
 FOR_ALL = (401, 402, 404, 405, 407)  # refusals that no single request has earned
 PROBE = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
 SHOWN = 3  # refusals that are shown in the log
-MENDS = {
+REMEDIES = {
     "too-long": "take shorter texts, or a server whose context is longer",
     "filtered": "take such texts out of the corpus, or use another server",
     "refused": "take such texts out of the corpus, or use another server",
@@ -215,7 +215,7 @@ class OpenAIBackend:
                 "{enable_thinking: false}, or reasoning_effort: low), or raise max_new_tokens"
             )
         last = f", the last with {self._refusals[-1]}" if self._refusals else ""
-        return f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {MENDS[fault]}"
+        return f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {REMEDIES[fault]}"
 
     def _posted(self, request: Request) -> tuple[str, dict]:
         """The path and the body of a request; a key that `extra` has set to null is left out."""

@@ -73,10 +73,8 @@ class TransformersBackend:
                 self._halve(len(group), len(prompts[group[0]]))
                 continue
             for i, ids in zip(group, new, strict=True):
-                finished, opened = ids[-1] in self.ends, self.thinks and requests[i].chat
-                out[i] = written(
-                    self._text(ids), requests[i].text, len(prompts[i]), len(ids), finished, opened=opened
-                )  # fmt: skip
+                facts = len(prompts[i]), len(ids), ids[-1] in self.ends
+                out[i] = written(self._text(ids), requests[i], *facts, opens=self.thinks)
             del order[: len(group)]
             for i in group:
                 self.watch.seen(out[i], requests[i].again)

@@ -119,9 +119,7 @@ class VllmBackend:
     def _written(self, request: Request, text: str, prompt_tokens: int, tokens: int, finished: bool) -> Written:
         if not tokens and not finished:
             return unwritten(prompt_tokens)
-        answer = written(
-            text, request.text, prompt_tokens, tokens, finished, opened=self.thinks and request.chat
-        )  # fmt: skip
+        answer = written(text, request, prompt_tokens, tokens, finished, opens=self.thinks)
         self.watch.seen(answer, request.again)
         return answer
 

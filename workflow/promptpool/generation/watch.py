@@ -64,7 +64,7 @@ def thinking_advice(where: str, how: str, max_new_tokens: int) -> Callable[[str,
 
     def advice(fault: str, texts: int) -> str:
         if fault == "empty":
-            return f"{where}: the first {texts} texts are empty; use another model, or mend the style"
+            return f"{where}: the first {texts} texts are empty; use another model, or change the style"
         return (
             f"{where}: the first {texts} texts are thinking without an answer within max_new_tokens "
             f"({max_new_tokens}); {how}, or raise max_new_tokens"

@@ -33,7 +33,7 @@ from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat,
 
 WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "cut", "seconds"]
 ANCHOR = ["text", "document", "given", "style"]
-MENDS = {
+REMEDIES = {
     "thinking": "switch the model's thinking off, or raise max_new_tokens",
     "cut": "raise max_new_tokens, or set filters.cut to false",
     "too-long": "take shorter texts, or a model with a longer context",
@@ -94,8 +94,8 @@ def make_pairs(
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
     if table["reason"].notna().all():
         worst = Counter(table["reason"]).most_common(1)[0][0]
-        mend = MENDS.get(worst, "mend the style, the model or the filters")
-        raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {mend}")
+        remedy = REMEDIES.get(worst, "mend the style, the model or the filters")
+        raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {remedy}")
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     write_sidecar(

@@ -10,8 +10,8 @@ from email.utils import formatdate
 import pytest
 from fake_openai import KEY, FakeServer, fake_openai
 from promptpool.errors import PromptpoolError
-from promptpool.generation.backend import Request, Written, open_backend
 from promptpool.generation import openai_backend as generation_openai
+from promptpool.generation.backend import Request, Written, open_backend
 from promptpool.generation.openai_backend import OpenAIBackend
 
 SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}

@@ -4,7 +4,6 @@ import os
 import sys
 
 from promptpool.artifacts.files import file_digest
-from promptpool.pairs.boilerplate import BOILERPLATE_FILE
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.runtime.gpu_leases import visible_devices
@@ -13,6 +12,7 @@ from promptpool.study.preflight import require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
 from promptpool.runtime.code_digest import code_digest
 from promptpool.study.study import Study
+from promptpool.text.boilerplate import BOILERPLATE_FILE
 from snakemake.exceptions import WorkflowError
 
 if not workflow.config_settings.configfiles:

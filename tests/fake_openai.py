@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,9 +14,11 @@ KEY = "sk-secret-0123456789abcdef"
 class FakeServer(ThreadingHTTPServer):
     """Answers each request with its text in capitals; `plan` holds what happens to the next requests instead.
 
-    A step of the plan is a status (int), (status, headers), "drop", "html", "fields", "long", "quota" or a number of
-    seconds to be slow by (float). `needs_key`: whether a request without KEY is refused. What it saw: `bodies`,
-    `paths`, `most_at_once`, `tries` (by text), `times`.
+    A step of the plan is a status (int), (status, headers), "drop", "html", "fields", "long", "quota", a number of
+    seconds to be slow by (float), or an answer as it is: {"status": ..., "content": ...}, or {"choice": ...} for what
+    the first choice has. `rule`: text -> the step of that text, or None; it is asked before the plan. `needs_key`:
+    whether a request without KEY is refused. What it saw: `bodies`, `paths`, `most_at_once`, `tries` (by text),
+    `times`.
     """
 
     daemon_threads = True
@@ -26,6 +28,7 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.plan: deque = deque()
         self.always: object = None
+        self.rule: Callable[[str], object] = lambda text: None
         self.needs_key, self.delay = False, 0.0
         self.bodies: list[dict] = []
         self.paths: list[str] = []
@@ -77,7 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.paths.append(self.path)
             self.server.times.append(time.monotonic())
             self.server.tries[text] += 1
-            step = self.server.plan.popleft() if self.server.plan else self.server.always
+            step = self.server.rule(text)
+            if step is None:
+                step = self.server.plan.popleft() if self.server.plan else self.server.always
         try:
             time.sleep(step if isinstance(step, float) else self.server.delay)
             self._act(step, body, text)
@@ -88,7 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _act(self, step: object, body: dict, text: str) -> None:
         if self._refused():
             return
-        if step == "drop":
+        if isinstance(step, dict):
+            self._send(step.get("status", 200), step.get("content") or self._completion(body, text, step["choice"]))
+        elif step == "drop":
             self.close_connection = True
             self.connection.close()
         elif step == "html":
@@ -107,12 +114,12 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"status {status} for the key {self.headers.get('Authorization')}"
             self._send(status, {"error": {"message": message}}, headers)
 
-    def _completion(self, body: dict, text: str) -> dict:
+    def _completion(self, body: dict, text: str, other: dict | None = None) -> dict:
         written = f"<think>hm</think> {text.upper()} "
         choice = {"text": written} if "prompt" in body else {"message": {"role": "assistant", "content": written}}
         cut = len(text.split()) > body["max_tokens"]
         return {
-            "choices": [{**choice, "finish_reason": "length" if cut else "stop"}],
+            "choices": [{**choice, "finish_reason": "length" if cut else "stop", **(other or {})}],
             "usage": {"prompt_tokens": len(text.split()), "completion_tokens": body["max_tokens"]},
         }
 

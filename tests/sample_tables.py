@@ -196,6 +196,7 @@ def sample_set(styles: int, first: int = 0, model: bool = True) -> dict:
         "contamination": {"exact": 1, "near": 2, "tasks": {"DocstringSummaries": 3}},
         "tokens": {"prompt": 100_000, "written": 80_000} if model else None,
         "tokens_per_second": 812.5 if model else None,
+        "cut": {"written": 21, "accepted": 4} if model else {"written": 0, "accepted": 0},
         "seconds": 98.4,
         "styles": parts,
     }

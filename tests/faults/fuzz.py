@@ -244,7 +244,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 FILTERS = {
     "min_words": 1, "max_echo": 0.8, "length_ratio": [0.05, 20], "script": True, "language": True, "refusal": True,
-    "leaked": True, "near_duplicate": 0.9, "semantic": None,
+    "leaked": True, "cut": True, "near_duplicate": 0.9, "semantic": None,
 }  # fmt: skip
 NOISE = noisers({"deletion": 0.3, "swaps": 2, "characters": 0.2})
 

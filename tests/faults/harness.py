@@ -8,6 +8,7 @@ runs that job's own script in a forked process with a fault; then again without.
     read    a user's file came out as it was written, row for row
     healed  the second run's outputs are the reference's
     named   the faulty run said, in one line, which file is at fault, and after the mend the outputs are the reference's
+    lost row  a server has no text for some rows: each has its own reason, and all others are the reference's
     SILENT  a run ended well with other outputs: the one thing that must never be
     ended   the system or a library ended the job without a word (memory alone), and the second run healed it
     hung    a library waits for memory for ever (OpenBLAS does); the deadline ended it, and the second run healed it
@@ -42,6 +43,7 @@ os.environ["PYTHONPATH"] = str(HERE.parents[2] / "workflow")  # of what it start
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1]), str(HERE.parents[2] / "workflow")]
 
 import numpy as np
+import server_answers
 import surroundings
 import user_files
 from compare import differences, wrong
@@ -216,10 +218,18 @@ class Harness:
             job = self.writing(backend, {})
             if code == 0:
                 found = differences(tree / job.output[0], wanted)
-                return self.note(fault, job, "SILENT" if found else "healed", found or "")
+                failed = found and backend == "openai" and surroundings.failed_rows(tree / job.output[0], wanted)
+                return self.note(fault, job, "lost row" if failed else "SILENT" if found else "healed", found or "")
             if len(lines) != 1:
                 return self.note(fault, job, "UNNAMED", told)
         self.note(fault, job, "LOST", told)
+
+    def inject_answers(self, draw: random.Random) -> None:
+        """A server that has no text for some rows, or for all."""
+        server_answers.inject(self, draw)
+
+    def clear(self, job, tree: Path) -> None:
+        clear(job, tree)
 
     def written(self, backend: str) -> Path:
         """The pairs of an undisturbed server or worker."""
@@ -333,6 +343,8 @@ def share(part: int, parts: int, reference: Path, given: argparse.Namespace) -> 
             harness.inject_writer(random.Random(f"{given.seed}:writer:{number}"))
         for number in range(part, given.files, parts):
             harness.inject_file(random.Random(f"{given.seed}:file:{number}"))
+        for number in range(part, given.answers, parts):
+            harness.inject_answers(random.Random(f"{given.seed}:answers:{number}"))
         for number in range(part, given.snakemakes, parts):
             harness.inject_snakemake(random.Random(f"{given.seed}:snakemake:{number}"))
         return harness.counts, harness.bad
@@ -345,6 +357,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="the numbers' step: a part of a longer run")
     parser.add_argument("--writers", type=int, default=20, help="further injections into servers and workers")
     parser.add_argument("--files", type=int, default=120, help="further injections of users' files")
+    parser.add_argument("--answers", type=int, default=20, help="further injections of a server's answers to rows")
     parser.add_argument("--snakemakes", type=int, default=8, help="further injections into Snakemake itself")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -157,6 +157,13 @@ def test_pair_figure_counts_reasons_by_style_and_names_sets_where_styles_repeat(
     assert [text.get_text() for text in table.texts] == ["1", "4", "2", "·"]
 
 
+def test_pair_figure_shows_a_backends_reasons(tmp_path, drawn):
+    part = {"asked": 10, "accepted": 3, "rejected": {"too-long": 1, "filtered": 2, "thinking": 3, "cut": 1}}
+    figures.pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
+    names = [label.get_text() for label in drawn[0].axes[-1].get_yticklabels()]
+    assert names == ["thinking", "filtered", "cut", "too-long"]
+
+
 def test_pair_histograms_keep_the_share_of_every_bin(tmp_path, drawn):
     words = {"text": {"1": 1, "2": 3}, "positive": {"100": 2}}
     part = {"asked": 4, "accepted": 4, "words": words, "similarity": {"0.00": 1, "0.95": 3}}

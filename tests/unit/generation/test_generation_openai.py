@@ -150,7 +150,7 @@ def test_a_text_longer_than_the_context_costs_no_other(server):
     server.plan.append("long")
     with opened(server, concurrency=1) as backend:
         answers = backend.write(REQUESTS)
-    assert answers == [Written("", 0, 0, False), *ANSWERS[1:]]
+    assert answers == [Written("", 0, 0, False, "too-long", settled=True), *ANSWERS[1:]]
 
 
 def test_an_unreachable_server_is_told_when_it_is_opened():

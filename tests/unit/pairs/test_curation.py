@@ -19,7 +19,7 @@ def rows(*pairs: tuple[str, str], **more) -> pd.DataFrame:
         {
             "text": [text for text, _ in pairs], "positive": [positive for _, positive in pairs], "style": "simple",
             "source_id": [f"s{n}" for n in range(len(pairs))], "reason": None, "attempts": 1, "prompt_tokens": 10,
-            "tokens": 4, "seconds": 0.5, **more,
+            "tokens": 4, "cut": False, "seconds": 0.5, **more,
         }
     )  # fmt: skip
 
@@ -165,3 +165,14 @@ def test_a_task_that_came_later_and_was_learned_from_is_told_with_the_mend(tmp_p
     told = str(caught.value)
     assert "1 pairs hold a text of task ships" in told and "remove that file" in told and "\n" not in told
     assert not (tmp_path / "out.json").exists()
+
+
+def test_cut_positives_and_a_backends_faults_are_counted_by_style(tmp_path):
+    table = rows(*GOOD, ("a first", ""), ("a second", ""), style=["simple", "simple", "detail", "detail", "detail"])
+    table.loc[3:, "reason"] = ["filtered", "thinking"]
+    table["cut"] = [True, False, False, False, True]
+    _, rejected, qc = select(tmp_path, table)
+    assert (qc["rejected"], qc["cut"]) == ({"filtered": 1, "thinking": 1}, {"written": 2, "accepted": 1})
+    assert qc["styles"]["detail"]["cut"] == {"written": 1, "accepted": 0}
+    assert qc["styles"]["simple"]["cut"] == {"written": 1, "accepted": 1}
+    assert rejected[["reason", "cut"]].to_numpy().tolist() == [["filtered", False], ["thinking", True]]

@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 import yaml
 from promptpool.errors import PromptpoolError
-from promptpool.pairs import boilerplate as book
 from promptpool.pairs import filters as filters_module
 from promptpool.pairs.filters import REASONS, echo, first_uses, instruction_triples, judge
+from promptpool.text import boilerplate as book
 from promptpool.text.language import language, other_language, script
 from promptpool.text.words import word_count, words
 
 EXAMPLES = yaml.safe_load((Path(__file__).parent / "positives.yaml").read_text(encoding="utf-8"))
 OFF = {
     "min_words": 0, "max_echo": None, "script": False, "language": False, "refusal": False, "leaked": False,
-    "length_ratio": None, "near_duplicate": None, "semantic": None,
+    "cut": False, "length_ratio": None, "near_duplicate": None, "semantic": None,
 }  # fmt: skip
 ALL = {
     **OFF, "min_words": 2, "max_echo": 0.8, "script": True, "language": True, "refusal": True, "leaked": True,
-    "length_ratio": [0.2, 5],
+    "cut": True, "length_ratio": [0.2, 5],
 }  # fmt: skip
 ANCHOR = "The graph has four nodes and six edges."
 ODD = [
@@ -51,7 +51,7 @@ def test_bad_positives_are_found_for_the_right_reason():
     assert len(right) > 100 and sum(right) / len(right) >= 0.95
 
 
-@pytest.mark.parametrize("kind", ["refusal", "boilerplate", "leaked", "script", "language"])
+@pytest.mark.parametrize("kind", ["thinking", "refusal", "boilerplate", "leaked", "script", "language"])
 def test_of_every_kind_nine_in_ten_are_found(kind):
     rows = [row for row in EXAMPLES["bad"] if row[3] == kind]
     assert len(rows) >= 5 and sum(mine == kind for mine in reasons(rows)) / len(rows) >= 0.9

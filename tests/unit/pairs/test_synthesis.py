@@ -5,14 +5,15 @@ import json
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.generation.backend import Written
+from promptpool.generation.backend import FAULTS, Written
 from promptpool.pairs import make_pairs as synthesis
 from promptpool.pairs.anchors import pick_anchors
+from promptpool.pairs.filters import REASONS
 from promptpool.pairs.make_pairs import make_pairs, seed_of, write_shard
 
 FILTERS = {
     "min_words": 2, "max_echo": 0.8, "length_ratio": None, "script": True, "language": False, "refusal": True,
-    "leaked": True, "semantic": None,
+    "leaked": True, "cut": True, "semantic": None,
 }  # fmt: skip
 SPEC = {
     "corpus": "lines", "column": "text", "styles": ["halves"], "count": None, "seed": 7, "retries": 2, "wording": {},
@@ -300,3 +301,123 @@ def test_the_sidecar_says_what_wrote_the_pairs(tmp_path, monkeypatch):
     told = json.loads((tmp_path / "written.parquet.meta.json").read_text())
     assert (told["model_identity"], told["rows"], told["seed"]) == ("owner/name@abc", 12, 7)
     assert told["spec"]["wording"] == WRITES["wording"]
+
+
+# --- what a backend could not write -------------------------------------------------------------------
+
+
+class Faulty(Writer):
+    """Has what `faults` gives for a text's request; writes the others."""
+
+    def __init__(self, faults):
+        super().__init__()
+        self.faults = faults
+
+    def write(self, requests, progress=None):
+        found = super().write(requests, progress)
+        return [self.faults(request) or answer for request, answer in zip(requests, found, strict=True)]
+
+
+def fault(reason: str, settled: bool):
+    return lambda r: Written("", 0, 0, False, reason, settled) if "number 3," in r.text else None
+
+
+@pytest.mark.parametrize("reason", ["too-long", "refused", "filtered", "failed"])
+def test_a_refused_row_has_its_own_reason_and_is_never_asked_for_again(tmp_path, monkeypatch, reason):
+    unfit = anchors(WRITES)["text"].iloc[2]
+
+    def writer() -> Faulty:
+        return Faulty(lambda r: Written("", 0, 0, False, reason, settled=True) if unfit in r.text else None)
+
+    rows = run(tmp_path, {**WRITES, "count": 10}, monkeypatch, writer())
+    bad = rows[rows["reason"].notna()]
+    assert bad[["text", "reason", "attempts", "positive"]].to_numpy().tolist() == [[unfit, reason, 1, ""]]
+    later = writer()
+    again = run(tmp_path, WRITES, monkeypatch, later)  # a larger set: what was refused stays refused
+    assert again["reason"].value_counts().to_dict() == {reason: 1} and len(again) == 12
+    assert len(later.asked) == 2
+    assert reason in REASONS
+
+
+def test_an_answer_that_was_filtered_or_thought_away_is_asked_for_with_other_seeds():
+    unlucky = []
+
+    def faults(request):
+        if "number 3," in request.text and len(unlucky) < 2:
+            unlucky.append(request.seed)
+            return Written("", 5, 8, False, "thinking")
+        return None
+
+    rows = write_shard(anchors(WRITES), WRITES, Faulty(faults))
+    assert rows["reason"].isna().all() and rows["attempts"].max() == 3 and len(set(unlucky)) == 2
+
+
+def test_after_its_last_try_a_thinking_row_is_rejected_as_such():
+    writer = Faulty(lambda r: Written("", 5, 8, False, "thinking") if "number 3," in r.text else None)
+    rows = write_shard(anchors(WRITES), WRITES, writer)
+    bad = rows[rows["reason"].notna()]
+    assert bad[["reason", "attempts", "cut"]].to_numpy().tolist() == [["thinking", 3, True]]
+    assert [request.again for request in writer.asked] == [False] * 12 + [True, True]
+
+
+def test_a_first_turn_without_an_answer_has_no_second():
+    spec = {**WRITES, "wording": {"simple": {"turns": ["Out: {text}", "Back: {text}"]}}}
+    writer = Faulty(fault("filtered", settled=True))
+    rows = write_shard(anchors(spec), spec, writer)
+    assert rows["reason"].value_counts().to_dict() == {"filtered": 1}
+    assert len(writer.asked) == 12 + 11
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("the oven is hot and the bread", "cut"),
+        ("the oven is hot. The bread", "cut"),
+        ("the oven is hot, the bread,", "cut"),
+        ("the oven is hot and it bakes.", None),
+        ('it says: "the oven is hot."', None),
+        ("is the oven hot?*", None),
+        ("the oven is hot (and it bakes.)", None),
+    ],
+)
+def test_a_positive_that_is_cut_in_mid_sentence_is_rejected_unless_the_study_keeps_it(text, reason):
+    cut = Faulty(lambda r: Written(text, 5, 8, False))
+    spec = {**WRITES, "retries": 0}
+    assert set(write_shard(anchors(spec), spec, cut)["reason"]) == {reason}
+    kept = {**spec, "filters": {**FILTERS, "cut": False}}
+    rows = write_shard(anchors(kept), kept, cut)
+    assert rows["reason"].isna().all() and rows["cut"].all()
+    whole = write_shard(anchors(spec), spec, Writer(lambda r: text))
+    assert whole["reason"].isna().all() and not whole["cut"].any()
+
+
+def test_a_plain_continuation_has_no_end_to_be_cut_before():
+    spec = {**WRITES, "wording": {"simple": {"plain": "{text} More:"}}}
+    rows = write_shard(anchors(spec), spec, Faulty(lambda r: Written("the oven is hot and", 5, 8, False)))
+    assert rows["reason"].isna().all() and rows["cut"].all()
+
+
+def test_a_first_turn_that_is_cut_counts():
+    spec = {**WRITES, "retries": 0, "wording": {"simple": {"turns": ["Out: {text}", "Back: {text}"]}}}
+    answer = lambda r: Written("zurück und dann", 5, 8, False) if r.text.startswith("Out") else None  # noqa: E731
+    rows = write_shard(anchors(spec), spec, Faulty(answer))
+    assert rows["cut"].all() and set(rows["reason"]) == {"cut"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "mend"),
+    [
+        ("thinking", "switch the model's thinking off, or raise max_new_tokens"),
+        ("too-long", "take shorter texts, or a model with a longer context"),
+        ("refused", "look at the server's answers in the log, or take other texts"),
+    ],
+)
+def test_a_set_without_one_answer_names_the_mend(tmp_path, monkeypatch, reason, mend):
+    writer = Faulty(lambda r: Written("", 0, 0, False, reason, settled=True))
+    with pytest.raises(PromptpoolError) as caught:
+        run(tmp_path, WRITES, monkeypatch, writer)
+    assert str(caught.value) == f"pairs.mine: no pair passed the filters, most often {reason!r}; {mend}"
+
+
+def test_every_fault_of_a_backend_has_its_place_among_the_reasons():
+    assert set(FAULTS) <= set(REASONS)

@@ -260,7 +260,7 @@ def test_each_style_shows_twenty_pairs_the_same_every_time(calm, tmp_path):
 def test_a_pair_sets_counts_and_speed_are_told(calm):
     told = " ".join(Page(calm).text.split())
     assert "of 1,000 pairs accepted (86%); rejected: too short 9, Return the shortest path. 3." in told
-    assert "The language model wrote 80,000 tokens, 812 a second." in told
+    assert "The language model wrote 80,000 tokens, 812 a second. max_new_tokens cut 21 positives, of which 4" in told
     assert "Texts that tasks hold too, taken out: 1 equal, 2 nearly" in told
 
 
@@ -272,6 +272,14 @@ def test_a_pair_set_without_a_language_model_or_styles_is_shown_without_their_nu
     ]
     section = pair_section("set", sample_pairs(0), {"asked": 3, "accepted": 0, "styles": {"detail": {"asked": 3}}})
     assert section["share"] == 0 and section["styles"][0]["sample"] == []
+
+
+def test_cut_positives_and_the_reasons_of_a_server_are_shown():
+    qc = {"rejected": {"filtered": 2, "thinking": 3, "cut": 1}, "cut": {"written": 7, "accepted": 6}}
+    section = pair_section("set", sample_pairs(5), qc)
+    assert section["rejected"] == [("thinking", 3), ("filtered", 2), ("cut", 1)] and section["cut"] == (7, 6)
+    assert pair_section("set", sample_pairs(5), {"cut": {"written": 0, "accepted": 0}})["cut"] is None
+    assert pair_section("set", sample_pairs(5), {})["cut"] is None
 
 
 def test_long_texts_are_cut_in_the_report():

@@ -5,17 +5,19 @@ server). Sampling settings change the texts; a backend's options change only how
 own seed, so that a text does not depend on what else is in its batch, as far as the hardware keeps the arithmetic.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, Self
 
 from ..errors import PromptpoolError
+from ..text.boilerplate import boilerplate
+from .thinking import answer_of
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "openai": "OpenAIBackend"}
 Progress = Callable[[int, int], None]  # (texts written so far, texts asked for)
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+# Why a request has no text: the reasons that a backend gives, with their meaning in docs/pairs.md.
+FAULTS = ("too-long", "refused", "filtered", "failed", "thinking", "refusal")
 
 
 @dataclass(frozen=True)
@@ -23,25 +25,30 @@ class Request:
     """An instruction, sent as one user message through the model's chat template, or a plain prefix to write on from.
 
     seed: a whole number from 0 of at most 63 bits; the same request with the same seed is written the same.
+    again: whether another seed was tried before, in vain. Such requests are no sample of a set.
     """
 
     text: str
     chat: bool
     seed: int
+    again: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written for one request: stripped, without special tokens and without a <think> block.
+    """What was written for one request: stripped, without special tokens and without the model's thinking.
 
-    tokens: those the model wrote, its end-of-text included; finished: False where max_new_tokens cut it. A prompt
-    that leaves no room for max_new_tokens in the model's context is not written: text "", tokens 0, unfinished.
+    tokens: those the model wrote, its end-of-text included; finished: False where max_new_tokens cut it. fault: one of
+    FAULTS where there is no text for a reason of its own; settled: whether another seed would end the same. A prompt
+    that leaves no room for max_new_tokens in the model's context is not written: `too-long`, tokens 0, unfinished.
     """
 
     text: str
     prompt_tokens: int
     tokens: int
     finished: bool
+    fault: str | None = None
+    settled: bool = False
 
 
 class Backend(Protocol):
@@ -83,12 +90,36 @@ def open_backend(
     return backend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
 
 
+def written(
+    raw: str,
+    request: Request,
+    prompt_tokens: int,
+    tokens: int,
+    finished: bool,
+    *,
+    opens: bool = False,
+    thought: bool = False,
+) -> Written:
+    """What a model wrote, tidied; fault `thinking` where it thought and no answer follows.
+
+    opens: whether the chat template begins the thinking; thought: whether the server says that there was some.
+    """
+    text, found = answer_of(encodable(raw), asked=request.text, opened=opens and request.chat)
+    # Cut while it thinks aloud, without a mark. A plain prefix may go on with any words.
+    aloud = request.chat and not finished and boilerplate(request.text, text) == "thinking"
+    if aloud or (not text and (found or thought)):
+        return Written("", prompt_tokens, tokens, finished, "thinking")
+    return Written(text, prompt_tokens, tokens, finished)
+
+
+def unwritten(prompt_tokens: int) -> Written:
+    """For a prompt that the model's context has no room for, or that is empty."""
+    return Written("", prompt_tokens, 0, False, "too-long" if prompt_tokens else None, settled=True)
+
+
 def tidy(text: str) -> str:
     """A model's answer without its thinking, stripped, fit for UTF-8. A block never closed is all thinking."""
-    text = _THOUGHT.sub("", text)
-    # The chat template may have opened the block itself, so that only its end is in the answer.
-    text = text.rpartition("</think>")[2]
-    return encodable(text.partition("<think>")[0]).strip()
+    return answer_of(encodable(text))[0]
 
 
 def encodable(text: str) -> str:

@@ -9,6 +9,7 @@ from transformers.models.auto.modeling_auto import (
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
 from .backend import one_line
+from .thinking import BESIDE_MARKS, MARKS, opens_thinking
 
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")  # how causal LMs are called; the last see, too
 
@@ -39,6 +40,24 @@ def check_writer(
             "use an instruction-tuned model, or style continue"
         )
     return config, tokenizer
+
+
+def template_thinks(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template begins the model's thinking even where it is asked not to."""
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    return opens_thinking(prompt)
+
+
+def kept_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[set[int], set[int]]:
+    """(ids of special tokens that begin or end thinking, ids of those to drop where one of these is in a text)."""
+    special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    # gpt-oss names few of its special tokens as such; `decode` leaves the others out all the same.
+    special |= {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    marks = {token for token, text in special.items() if text in MARKS}
+    dropped = {token for token, text in special.items() if text not in MARKS and text not in BESIDE_MARKS}
+    return marks, dropped | ({tokenizer.eos_token_id} - {None})
 
 
 def _not_causal(config: PreTrainedConfig) -> str | None:

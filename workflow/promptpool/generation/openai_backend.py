@@ -1,33 +1,48 @@
-"""The backend for any OpenAI-compatible server, `vllm serve` included: many requests at once, each with its retries."""
+"""The backend for any OpenAI-compatible server, `vllm serve` included: many requests at once, each with its retries.
 
-import os
+A refusal is one request's own if the server has answered others, or answers a harmless one that is sent to find out
+(PROBE): its text then has no positive, and the set goes on. Else it concerns them all, and ends the writing.
+"""
+
 import random
+import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from email.utils import parsedate_to_datetime
 from typing import Self
 
 import httpx2
 
 from ..errors import PromptpoolError
-from .backend import Progress, Request, Written, encodable, one_line, tidy
+from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, fault_of, message_of, read
+from .backend import Progress, Request, Written, encodable, one_line
+from .server import WHERE, Key, base_url
+from .watch import Watch
 
-WHERE = "backends.openai"
 CONNECT = 10  # seconds until a server counts as unreachable
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds before a retry; doubled each time
 LONGEST_ASKED = 600.0  # seconds: what a Retry-After may ask for
 PASSING = (408, 409, 425, 429)  # refusals that another try may overcome, beside all of 500 and up
-TOO_LONG = ("context length", "context_length", "context size", "maximum context")
+FOR_ALL = (401, 402, 404, 405, 407)  # refusals that no single request has earned
+PROBE = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
+SHOWN = 3  # refusals that are shown in the log
+REMEDIES = {
+    "too-long": "take shorter texts, or a server whose context is longer",
+    "filtered": "take such texts out of the corpus, or use another server",
+    "refused": "take such texts out of the corpus, or use another server",
+    "failed": "look at the server's own log",
+    "refusal": "reword the style, or use another model",
+    "empty": "look at the server's own log, or use another model",
+}
 
 
 class OpenAIBackend:
     """Checked when opened: the address, the key, and that a server answers there."""
 
     def __init__(self, model: str, sampling: Mapping, options: Mapping):
-        self.url, self.model = _base(options["url"]), model
-        self._key = _Key(options["key_variable"])
+        self.url, self.model = base_url(options["url"]), model
+        self._key = Key(options["key_variable"])
+        self.max_new_tokens = sampling["max_new_tokens"]
         self.retries, self.concurrency = options["retries"], options["concurrency"]
         self.body = {
             "model": model,
@@ -44,6 +59,10 @@ class OpenAIBackend:
             trust_env=not local,  # a server on this machine is not behind the proxy
         )
         self._stop = threading.Event()
+        self.watch = Watch(self._advice, lasting=True)
+        self._probing = threading.Lock()
+        self._answers: dict[bool, bool] = {}  # by chat: whether the server has answered any request of that kind
+        self._refusals: list[str] = []
         try:
             self._greet()
         except BaseException:
@@ -53,26 +72,33 @@ class OpenAIBackend:
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
         """A text for each request, in order; at most `concurrency` are under way at once.
 
-        The first request that can't be answered ends the others, as a PromptpoolError in one line.
+        A request that the server refuses for its own text has a fault. What concerns all requests, and too many
+        faults in a row, end the others, as a PromptpoolError in one line.
         """
         out: list[Written | None] = [None] * len(requests)
         pool = ThreadPoolExecutor(self.concurrency)
         numbers = {pool.submit(self._ask, request): number for number, request in enumerate(requests)}
         try:
             for done, future in enumerate(as_completed(numbers), 1):
-                out[numbers[future]] = future.result()
+                number = numbers[future]
+                out[number] = future.result()
+                self.watch.seen(out[number], requests[number].again)
                 if progress:
                     progress(done, len(requests))
         except BaseException:
-            self._stop.set()
+            self._halt()
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         return out
 
     def close(self) -> None:
-        self._stop.set()
+        self._halt()
         self._client.close()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self.watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -94,35 +120,102 @@ class OpenAIBackend:
             raise self._refusal(answer)
 
     def _ask(self, request: Request) -> Written:
-        path, body = self._posted(request)
-        fault, wait = "", 0.0
+        """The answer to a request, after as many tries as it takes."""
+        self.watch.admit()
         for attempt in range(self.retries + 1):
-            if attempt and self._stop.wait(wait):
-                raise CancelledError
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.0)
             try:
-                answer = self._client.post(f"{self.url}/{path}", json=body)
-            except httpx2.RequestError as error:  # timeouts and dropped connections
-                fault = self._told(error)
-                continue
-            if answer.status_code == 200:
-                try:
-                    return _read(answer, request.chat)
-                except (ValueError, LookupError, TypeError, AttributeError):
-                    fault = f"no completion: {one_line(self._key.hidden(answer.text), 80)!r}"
-                continue
-            message = _message(answer)
-            if answer.status_code < 500 and any(sign in message for sign in TOO_LONG):
-                return Written("", 0, 0, False)  # the prompt does not fit the model: one row's loss
-            passing = answer.status_code in PASSING and "insufficient_quota" not in message
-            if not passing and answer.status_code < 500:
-                raise self._refusal(answer)
-            fault = f"HTTP {answer.status_code}: {one_line(self._key.hidden(message), 160)}"
-            wait = max(wait, _asked_wait(answer))
+                return self._once(request)
+            except _PassingError as fault:
+                last = fault
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.0)
+            if attempt < self.retries and self._stop.wait(max(wait, last.wait)):
+                raise CancelledError
+        if last.own and self._answers_now(request.chat):
+            try:
+                return self._once(request)  # it may have been the server, a moment ago
+            except _PassingError as fault:
+                self._note("failed", str(fault))
+                return Written("", 0, 0, False, "failed", settled=True)
         raise PromptpoolError(
-            f"{WHERE}: {self.url} failed {self.retries + 1} times for one text, last with {fault}; "
+            f"{WHERE}: {self.url} failed {self.retries + 1} times for one text, last with {last}; "
             f"lower {WHERE}.concurrency, raise its retries or timeout, or look at the server"
         )
+
+    def _once(self, request: Request) -> Written:
+        """One try. _PassingError where another may fare better; PromptpoolError for what would meet all requests."""
+        path, body = self._posted(request)
+        try:
+            answer = self._client.post(f"{self.url}/{path}", json=body)
+        except httpx2.RequestError as error:  # timeouts and dropped connections
+            raise _PassingError(self._told(error)) from None
+        if answer.status_code == 200:
+            try:
+                found = read(answer, request)
+            except NoCompletionError:
+                raise _PassingError(f"no completion: {one_line(self._key.hidden(answer.text), 80)!r}") from None
+            self._answers[request.chat] = True
+            return found
+        if answer.status_code >= 500 or (answer.status_code in PASSING and NO_CREDIT not in codes_of(answer)):
+            told = f"HTTP {answer.status_code}: {one_line(self._key.hidden(message_of(answer)), 160)}"
+            raise _PassingError(told, asked_wait(answer, LONGEST_ASKED), own=answer.status_code >= 500)
+        return self._refused(request, answer)
+
+    def _refused(self, request: Request, answer: httpx2.Response) -> Written:
+        """A request without a text, if the refusal is its own."""
+        status = answer.status_code
+        for_all = status < 400 or status in (*FOR_ALL, *PASSING)
+        # A key may be taken away while it is in use: what was answered before says nothing of a 403.
+        answers = self._answers_now if status == 403 else self._has_answered
+        if for_all or not answers(request.chat):
+            raise self._refusal(answer)
+        fault = fault_of(answer)
+        self._note(fault, f"HTTP {status}: {one_line(self._key.hidden(message_of(answer)), 160)}")
+        return Written("", 0, 0, False, fault, settled=True)
+
+    def _has_answered(self, chat: bool) -> bool:
+        """Whether the server has answered any request of a kind; a harmless one is sent where none has been tried."""
+        with self._probing:
+            for attempt in range(self.retries + 1):
+                if chat in self._answers:
+                    break
+                if attempt and self._stop.wait(min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)):
+                    raise CancelledError
+                answers = self._probe(chat)
+                if answers is not None:
+                    self._answers.setdefault(chat, answers)
+            return self._answers.get(chat, False)
+
+    def _answers_now(self, chat: bool) -> bool:
+        with self._probing:
+            return bool(self._probe(chat))
+
+    def _probe(self, chat: bool) -> bool | None:
+        """Whether the server answers a harmless request; None where it fails to say."""
+        request = Request(PROBE[chat], chat, 0)
+        path, body = self._posted(request)
+        try:
+            answer = self._client.post(f"{self.url}/{path}", json=body)
+            if answer.status_code == 200:
+                read(answer, request)
+                return True
+        except (httpx2.RequestError, NoCompletionError):
+            return None
+        return None if answer.status_code >= 500 or answer.status_code in PASSING else False
+
+    def _note(self, fault: str, told: str) -> None:
+        self._refusals.append(told)
+        if len(self._refusals) <= SHOWN:
+            print(f"Warning: {WHERE}: a text has no answer ({fault}: {told})", file=sys.stderr)
+
+    def _advice(self, fault: str, texts: int) -> str:
+        if fault == "thinking":
+            return (
+                f"{WHERE}: {texts} texts in a row are thinking without an answer within max_new_tokens "
+                f"({self.max_new_tokens}); switch thinking off in {WHERE}.extra (such as chat_template_kwargs: "
+                "{enable_thinking: false}, or reasoning_effort: low), or raise max_new_tokens"
+            )
+        last = f", the last with {self._refusals[-1]}" if self._refusals else ""
+        return f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {REMEDIES[fault]}"
 
     def _posted(self, request: Request) -> tuple[str, dict]:
         """The path and the body of a request; a key that `extra` has set to null is left out."""
@@ -134,7 +227,7 @@ class OpenAIBackend:
         return path, {name: value for name, value in body.items() if value is not None}
 
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
-        message = one_line(self._key.hidden(_message(answer)))
+        message = one_line(self._key.hidden(message_of(answer)))
         if answer.status_code in (401, 403):
             mend = self._key.mend()
         elif "chat template" in message:
@@ -149,93 +242,9 @@ class OpenAIBackend:
         return one_line(self._key.hidden(f"{type(error).__name__}: {error}".rstrip(": ")), 160)
 
 
-class _Key:
-    """A key that is shown nowhere: not in reprs, not in messages that a server sends back."""
+class _PassingError(Exception):
+    """A fault that another try may overcome. wait: seconds it asks for; own: whether the text may be to blame."""
 
-    def __init__(self, variable: str | None):
-        self.variable, self._value = variable, ""
-        if variable is None:
-            return
-        self._value = os.environ.get(variable, "").strip()
-        if not self._value:
-            raise PromptpoolError(
-                f"{WHERE}.key_variable: the environment has no {variable}; export it, or set key_variable to null "
-                "for a server that wants no key"
-            )
-        if not (self._value.isascii() and self._value.isprintable()):
-            raise PromptpoolError(f"{WHERE}.key_variable: what {variable} holds is no key; export it anew")
-
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._value}"} if self._value else {}
-
-    def hidden(self, text: str) -> str:
-        return text.replace(self._value, "***") if self._value else text
-
-    def mend(self) -> str:
-        if self._value:
-            return f"export the right key as {self.variable}"
-        return f"name the variable that holds its key in {WHERE}.key_variable"
-
-    def __repr__(self) -> str:
-        return f"_Key({self.variable})"
-
-
-def _base(url: str | None) -> str:
-    """The address that `/chat/completions` is put behind; a bare host gets `/v1`."""
-    example = "such as http://localhost:8000/v1"
-    if url is None:
-        raise PromptpoolError(f"{WHERE}.url: missing; give the server's address, {example}")
-    try:
-        parts = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.host:
-        raise PromptpoolError(f"{WHERE}.url: {url!r} is no web address; give the server's, {example}")
-    if parts.userinfo:
-        raise PromptpoolError(
-            f"{WHERE}.url: an address with a name or a password in it would be shown in logs; "
-            "take them out, and put the key in the environment"
-        )
-    return str(parts if parts.path.strip("/") else parts.copy_with(path="/v1")).rstrip("/")
-
-
-def _read(answer: httpx2.Response, chat: bool) -> Written:
-    """What a server wrote. Raises ValueError, LookupError or TypeError for an answer that is no completion."""
-    content = answer.json()
-    choice = content["choices"][0]
-    text = choice["message"]["content"] if chat else choice["text"]
-    if text is not None and not isinstance(text, str):
-        raise TypeError("the text is no text")
-    usage = content.get("usage") or {}
-    return Written(
-        tidy(text or ""),  # a reasoning model that was cut has thoughts and no text
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
-        choice.get("finish_reason") != "length",
-    )
-
-
-def _message(answer: httpx2.Response) -> str:
-    """What a server says of a refusal, wherever its make puts it, and the error's code."""
-    try:
-        content = answer.json()
-        error = content.get("error", content)
-        if isinstance(error, str):
-            return error
-        told = error.get("message") or error.get("detail") or content
-        return f"{told} {error.get('code') or ''}".strip()
-    except (ValueError, AttributeError):
-        return answer.text or answer.reason_phrase
-
-
-def _asked_wait(answer: httpx2.Response) -> float:
-    """Seconds that Retry-After asks for, given as a number or as a date; 0 where it asks for none."""
-    asked = answer.headers.get("Retry-After", "")
-    try:
-        seconds = float(asked)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(asked).timestamp() - time.time()
-        except ValueError:
-            return 0.0
-    return min(max(seconds, 0.0), LONGEST_ASKED) if seconds == seconds else 0.0
+    def __init__(self, told: str, wait: float = 0.0, own: bool = True):
+        super().__init__(told)
+        self.wait, self.own = wait, own

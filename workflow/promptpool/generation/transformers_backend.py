@@ -12,8 +12,9 @@ from ..hub.safe_loading import SAFE
 from ..models.backbone import pick_device
 from ..models.memory import is_out_of_memory
 from ..models.precision import training_dtype
-from .backend import Progress, Request, Written, encodable, tidy
-from .checks import check_writer
+from .backend import Progress, Request, Written, encodable, unwritten, written
+from .checks import check_writer, kept_marks, template_thinks
+from .watch import IN_A_ROW, Watch, thinking_advice
 
 LIKELIEST = 256  # candidates looked at for top-p, and sixteen times as many while they are too few
 
@@ -39,6 +40,10 @@ class TransformersBackend:
         )
         self.name, self.sampling, self.batch_size = model, sampling, options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.thinks = needs_chat and template_thinks(self.tokenizer)
+        self.marks, self.dropped = kept_marks(self.tokenizer)
+        how = "use a model that does not think, or whose chat template can switch it off"
+        self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
         self.model = weights.to(place).eval()
         self.ends = _ends(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
         # The model's own defaults (a repetition penalty, top_k 50) are no setting of the study.
@@ -50,23 +55,29 @@ class TransformersBackend:
         )
 
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
-        """A text for each request, in order. The longest prompts go first, so that memory runs out early or never."""
+        """A text for each request, in order. The longest prompts go first, so that memory runs out early or never.
+
+        Until a text is there, the first IN_A_ROW go before all others: a sample of no length.
+        """
         prompts = [self._ids(request) for request in requests]
         room = (self.context or float("inf")) - self.sampling["max_new_tokens"]
-        out = [Written("", len(ids), 0, False) for ids in prompts]
+        out = [unwritten(len(ids)) for ids in prompts]
         order = [i for i, ids in enumerate(prompts) if 0 < len(ids) <= room]
-        order.sort(key=lambda i: (-len(prompts[i]), i))
+        first = {} if self.watch.proved else {i: 0 for i in order[:IN_A_ROW]}
+        order.sort(key=lambda i: (first.get(i, 1), -len(prompts[i]), i))
         done = len(prompts) - len(order)
         while order:
             group = order[: self.batch_size]
-            written = self._batch([prompts[i] for i in group], [requests[i].seed for i in group])
-            if written is None:
+            new = self._batch([prompts[i] for i in group], [requests[i].seed for i in group])
+            if new is None:
                 self._halve(len(group), len(prompts[group[0]]))
                 continue
-            for i, ids in zip(group, written, strict=True):
-                text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                out[i] = Written(tidy(text), len(prompts[i]), len(ids), ids[-1] in self.ends)
+            for i, ids in zip(group, new, strict=True):
+                facts = len(prompts[i]), len(ids), ids[-1] in self.ends
+                out[i] = written(self._text(ids), requests[i], *facts, opens=self.thinks)
             del order[: len(group)]
+            for i in group:
+                self.watch.seen(out[i], requests[i].again)
             done += len(group)
             if progress:
                 progress(done, len(prompts))
@@ -90,6 +101,13 @@ class TransformersBackend:
             )
         # A chat template writes its own BOS.
         return self.tokenizer(text, add_special_tokens=not request.chat)["input_ids"]
+
+    def _text(self, ids: list[int]) -> str:
+        """New ids as text without special tokens, but for those that mark thinking."""
+        marked = not self.marks.isdisjoint(ids)
+        if marked:
+            ids = [token for token in ids if token not in self.dropped and token not in self.ends]
+        return self.tokenizer.decode(ids, skip_special_tokens=not marked, clean_up_tokenization_spaces=False)
 
     def _batch(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]] | None:
         """The new ids of each row, its end included; None where the batch does not fit the memory."""

@@ -19,8 +19,9 @@ from typing import Self
 
 from ..errors import PromptpoolError
 from . import vllm_worker
-from .backend import Progress, Request, Written, encodable, one_line, tidy
-from .checks import check_writer
+from .backend import Progress, Request, Written, encodable, one_line, unwritten, written
+from .checks import check_writer, kept_marks, template_thinks
+from .watch import IN_A_ROW, Watch, thinking_advice
 
 CHECKOUT = Path(__file__).parents[3]
 TAIL = 400  # lines of the worker's stderr that are kept, to tell why it died
@@ -67,8 +68,11 @@ class VllmBackend:
         needs_chat: bool,
     ):
         python = interpreter(options["python"])
-        check_writer(model, revision, needs_chat)
+        _, tokenizer = check_writer(model, revision, needs_chat)
         self.name = model
+        self.thinks = needs_chat and template_thinks(tokenizer)
+        how = "use a model that does not think, or whose chat template can switch it off"
+        self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._worker = subprocess.Popen(
             [python, vllm_worker.__file__],
@@ -84,23 +88,40 @@ class VllmBackend:
         keys = ("max_new_tokens", "temperature", "top_p")
         settings |= {"model": model, "revision": revision, "device": device, "dtype": dtype}
         settings |= {key: sampling[key] for key in keys}
+        settings |= dict(zip(("marks", "dropped"), map(sorted, kept_marks(tokenizer)), strict=True))
         with self._ending_on_error():
             self._say({"open": settings})
             self.facts: dict = self._hear()["ready"]
 
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
-        """A text for each request, in order. All go to the engine at once: it fills its batch as texts finish."""
+        """A text for each request, in order. All go to the engine at once: it fills its batch as texts finish.
+
+        Until a text is there, the first IN_A_ROW go before the others.
+        """
         out: list[Written | None] = [None] * len(requests)
+        first = 0 if self.watch.proved else IN_A_ROW
         done = 0
         with self._ending_on_error():
-            self._say({"write": [[encodable(r.text), r.chat, r.seed] for r in requests]})
-            while done < len(requests):
-                for number, text, *facts in self._hear()["done"]:
-                    out[number] = Written(tidy(text), *facts)
-                    done += 1
-                if progress:
-                    progress(done, len(requests))
+            for part in (range(first)[: len(requests)], range(first, len(requests))):
+                if not part:
+                    continue
+                self._say({"write": [[encodable(requests[i].text), requests[i].chat, requests[i].seed] for i in part]})
+                left = len(part)
+                while left:
+                    for number, *facts in self._hear()["done"]:
+                        out[part[number]] = self._written(requests[part[number]], *facts)
+                        left -= 1
+                        done += 1
+                    if progress:
+                        progress(done, len(requests))
         return out
+
+    def _written(self, request: Request, text: str, prompt_tokens: int, tokens: int, finished: bool) -> Written:
+        if not tokens and not finished:
+            return unwritten(prompt_tokens)
+        answer = written(text, request, prompt_tokens, tokens, finished, opens=self.thinks)
+        self.watch.seen(answer, request.again)
+        return answer
 
     def close(self) -> None:
         """Asks the worker to finish, waits a little, then ends all of its processes."""

@@ -75,6 +75,7 @@ class Engine:
         }
         if on_cpu and settings["tensor_parallel"] == 1 and self.sampling["temperature"] > 0:
             place["logits_processors"] = [_nucleus(self.sampling.pop("top_p"))]
+        self.marks, self.dropped = set(settings["marks"]), set(settings["dropped"])
         eager = settings["enforce_eager"]
         self.llm = LLM(
             model=settings["model"],
@@ -121,12 +122,19 @@ class Engine:
                     waiting -= 1
                     best = output.outputs[0]
                     done.append([
-                        int(output.request_id), best.text, len(output.prompt_token_ids), len(best.token_ids),
+                        int(output.request_id), self._text(best), len(output.prompt_token_ids), len(best.token_ids),
                         best.finish_reason != "length",
                     ])  # fmt: skip
             if done and (time.monotonic() - reported > REPORT_EVERY or not (more or waiting)):
                 report(done)
                 done, reported = [], time.monotonic()
+
+    def _text(self, output: Any) -> str:
+        """A finished text without special tokens, but for those that mark thinking (ids told when opened)."""
+        if self.marks.isdisjoint(output.token_ids):
+            return output.text
+        ids = [token for token in output.token_ids if token not in self.dropped]
+        return self.tokenizer.decode(ids, skip_special_tokens=False)
 
     def _prompts(self, requests: list[list], together: int = 256):
         """Token ids, request by request, made a few hundred at a time, so that the engine starts at once."""

@@ -16,7 +16,7 @@ PAIR = ["text", "positive", "style", "source_id"]
 def select_pairs(
     written: str, tasks: Mapping[str, str], pairs: str, rejected: str, qc: str, *, name: str, spec: Mapping
 ) -> None:
-    """Writes pairs.parquet (PAIR), rejected.parquet (PAIR, `reason`, `attempts`) and qc.json.
+    """Writes pairs.parquet (PAIR), rejected.parquet (PAIR, `reason`, `attempts`, `cut`) and qc.json.
 
     written: what `synthesis.make_pairs` wrote; tasks: name -> its texts.parquet; spec: `Study.selection_spec`.
     A fit pair is dropped where its text or positive is (nearly) a task's text (`contaminated`), and where its positive
@@ -39,7 +39,7 @@ def select_pairs(
         raise PromptpoolError(f"pairs.{name}: every pair was a duplicate or a task's text; name another corpus")
     bad = table[table["reason"].notna()]
     inputs = [written, *tasks.values()]
-    for path, part, columns in ((pairs, good, PAIR), (rejected, bad, [*PAIR, "reason", "attempts"])):
+    for path, part, columns in ((pairs, good, PAIR), (rejected, bad, [*PAIR, "reason", "attempts", "cut"])):
         with atomic_path(path) as temporary:
             part[columns].to_parquet(temporary, index=False)
         write_sidecar(path, inputs=inputs, spec=spec, started=started, rows=len(part))

@@ -8,15 +8,16 @@ from functools import partial
 from rapidfuzz.distance import Levenshtein
 
 from ..templates import SLOT
+from ..text.boilerplate import boilerplate
 from ..text.language import other_language, other_script
 from ..text.normalisation import normalise
 from ..text.words import word_count, words
-from .boilerplate import boilerplate
 
-# In the order in which they are looked for; the last four need the whole set of pairs, and are not `judge`'s.
+# In the order in which they are looked for. The first four are a backend's, for a text that it could not write
+# (generation.backend.FAULTS); the last four need the whole set of pairs. Neither are `judge`'s.
 REASONS = (
-    "empty", "short", "refusal", "boilerplate", "leaked", "script", "language", "echo", "repeats", "length",
-    "duplicate", "near-duplicate", "contaminated", "semantic",
+    "too-long", "refused", "filtered", "failed", "empty", "short", "thinking", "refusal", "boilerplate", "leaked",
+    "script", "language", "echo", "repeats", "length", "cut", "duplicate", "near-duplicate", "contaminated", "semantic",
 )  # fmt: skip
 
 ECHO_CHARACTERS = 20_000  # compared at most: a longer text that comes back shows it by then
@@ -24,6 +25,8 @@ LEAK_SHARE = 0.5  # of the word triples of one sentence of the instruction
 LEAK_TRIPLES = 3  # and so many of them: five words in a row
 REPEATED_SHARE = 0.5
 CHUNK = 2_000
+CLOSING = "\"'`”’»)]}*_」』）】"  # quotes, brackets and emphasis behind the end of a sentence
+ENDS = tuple(".!?…‽。！？｡．؟۔।॥።՞։")
 
 Triple = tuple[str, str, str]
 Leaks = Mapping[str, Sequence[frozenset[Triple]]]
@@ -37,6 +40,7 @@ def judge(
     instructions: Mapping[str, str],
     *,
     echoing: frozenset[str] = frozenset(),
+    cut: Sequence[bool] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str | None]:
@@ -45,16 +49,18 @@ def judge(
     texts, positives, styles: n each; filters: `pairs.*.filters` of the config; instructions: style -> template with
     `{text}`, for styles that have one. Lengths are in words, as `words.word_count` counts them.
 
-    `empty`: no word. `short`: fewer than `min_words`. `refusal`, `boilerplate`: see resources/boilerplate.yaml.
+    `empty`: no word. `short`: fewer than `min_words`. `thinking`, `refusal`, `boilerplate`: see
+    resources/boilerplate.yaml.
     `leaked`: half of the word triples of a sentence of the instruction came back. `script`, `language`: not the
     text's own, where both are clear. `echo`: the same words, or edit similarity (1 - Levenshtein distance / longer
     length, as arXiv 2107.06499 has it) of the normalised texts above `max_echo`. `repeats`: fewer than half of its
-    word triples are different. `length`: words of positive / words of text outside `length_ratio`.
+    word triples are different. `length`: words of positive / words of text outside `length_ratio`. `cut`: of the
+    positives that max_new_tokens cut, as `cut` has it (n; none where it is None), those that end in mid-sentence.
 
     Styles in `echoing` echo by intent and are not held to it. Of style `identity` only `empty` is asked.
     """
     leaks = {style: instruction_triples(template) for style, template in instructions.items()}
-    rows = list(zip(texts, positives, styles, strict=True))
+    rows = list(zip(texts, positives, styles, [False] * len(texts) if cut is None else cut, strict=True))
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     task = partial(_judge_chunk, filters=dict(filters), leaks=leaks, echoing=echoing)
     answer: list[str | None] = []
@@ -74,12 +80,13 @@ def _mapped(task: Callable, chunks: Sequence[list], workers: int) -> Iterator[li
 
 
 def _judge_chunk(
-    rows: Sequence[tuple[str, str, str]], filters: Mapping, leaks: Leaks, echoing: frozenset[str]
+    rows: Sequence[tuple[str, str, str, bool]], filters: Mapping, leaks: Leaks, echoing: frozenset[str]
 ) -> list[str | None]:
     known: dict[str, str | None] = {}  # one text often has several positives
     return [
         reason_to_reject(text, positive, style, filters, leaks.get(style, ()), style in echoing, known)
-        for text, positive, style in rows
+        or ("cut" if cut and filters["cut"] and style != "identity" and mid_sentence(positive) else None)
+        for text, positive, style, cut in rows
     ]
 
 
@@ -125,6 +132,11 @@ def _borrowed(text: str, found: Sequence[str]) -> bool:
     """Whether half of the positive's words are the text's own: then it is in its language, and no one need look."""
     own = set(words(text))
     return 2 * sum(word in own for word in found) >= len(found)
+
+
+def mid_sentence(text: str) -> bool:
+    """Whether a text stops before its sentence does: after closing quotes and brackets it has no mark that ends one."""
+    return not text.rstrip().rstrip(CLOSING).rstrip().endswith(ENDS)
 
 
 def echo(text: str, positive: str, most: float) -> bool:

@@ -31,8 +31,18 @@ from .augmentation import halves, noisers
 from .filters import judge
 from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
 
-WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "seconds"]
+WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "cut", "seconds"]
 ANCHOR = ["text", "document", "given", "style"]
+REMEDIES = {
+    "thinking": "switch the model's thinking off, or raise max_new_tokens",
+    "cut": "raise max_new_tokens, or set filters.cut to false",
+    "too-long": "take shorter texts, or a model with a longer context",
+    "refused": "look at the server's answers in the log, or take other texts",
+    "filtered": "take other texts, or another server",
+    "failed": "look at the server's own log",
+}
+
+UNASKED = {"prompt_tokens": 0, "tokens": 0, "fault": None, "settled": False, "cut": False}
 
 
 def make_pairs(
@@ -52,7 +62,8 @@ def make_pairs(
     closeness: Callable[[list[str], list[str]], np.ndarray] | None = None,
 ) -> None:
     """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None where fit),
-    `attempts`, `prompt_tokens`, `tokens` (written by the language model) and `seconds` (its share of its shard's).
+    `attempts`, `prompt_tokens`, `tokens` (written by the language model), `cut` (whether max_new_tokens cut it) and
+    `seconds` (its share of its shard's).
 
     spec: `Study.pairs_spec`; options: how its backend is run, which changes no text; code: what else the texts depend
     on; closeness: (texts, positives) -> cosines [n], for the filter `semantic`. A killed job goes on from the
@@ -83,9 +94,8 @@ def make_pairs(
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
     if table["reason"].notna().all():
         worst = Counter(table["reason"]).most_common(1)[0][0]
-        raise PromptpoolError(
-            f"pairs.{name}: no pair passed the filters, most often {worst!r}; mend the style, the model or the filters"
-        )
+        remedy = REMEDIES.get(worst, "mend the style, the model or the filters")
+        raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {remedy}")
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
     write_sidecar(
@@ -106,8 +116,8 @@ def write_shard(
 ) -> pd.DataFrame:
     """The columns WRITTEN for some anchors, in their order. An unfit positive is tried again with a new seed."""
     started = time.time()
-    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, prompt_tokens=0, tokens=0)
-    rows["reason"] = rows["reason"].astype(object)
+    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, **UNASKED)
+    rows[["reason", "fault"]] = rows[["reason", "fault"]].astype(object)
     left = rows.index
     for attempt in range(1, spec["retries"] + 2):
         part = write_once(rows.loc[left], spec, attempt, backend, progress)
@@ -116,7 +126,8 @@ def write_shard(
         for column in ("prompt_tokens", "tokens"):  # what a failed try cost is counted
             part[column] += rows.loc[left, column]
         rows.loc[left, part.columns] = part
-        left = rows.index[rows["reason"].notna() & rows["style"].map(lambda style: _may_change(style, spec))]
+        changes = rows["style"].map(lambda style: _may_change(style, spec))
+        left = rows.index[rows["reason"].notna() & changes & ~rows["settled"].astype(bool)]
         if left.empty:
             break
     rows["seconds"] = (time.time() - started) / max(1, len(rows))
@@ -139,7 +150,8 @@ def write_once(
             positive = noise[style](text, random.Random(seed_of(spec["seed"], style, text, attempt)))
         texts.append(text)
         positives.append(positive)
-    rows = rows.assign(text=texts, positive=positives, prompt_tokens=0, tokens=0)
+    rows = rows.assign(text=texts, positive=positives, **UNASKED)
+    rows["fault"] = rows["fault"].astype(object)
     asked = rows.index[~rows["style"].isin(TEXT_STYLES)]
     if len(asked):
         _ask(rows, asked, spec, attempt, backend, progress)
@@ -166,6 +178,7 @@ def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backe
                 turns(wording[style])[turn].replace(SLOT, answers[place]),
                 chat=needs_chat(wording[style]),
                 seed=seed_of(spec["seed"], f"{style}:{turn}", rows.at[place, "text"], attempt),
+                again=attempt > 1,
             )
             for place, style in zip(going, rows.loc[going, "style"], strict=True)
         ]
@@ -173,15 +186,20 @@ def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backe
             answers[place] = written.text
             rows.at[place, "prompt_tokens"] += written.prompt_tokens
             rows.at[place, "tokens"] += written.tokens
+            rows.at[place, "fault"], rows.at[place, "settled"] = written.fault, written.settled
+            rows.at[place, "cut"] |= bool(written.tokens) and not written.finished
     rows.loc[asked, "positive"] = [answers[place] for place in asked]
 
 
 def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
+    """The backend's own fault, else the filters' reason. A plain prefix has no end to be cut before."""
+    chats = {style for style, wording in spec["wording"].items() if needs_chat(wording)}
     instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
-    return judge(
+    reasons = judge(
         rows["text"].tolist(), rows["positive"].tolist(), rows["style"].tolist(), spec["filters"], instructions,
-        echoing=ECHOING_STYLES,
+        echoing=ECHOING_STYLES, cut=(rows["cut"] & rows["style"].isin(chats)).tolist(),
     )  # fmt: skip
+    return [fault or reason for fault, reason in zip(rows["fault"], reasons, strict=True)]
 
 
 def _may_change(style: str, spec: Mapping) -> bool:

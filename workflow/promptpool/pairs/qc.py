@@ -17,6 +17,7 @@ SAMPLE = 10_000  # pairs of a style that similarity and distinct-n are taken fro
 def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
     """All of a set: what was asked, kept and rejected and why, by style; tokens; contamination.
 
+    `cut`: positives that max_new_tokens cut, in mid-sentence or not, and how many of these are kept.
     table: the written pairs with their final `reason`; hits: row -> (task, Hit) of the contaminated ones.
     """
     tokens, seconds = int(table["tokens"].sum()), float(table["seconds"].sum())
@@ -40,6 +41,7 @@ def _counts(table: pd.DataFrame) -> dict:
         "asked": len(table),
         "accepted": len(table) - sum(rejected.values()),
         "rejected": dict(sorted(rejected.items())),
+        "cut": {"written": int(table["cut"].sum()), "accepted": int(table["cut"][table["reason"].isna()].sum())},
     }
 
 

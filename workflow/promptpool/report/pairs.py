@@ -13,7 +13,8 @@ def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
 
     table: pairs.parquet (text, positive, style, source_id); qc: its qc.json, of which any key may be missing.
     Returns name, count, asked, share (of asked, None without it), speed (tokens a second, None where no language model
-    wrote), written (tokens), seconds, rejected [(reason, count)], contamination (None, or exact, near and tasks),
+    wrote), written (tokens), cut (by max_new_tokens: (written, accepted), None where none was), seconds,
+    rejected [(reason, count)], contamination (None, or exact, near and tasks),
     styles: of each its name, asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, the
     same every time.
     """
@@ -28,6 +29,7 @@ def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
         "share": share(count, qc.get("asked")),
         "speed": qc.get("tokens_per_second"),
         "written": (qc.get("tokens") or {}).get("written"),
+        "cut": cut_counts(qc),
         "seconds": qc.get("seconds"),
         "rejected": reasons(qc),
         "contamination": contamination(qc),
@@ -61,6 +63,12 @@ def share(accepted: int, asked: int | None) -> float | None:
 def reasons(part: Mapping) -> list[tuple[str, int]]:
     """Reasons of rejection and their counts, the most frequent first."""
     return sorted((part.get("rejected") or {}).items(), key=lambda item: (-item[1], item[0]))
+
+
+def cut_counts(qc: Mapping) -> tuple[int, int] | None:
+    """(positives that max_new_tokens cut, those of them that are kept); None where there is none."""
+    found = qc.get("cut") or {}
+    return (found["written"], found["accepted"]) if found.get("written") else None
 
 
 def contamination(qc: Mapping) -> dict | None:

@@ -1,4 +1,4 @@
-"""Refusals and chat manners: what a model writes in place of an answer, or around one."""
+"""Thinking, refusals and chat manners: what a model writes in place of an answer, or around one."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ import yaml
 from ..errors import PromptpoolError
 
 BOILERPLATE_FILE = Path(__file__).parents[2] / "resources" / "boilerplate.yaml"
-KINDS, PLACES = ("refusal", "boilerplate"), ("start", "end", "anywhere")
+KINDS, PLACES = ("thinking", "refusal", "boilerplate"), ("start", "end", "anywhere")
 WINDOW = 300  # characters of the start and of the end that are read
 _STRAIGHT = str.maketrans(dict.fromkeys("‘’‚‛′´`", "'") | dict.fromkeys("“”„‟«»″", '"'))
 _MARKS = re.compile(r"[^\w<\[]*")
@@ -18,8 +18,8 @@ _SENTENCE = re.compile(r"(?<=[.!?:;)\]\"'*])\s+|\s*\n\s*|(?<=[。！？])")
 
 
 def boilerplate(text: str, positive: str) -> str | None:
-    """`refusal`, `boilerplate` or None: what a line of resources/boilerplate.yaml finds in the positive but not in
-    the text. Raises PromptpoolError for a line that is no regular expression, or has a place of its own.
+    """`thinking`, `refusal`, `boilerplate` or None: what a line of resources/boilerplate.yaml finds in the positive but
+    not in the text. Raises PromptpoolError for a line that is no regular expression, or has a place of its own.
     """
     pieces = _pieces(positive)
     for (kind, place), (any_line, lines) in _lines().items():
@@ -54,11 +54,11 @@ def _plain(text: str) -> str:
 
 @cache
 def _lines() -> dict[tuple[str, str], tuple[re.Pattern, list[re.Pattern]]]:
-    """(kind, place) -> all lines as one pattern, which is quick to rule out, and each line alone. Refusals first."""
+    """(kind, place) -> all lines as one pattern, which is quick to rule out, and each line alone; as KINDS has them."""
     book = yaml.safe_load(BOILERPLATE_FILE.read_text(encoding="utf-8"))
     found = {}
     for kind in KINDS:
-        for place, lines in book[kind].items():
+        for place, lines in (book.get(kind) or {}).items():
             if place not in PLACES:
                 raise PromptpoolError(f"{BOILERPLATE_FILE}: {kind}.{place}: no such place; use {', '.join(PLACES)}")
             start = "" if place == "anywhere" else r"\A"

@@ -1,0 +1,59 @@
+"""Where a server is, and the key that opens it."""
+
+import os
+
+import httpx2
+
+from ..errors import PromptpoolError
+
+WHERE = "backends.openai"
+
+
+class Key:
+    """A key that is shown nowhere: not in reprs, not in messages that a server sends back."""
+
+    def __init__(self, variable: str | None):
+        self.variable, self._value = variable, ""
+        if variable is None:
+            return
+        self._value = os.environ.get(variable, "").strip()
+        if not self._value:
+            raise PromptpoolError(
+                f"{WHERE}.key_variable: the environment has no {variable}; export it, or set key_variable to null "
+                "for a server that wants no key"
+            )
+        if not (self._value.isascii() and self._value.isprintable()):
+            raise PromptpoolError(f"{WHERE}.key_variable: what {variable} holds is no key; export it anew")
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._value}"} if self._value else {}
+
+    def hidden(self, text: str) -> str:
+        return text.replace(self._value, "***") if self._value else text
+
+    def mend(self) -> str:
+        if self._value:
+            return f"export the right key as {self.variable}"
+        return f"name the variable that holds its key in {WHERE}.key_variable"
+
+    def __repr__(self) -> str:
+        return f"Key({self.variable})"
+
+
+def base_url(url: str | None) -> str:
+    """The address that `/chat/completions` is put behind; a bare host gets `/v1`."""
+    example = "such as http://localhost:8000/v1"
+    if url is None:
+        raise PromptpoolError(f"{WHERE}.url: missing; give the server's address, {example}")
+    try:
+        parts = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.host:
+        raise PromptpoolError(f"{WHERE}.url: {url!r} is no web address; give the server's, {example}")
+    if parts.userinfo:
+        raise PromptpoolError(
+            f"{WHERE}.url: an address with a name or a password in it would be shown in logs; "
+            "take them out, and put the key in the environment"
+        )
+    return str(parts if parts.path.strip("/") else parts.copy_with(path="/v1")).rstrip("/")

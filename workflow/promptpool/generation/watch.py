@@ -1,0 +1,73 @@
+"""When a writing is ended early: many texts in a row that a backend could not write cost money and come to nothing."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+
+from ..errors import PromptpoolError
+from .backend import FAULTS, Written
+
+IN_A_ROW = 24  # a tenth of the texts may fail, or a half: so many in a row are then a matter of 1e-24, or 6e-8
+
+
+class Watch:
+    """Counts texts in a row that have a fault or are empty, and ends the writing at IN_A_ROW.
+
+    Until a first text is there, no more than IN_A_ROW may be under way (`admit`), so that a model that only thinks, or
+    a server that refuses all, costs no more. Later, texts that are tried again do not count: they are the unlucky ones.
+    advice: (fault, texts) -> the line that ends the writing; lasting: whether a text that was written proves nothing
+    for later ones, as with a server, which may change. Safe for threads.
+    """
+
+    def __init__(self, advice: Callable[[str, int], str], lasting: bool):
+        self._advice, self._lasting = advice, lasting
+        self.proved = False  # a text was written
+        self._admitted = self._row = 0
+        self._faults: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def admit(self) -> None:
+        """Waits until one more may be under way. CancelledError once the watch is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self.proved or self._admitted < IN_A_ROW)
+            if self._closed:
+                raise CancelledError
+            self._admitted += 1
+
+    def seen(self, text: Written, again: bool = False) -> None:
+        """One text more has come back. Raises PromptpoolError where it is one fault too many."""
+        with self._changed:
+            fault = text.fault if text.fault in FAULTS else None if text.text else "empty"
+            if fault is None:
+                self.proved, self._row = True, 0
+                self._faults.clear()
+                self._changed.notify_all()
+                return
+            if self.proved and (again or not self._lasting):
+                return
+            self._row += 1
+            self._faults[fault] += 1
+            if self._row >= IN_A_ROW:
+                raise PromptpoolError(self._advice(self._faults.most_common(1)[0][0], self._row))
+
+    def close(self) -> None:
+        """Lets all that wait go, with nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def thinking_advice(where: str, how: str, max_new_tokens: int) -> Callable[[str, int], str]:
+    """The advice of a model on this machine, whose only fault of its own making is to think."""
+
+    def advice(fault: str, texts: int) -> str:
+        if fault == "empty":
+            return f"{where}: the first {texts} texts are empty; use another model, or change the style"
+        return (
+            f"{where}: the first {texts} texts are thinking without an answer within max_new_tokens "
+            f"({max_new_tokens}); {how}, or raise max_new_tokens"
+        )
+
+    return advice

@@ -421,3 +421,11 @@ def test_a_set_without_one_answer_names_the_mend(tmp_path, monkeypatch, reason, 
 
 def test_every_fault_of_a_backend_has_its_place_among_the_reasons():
     assert set(FAULTS) <= set(REASONS)
+
+
+def test_a_sets_sidecar_says_in_what_and_on_what_it_was_written(tmp_path, monkeypatch):
+    writer = Writer()
+    writer.facts = {"device": "cpu", "precision": "float32", "processor": "a CPU"}
+    run(tmp_path, WRITES, monkeypatch, writer)
+    (told,) = [json.loads(path.read_text()) for path in tmp_path.rglob("*.meta.json") if "writer" in path.read_text()]
+    assert told["writer"] == writer.facts

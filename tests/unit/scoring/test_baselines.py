@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from promptpool.embedding.vector_file import read_vectors
 from promptpool.errors import PromptpoolError
+from promptpool.models.sentence_model import sentence_model
 from promptpool.scoring.baselines import embed_baseline, inline_vectors, sentence_vectors, tfidf_svd
 from promptpool.scoring.score import score_baseline
 from promptpool.tasks.build_task import build_task
-from tiny import tiny_tokenizer
+from promptpool.templates import Template
+from tiny import tiny_model, tiny_tokenizer
 from tiny_study import sentences
 
 TEXTS = ["bread and butter", "a sail and a mast", "bread and dough"]
@@ -158,3 +160,23 @@ def test_tfidf_takes_texts_of_any_kind(texts):
 def test_tfidf_of_blank_texts_is_refused_in_one_line():
     with pytest.raises(PromptpoolError, match="tfidf-svd: all texts are blank"):
         tfidf_svd(["", " "], 4)
+
+
+@pytest.mark.parametrize("surrounding", [True, False])
+def test_a_baseline_saved_in_bfloat16_runs_in_float32_whatever_surrounds_it(tmp_path, surrounding):
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    built = sentence_model(str(tiny_model(tmp_path / "base")), Template.parse("x", "{text}"), "mean", 32, device="cpu")
+    built.to(torch.bfloat16).save(str(tmp_path / "half"))
+    wanted = SentenceTransformer(str(tmp_path / "half"), device="cpu", model_kwargs={"dtype": torch.float32})
+    with torch.autocast("cpu", torch.bfloat16, enabled=surrounding):
+        found = sentence_vectors(TEXTS, spec(str(tmp_path / "half")), "baselines.half", "cpu")
+    np.testing.assert_allclose(found, wanted.encode(TEXTS), atol=1e-6)
+
+
+def test_a_baselines_sidecar_says_in_what_and_on_what_it_ran(task, tmp_path, model):
+    path = tmp_path / "vectors.safetensors"
+    embed_baseline(str(path), texts=task["texts"], name="static", spec=spec(model), device="cpu")
+    told = json.loads((tmp_path / "vectors.safetensors.meta.json").read_text())
+    assert (told["device"], told["precision"]) == ("cpu", "float32") and told["processor"]

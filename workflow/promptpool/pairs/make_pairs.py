@@ -89,6 +89,7 @@ def make_pairs(
                 write_shard(rows, spec, backend, told).to_parquet(temporary, index=False)
             write_sealed(sidecar_path(path), content_digests(path))
             bar.update(len(rows))
+        writer = getattr(backend, "facts", None)  # None where every shard was there already, or a server wrote
     table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     if spec["filters"]["semantic"]:
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
@@ -100,7 +101,7 @@ def make_pairs(
         table.to_parquet(temporary, index=False)
     write_sidecar(
         out, inputs=[corpus], spec=spec, started=started, seed=spec["seed"], rows=len(table),
-        base_model=model, model_identity=identity or None,
+        base_model=model, model_identity=identity or None, writer=writer,
     )  # fmt: skip
     for other in Path(shards).iterdir():
         if other != folder:

@@ -51,11 +51,16 @@ def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
 
 def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
     """Writes one sentence-transformers model's vectors of a task's texts, float32, under the key "none/none/0"."""
+    from ..models.backbone import pick_device
+    from ..models.precision import EXACT, processor
+
     started = time.time()
     known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
-    matrix = sentence_vectors(known, spec, f"baselines.{name}", device)
+    place = pick_device(device)
+    matrix = sentence_vectors(known, spec, f"baselines.{name}", str(place))
     write_vectors(out, {("none", "none", 0): matrix})
-    write_sidecar(out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1])
+    how = {"device": str(place), "precision": EXACT.name, "processor": processor(place)}
+    write_sidecar(out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1], **how)
 
 
 def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:
@@ -67,6 +72,8 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
     `trust_remote_code` (whether code of the model's repository may run).
     """
     from sentence_transformers import SentenceTransformer
+
+    from ..models.precision import exact
 
     require_safetensors(spec["path"], spec["revision"], f"{where}.path")
     try:
@@ -88,7 +95,9 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
     model.default_prompt_name = None  # what the config says is all that is put around a text
     before, _, after = spec["prompt"].partition("{text}")
     require_whole_prompt(model, texts, before, after, where)
-    matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
+    model.float()  # one saved in bfloat16 would run in it
+    with exact(model.device):
+        matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
     matrix = np.asarray(matrix, dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(bad):

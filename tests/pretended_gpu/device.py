@@ -195,10 +195,6 @@ def _seed(seed: int) -> None:
     _random["state"] = torch.Generator().manual_seed(int(seed)).get_state()
 
 
-def _set_random(state: torch.Tensor) -> None:
-    _random["state"] = state.clone()
-
-
 def _run(func, args: tuple, kwargs: dict):
     """One operator: checked, counted, computed on the CPU, and its results on the device that CUDA would give them."""
     if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
@@ -276,10 +272,10 @@ def pretended_gpu() -> Iterator[collections.Counter]:
         "mem_get_info": lambda _=None: (MEMORY, MEMORY), "memory_allocated": lambda _=None: 2 << 30,
         "memory_reserved": lambda _=None: 2 << 30, "max_memory_allocated": lambda _=None: 2 << 30,
         "is_bf16_supported": lambda *_, **__: True, "current_device": lambda: 0, "set_device": lambda _: None,
+        "set_rng_state": lambda state, _=None: _random.update(state=state.clone()),
         "get_rng_state": lambda _=None: _random["state"].clone(),
-        "set_rng_state": lambda state, _=None: _set_random(state),
         "get_rng_state_all": lambda: [_random["state"].clone()],
-        "set_rng_state_all": lambda states: _set_random(states[0]),
+        "set_rng_state_all": lambda states: _random.update(state=states[0].clone()),
         "manual_seed_all": lambda seed: _seed(seed), "manual_seed": lambda seed: _seed(seed),
         "synchronize": lambda _=None: _arrive(),
         "is_initialized": lambda: True, "current_stream": lambda _=None: mock.MagicMock(),

@@ -161,7 +161,8 @@ def wrong(path: Path, seed: int, share: float) -> str | None:
         prompt = turn.replace("{text}", text)
         expected = answer(seed, share, prompt)[1]
         wanted = good(prompt) if expected is None else None
-        if (reason or None) != expected or (wanted is not None and positive != wanted):
+        reason = None if pd.isna(reason) else reason
+        if reason != expected or (wanted is not None and positive != wanted):
             return f"{prompt!r}: {reason!r} and {positive!r}, not {expected!r} and {wanted!r}"
     return None
 

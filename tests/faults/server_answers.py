@@ -40,7 +40,7 @@ KINDS = {
     "length, 413": (_error(413), "too-long"),
     "moderation": (_error(403), "refused"),
     "refusal field": (_choice(None, refusal="I can't help with that."), "refusal"),
-    "null": (_choice(None), "empty"),
+    "null": (_choice(None, finish_reason="stop"), "empty"),
     "no choice": ({"content": {"choices": []}}, "failed"),
     "crash": (500, "failed"),
     "thinks": (_choice("[THINK]never done", finish_reason="length"), "thinking"),

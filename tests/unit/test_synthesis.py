@@ -421,3 +421,16 @@ def test_a_set_without_one_answer_names_the_mend(tmp_path, monkeypatch, reason, 
 
 def test_every_fault_of_a_backend_has_its_place_among_the_reasons():
     assert set(FAULTS) <= set(REASONS)
+
+
+def test_a_server_that_refuses_all_is_not_remembered_for_it(tmp_path, monkeypatch):
+    class Ended(Faulty):
+        def write(self, requests, progress=None):
+            if len(self.asked) >= 5:
+                raise PromptpoolError("too many in a row")
+            return super().write(requests, progress)
+
+    with pytest.raises(PromptpoolError, match="too many"):
+        run(tmp_path, WRITES, monkeypatch, Ended(lambda r: Written("", 0, 0, False, "refused", settled=True)))
+    writer = Writer()
+    assert run(tmp_path, WRITES, monkeypatch, writer)["reason"].isna().all() and len(writer.asked) == 12

@@ -40,7 +40,7 @@ KINDS = {
     "length, 413": (_error(413), "too-long"),
     "moderation": (_error(403), "refused"),
     "refusal field": (_choice(None, refusal="I can't help with that."), "refusal"),
-    "null": (_choice(None), "empty"),
+    "null": (_choice(None, finish_reason="stop"), "empty"),
     "no choice": ({"content": {"choices": []}}, "failed"),
     "crash": (500, "failed"),
     "thinks": (_choice("[THINK]never done", finish_reason="length"), "thinking"),
@@ -161,7 +161,8 @@ def wrong(path: Path, seed: int, share: float) -> str | None:
         prompt = turn.replace("{text}", text)
         expected = answer(seed, share, prompt)[1]
         wanted = good(prompt) if expected is None else None
-        if (reason or None) != expected or (wanted is not None and positive != wanted):
+        reason = None if pd.isna(reason) else reason
+        if reason != expected or (wanted is not None and positive != wanted):
             return f"{prompt!r}: {reason!r} and {positive!r}, not {expected!r} and {wanted!r}"
     return None
 

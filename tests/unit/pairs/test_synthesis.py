@@ -429,3 +429,16 @@ def test_a_sets_sidecar_says_in_what_and_on_what_it_was_written(tmp_path, monkey
     run(tmp_path, WRITES, monkeypatch, writer)
     (told,) = [json.loads(path.read_text()) for path in tmp_path.rglob("*.meta.json") if "writer" in path.read_text()]
     assert told["writer"] == writer.facts
+
+
+def test_a_server_that_refuses_all_is_not_remembered_for_it(tmp_path, monkeypatch):
+    class Ended(Faulty):
+        def write(self, requests, progress=None):
+            if len(self.asked) >= 5:
+                raise PromptpoolError("too many in a row")
+            return super().write(requests, progress)
+
+    with pytest.raises(PromptpoolError, match="too many"):
+        run(tmp_path, WRITES, monkeypatch, Ended(lambda r: Written("", 0, 0, False, "refused", settled=True)))
+    writer = Writer()
+    assert run(tmp_path, WRITES, monkeypatch, writer)["reason"].isna().all() and len(writer.asked) == 12

@@ -25,7 +25,7 @@ from ..artifacts.files import (
 )
 from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
-from ..generation.backend import Backend, Progress, Request, open_backend
+from ..generation.backend import FAULTS, Backend, Progress, Request, open_backend
 from .anchors import pick_anchors
 from .augmentation import halves, noisers
 from .filters import judge
@@ -83,11 +83,12 @@ def make_pairs(
         tqdm(total=len(anchors), desc=f"pairs {name}", unit="text", mininterval=2) as bar,
     ):
         bar.update(len(anchors) - sum(len(rows) for _, rows in left))
+        held: list[tuple[Path, pd.DataFrame]] = []
         for path, rows in left:
-            with atomic_path(path) as temporary:
-                told = partial(_tell, bar)
-                write_shard(rows, spec, backend, told).to_parquet(temporary, index=False)
-            write_sealed(sidecar_path(path), content_digests(path))
+            held.append((path, write_shard(rows, spec, backend, partial(_tell, bar))))
+            # Shards of faults alone wait for a first answer: a server that refuses all is not to be remembered for it.
+            if path == left[-1][0] or not held[-1][1]["reason"].isin(FAULTS).all():
+                _keep(held)
             bar.update(len(rows))
         writer = getattr(backend, "facts", None)  # None where every shard was there already, or a server wrote
     table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
@@ -106,6 +107,15 @@ def make_pairs(
     for other in Path(shards).iterdir():
         if other != folder:
             remove(other)
+
+
+def _keep(held: list[tuple[Path, pd.DataFrame]]) -> None:
+    """Writes and seals the shards, and empties the list."""
+    while held:
+        path, table = held.pop(0)
+        with atomic_path(path) as temporary:
+            table.to_parquet(temporary, index=False)
+        write_sealed(sidecar_path(path), content_digests(path))
 
 
 def _tell(bar: tqdm, done: int, total: int) -> None:

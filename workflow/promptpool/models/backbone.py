@@ -10,7 +10,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..artifacts.files import sidecar_path, text_digest
 from ..errors import PromptpoolError
@@ -53,9 +60,7 @@ def load_backbone(
     config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
     if config.is_encoder_decoder or "bert" in config.model_type:
         raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
-    model = AutoModel.from_pretrained(
-        path, revision=revision, dtype=precision.weights, attn_implementation=attention, **SAFE
-    )
+    model = _loaded(path, revision, precision.weights, supported_attention(config, attention))
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
     require_tokenizer(tokenizer, model, path, adapter)
     kept = None
@@ -63,6 +68,26 @@ def load_backbone(
         model, kept = merged(model.float(), adapter, precision.weights, beside=precision.tf32)
         model = model.to(precision.weights)
     return Backbone(model.to(place).eval(), tokenizer, place, precision, kept)
+
+
+def _loaded(path: str, revision: str | None, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    """The model under that attention; under its own where its code looks attentions up in a table of its own."""
+    how = {"revision": revision, "dtype": dtype, **SAFE}
+    try:
+        return AutoModel.from_pretrained(path, attn_implementation=attention, **how)
+    except KeyError as error:
+        if error.args != (attention,):
+            raise
+    return AutoModel.from_pretrained(path, attn_implementation="eager", **how)
+
+
+def supported_attention(config: PretrainedConfig, attention: str) -> str:
+    """The attention asked for, or `eager`, which every architecture has, where `sdpa` is not one of its own."""
+    known = AutoModel._model_mapping.get(type(config), ())
+    classes = known if isinstance(known, tuple) else (known,)
+    if attention == "sdpa" and not all(getattr(one, "_supports_sdpa", True) for one in classes):
+        return "eager"
+    return attention
 
 
 def require_tokenizer(

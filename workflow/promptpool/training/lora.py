@@ -11,9 +11,12 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
+from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
+from ..hub.safe_loading import NO_CODE
+from ..models.backbone import supported_attention
 from ..models.memory import gpu_room
 from ..models.sentence_model import sentence_model
 from ..templates import Template
@@ -49,7 +52,8 @@ def tunable_model(
     Raises PromptpoolError for a `quantize` or an `attention` that this machine can't run, and for target modules that
     the model lacks.
     """
-    loading: dict[str, object] = {"attn_implementation": attention}
+    config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
+    loading: dict[str, object] = {"attn_implementation": supported_attention(config, attention)}
     if attention == "flash_attention_2":
         need("flash_attn", "attention: flash_attention_2", device, "write sdpa")
     if spec["quantize"] == "4bit":

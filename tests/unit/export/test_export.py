@@ -145,7 +145,7 @@ def test_weights_are_saved_in_the_type_that_was_asked_for(base, adapter, given, 
 def test_the_export_has_its_provenance(exported):
     sidecar = json.loads(exported.with_name("out.meta.json").read_text())
     names = {Path(path).name for path in sidecar["inputs"]}
-    assert names == {"adapter_model.safetensors", "summary.parquet", "qc.json"}
+    assert names == {"adapter_model.safetensors", "summary.parquet", "facts.json", "qc.json"}
 
 
 # --- refused before anything is written --------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from promptpool.embedding.embedder import Embedder
+from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import load_backbone
 from promptpool.templates import Template
 from promptpool.training.lora import tunable_model
-from tiny import TEXTS, tiny_tokenizer
+from tiny import TEXTS, tiny_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 OWN = {
@@ -80,3 +81,15 @@ def test_a_step_of_tuning_under_the_default_attention_reaches_the_adapter(models
 )
 def test_sdpa_is_used_where_there_is_one(models, kind, used):
     assert load_backbone(models(kind), device="cpu").model.config._attn_implementation == used
+
+
+def test_a_layer_that_peft_does_not_adapt_is_named_in_one_line(tmp_path):
+    folder = tiny_model(tmp_path / "mamba", "mamba")
+    lora = {"rank": 2, "alpha": 4, "dropout": 0.0, "target_modules": ["out_proj"]}
+    spec = {"pooling": "mean", "quantize": None, "lora": lora}
+    with pytest.raises(PromptpoolError, match=r"lora\.target_modules: .*out_proj.*; name other layers") as caught:
+        tunable_model(
+            str(folder), Template.parse("none", "{text}"), spec, 16, revision=None, device=torch.device("cpu"),
+            dtype=torch.float32,
+        )  # fmt: skip
+    assert "\n" not in str(caught.value)

@@ -75,7 +75,11 @@ def tunable_model(
     )
     for parameter in tuned.parameters():
         parameter.requires_grad_(False)
-    tuned.add_adapter(config)
+    try:
+        tuned.add_adapter(config)
+    except ValueError as error:  # of a layer that PEFT does not adapt, such as a Mamba's projection
+        reason = " ".join(str(error).split())[:200]
+        raise PromptpoolError(f"{path}: lora.target_modules: {reason}; name other layers") from None
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -4,7 +4,6 @@ import os
 import sys
 
 from promptpool.artifacts.files import file_digest
-from promptpool.pairs.boilerplate import BOILERPLATE_FILE
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.runtime.gpu_leases import visible_devices

@@ -44,7 +44,7 @@ rule draw_heat_map:
         "../../envs/main.yaml"
     params:
         kind="heat_map",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_heat_map"),
     script:
         "../scripts/draw.py"
 
@@ -68,7 +68,7 @@ rule draw_ablation:
         "../../envs/main.yaml"
     params:
         kind="ablation",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_ablation"),
     script:
         "../scripts/draw.py"
 
@@ -94,7 +94,7 @@ rule draw_score_by_step:
     params:
         kind="score_by_step",
         options=lambda w: {"lines": reference_lines(study.config, study.ablation_tasks(w.name))},
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_score_by_step"),
     script:
         "../scripts/draw.py"
 
@@ -118,7 +118,7 @@ rule draw_tuned:
         "../../envs/main.yaml"
     params:
         kind="tuned",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_tuned"),
     script:
         "../scripts/draw.py"
 
@@ -143,7 +143,7 @@ rule draw_layer_curves:
         "../../envs/main.yaml"
     params:
         kind="layer_curves",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_layer_curves"),
     script:
         "../scripts/draw.py"
 
@@ -168,7 +168,7 @@ rule draw_cost_scores:
         "../../envs/main.yaml"
     params:
         kind="cost_scores",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_cost_scores"),
     script:
         "../scripts/draw.py"
 
@@ -197,7 +197,7 @@ rule draw_benchmark:
             "tasks": list(study.benchmarks()[w.name]),
             "lines": reference_lines(study.config, study.benchmarks()[w.name]),
         },
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_benchmark"),
     script:
         "../scripts/draw.py"
 
@@ -221,7 +221,7 @@ rule draw_text_map:
     params:
         kind="text_map",
         options={"title": f"{MAP['task']}, prompt {MAP['prompt']}, {MAP['pooling']}"} if MAP else {},
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_text_map"),
     script:
         "../scripts/draw.py"
 
@@ -239,7 +239,7 @@ rule draw_training_curves:
         "../../envs/main.yaml"
     params:
         kind="training_curves",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_training_curves"),
     script:
         "../scripts/draw.py"
 
@@ -257,7 +257,7 @@ rule draw_pairs_qc:
         "../../envs/main.yaml"
     params:
         kind="pairs_qc",
-        code=code_digest("figures.draw"),
+        code=code_digest("draw", "figures.draw.draw_pairs_qc"),
     script:
         "../scripts/draw.py"
 
@@ -279,6 +279,6 @@ rule draw_attention:
         "../../envs/main.yaml"
     params:
         kind=lambda w: f"attention_{w.name}",
-        code=code_digest("figures.draw"),
+        code=lambda w: code_digest("draw", f"figures.draw.draw_attention_{w.name}"),
     script:
         "../scripts/draw.py"

@@ -23,41 +23,74 @@ from .tuned import tuned
 def draw(kind: str, inputs: Sequence[str], svg: str, options: Mapping | None = None) -> None:
     """Draws one figure. inputs: the files its rule names, in that order, tasks' facts.json anywhere among them;
     options: further arguments of the figure's own. The PNG lies beside the SVG.
+
+    `draw_<kind>` is found by its name, so that a figure's digest in its rule holds that figure's code alone.
     """
-    out = Path(svg).with_suffix("")
-    facts = read_facts(path for path in inputs if Path(path).name == "facts.json")
-    given, inputs = inputs, [path for path in inputs if Path(path).name != "facts.json"]
-    measure, options = measures(facts), options or {}
-    if kind == "heat_map":
-        figures.heat_map(pd.read_parquet(inputs[0]), out, facts, measure)
-    elif kind == "ablation":
-        figures.ablation(pd.read_parquet(inputs[0]), out, measure)
-    elif kind == "score_by_step":
-        steps = pd.read_parquet(inputs[1])
-        figures.score_by_step(pd.read_parquet(inputs[0]), steps, out, facts, measure, **options)
-    elif kind == "tuned":
-        tuned(pd.read_parquet(inputs[0]), out, measure)
-    elif kind in ("layer_curves", "cost_scores"):
-        drawn = layer_curves if kind == "layer_curves" else cost_scores
-        costs = pd.concat([pd.read_parquet(path) for path in inputs[1:]], ignore_index=True)
-        drawn(pd.read_parquet(inputs[0]), facts, costs, out, measure)
-    elif kind == "benchmark":
-        benchmark(pd.read_parquet(inputs[0]), facts, out=out, measure=measure, **options)
-    elif kind == "text_map":
-        text_map(pd.read_parquet(inputs[0]), out, **options)
-    elif kind == "training_curves":
-        training_curves(adapter_tables(inputs, "training"), out, adapter_tables(inputs, "validation"))
-    elif kind == "pairs_qc":
-        pairs_qc({Path(path).parent.name: json.loads(Path(path).read_text()) for path in inputs}, out)
-    elif kind == "attention_bars":
-        attention_bars(read_shown(inputs[0]), out)
-    elif kind == "attention_spans":
-        attention_spans(pd.read_parquet(inputs[1]), out)
-    elif kind == "attention_layers":
-        attention_layers(pd.read_parquet(inputs[1]), out)
-    else:
+    drawn = globals().get(f"draw_{kind}")
+    if drawn is None:
         raise ValueError(f"no figure is called {kind!r}")
-    write_sidecar(svg, inputs=given, spec={"kind": kind, **options})
+    options = options or {}
+    facts = read_facts(path for path in inputs if Path(path).name == "facts.json")
+    tables = [path for path in inputs if Path(path).name != "facts.json"]
+    drawn(tables, Path(svg).with_suffix(""), facts, **options)
+    write_sidecar(svg, inputs=inputs, spec={"kind": kind, **options})
+
+
+def draw_heat_map(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    figures.heat_map(pd.read_parquet(inputs[0]), out, facts, measures(facts))
+
+
+def draw_ablation(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    figures.ablation(pd.read_parquet(inputs[0]), out, measures(facts))
+
+
+def draw_score_by_step(inputs: Sequence[str], out: Path, facts: Mapping, **options: object) -> None:
+    scores, steps = map(pd.read_parquet, inputs[:2])
+    figures.score_by_step(scores, steps, out, facts, measures(facts), **options)
+
+
+def draw_tuned(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    tuned(pd.read_parquet(inputs[0]), out, measures(facts))
+
+
+def draw_layer_curves(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    layer_curves(pd.read_parquet(inputs[0]), facts, joined(inputs[1:]), out, measures(facts))
+
+
+def draw_cost_scores(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    cost_scores(pd.read_parquet(inputs[0]), facts, joined(inputs[1:]), out, measures(facts))
+
+
+def draw_benchmark(inputs: Sequence[str], out: Path, facts: Mapping, **options: object) -> None:
+    benchmark(pd.read_parquet(inputs[0]), facts, out=out, measure=measures(facts), **options)
+
+
+def draw_text_map(inputs: Sequence[str], out: Path, facts: Mapping, **options: object) -> None:
+    text_map(pd.read_parquet(inputs[0]), out, **options)
+
+
+def draw_training_curves(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    training_curves(adapter_tables(inputs, "training"), out, adapter_tables(inputs, "validation"))
+
+
+def draw_pairs_qc(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    pairs_qc({Path(path).parent.name: json.loads(Path(path).read_text()) for path in inputs}, out)
+
+
+def draw_attention_bars(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    attention_bars(read_shown(inputs[0]), out)
+
+
+def draw_attention_spans(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    attention_spans(pd.read_parquet(inputs[1]), out)
+
+
+def draw_attention_layers(inputs: Sequence[str], out: Path, facts: Mapping) -> None:
+    attention_layers(pd.read_parquet(inputs[1]), out)
+
+
+def joined(paths: Sequence[str]) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
 
 
 def adapter_tables(folders: Sequence[str], name: str) -> dict[str, pd.DataFrame]:

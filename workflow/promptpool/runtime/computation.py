@@ -17,8 +17,8 @@ QUIET = {
     "str", "repr", "len", "sorted", "list", "tuple", "set", "dict", "round", "min", "max", "sum", "any", "all", "type",
     "isinstance", "getattr", "range", "enumerate", "zip", "map", "filter", "abs", "int", "float", "vars", "bool",
     "join", "format", "strip", "split", "splitlines", "replace", "removeprefix", "removesuffix", "partition",
-    "rpartition", "lower", "upper", "capitalize", "items", "keys", "values", "get", "time", "Path", "exists", "as_posix",
-    "startswith", "endswith", "count", "index", "most_common", "Counter", "read_text",
+    "rpartition", "lower", "upper", "capitalize", "items", "keys", "values", "get", "time", "Path", "exists",
+    "as_posix", "startswith", "endswith", "count", "index", "most_common", "Counter", "read_text",
 }  # fmt: skip
 
 
@@ -81,6 +81,8 @@ class Computation(ast.NodeTransformer):
 
     def visit_Raise(self, node: ast.Raise) -> ast.Raise:
         node.cause = None
+        if isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
         return self.generic_visit(node)
 
     def visit_Assert(self, node: ast.Assert) -> ast.Assert:

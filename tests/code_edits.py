@@ -32,7 +32,9 @@ def stages() -> dict[str, tuple[str, ...]]:
     for path in sorted((WORKFLOW / "rules").glob("*.smk")):
         for script, more in RULE.findall(path.read_text(encoding="utf-8")):
             found[more.rpartition(".")[2] or script] = (script, *filter(None, [more]))
-    found |= {name: ("draw", f"figures.draw.{name}") for name in ("draw_attention_bars", "draw_attention_spans", "draw_attention_layers")}
+    found.pop("draw")  # of attention's figures, whose rule has a wildcard
+    for kind in ("bars", "spans", "layers"):
+        found[f"draw_attention_{kind}"] = ("draw", f"figures.draw.draw_attention_{kind}")
     found |= {
         f"make_pairs {kind}": ("make_pairs", f"generation.{kind.lower().removesuffix('backend')}_backend.{kind}")
         for kind in ("TransformersBackend", "VllmBackend", "OpenAIBackend")
@@ -142,3 +144,13 @@ def _change_function(function: ast.FunctionDef) -> None:
             node.value += 1
             return
     value.value = ast.List([value.value], ast.Load())
+
+
+def change_all(text: str) -> str:
+    """A module's text with what every one of its definitions computes changed; one without any does one thing more."""
+    tree = ast.parse(text)
+    places = list(_places(tree))
+    for _, change in places:
+        change()
+    tree.body += [] if places else ast.parse("changed()").body
+    return ast.unparse(ast.fix_missing_locations(tree))

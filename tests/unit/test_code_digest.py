@@ -1,92 +1,386 @@
-"""A rule's code digest follows what the stage means, through its imports, and nothing else."""
+"""What a rule's code digest holds: all that its stage computes, and no word, name or document."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
 import pytest
-from promptpool.runtime import code_digest as sources
-from promptpool.runtime.code_digest import code_digest
+import yaml
+from code_edits import WORKFLOW, change_all, changes, copy_of_workflow, modules, reword, stages
+from promptpool.runtime import code_digest as code
+from promptpool.runtime.code_digest import code_digest, computations, digest_of
 
-MODULES = {
-    "stage": '"""A stage."""\nfrom .idea import answer\n\n\ndef run():\n    return answer()\n',
-    "idea": '"""An idea."""\n\n\ndef answer():\n    """Says it."""\n    return 42\n',
-    "other": "VALUE = 1\n",
+STAGES = stages()
+TABLE = yaml.safe_load(Path(__file__).with_name("what_runs_again.yaml").read_text(encoding="utf-8"))
+GROUPS = {
+    "every set": {name for name in STAGES if name.startswith("make_pairs")},
+    "every figure": {name for name in STAGES if name.startswith("draw_")},
 }
+EACH = 1 if os.environ.get("PROMPTPOOL_EDITS") == "all" else 12  # of the single edits, one in so many
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.delenv(code.INHERITED, raising=False)
+    yield
+    code.forget()
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch) -> Path:
-    for name, text in MODULES.items():
-        (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(sources, "PACKAGE", tmp_path)
-    forget()
-    yield tmp_path
-    forget()
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A copy of the package, its scripts and its resources, which the digests are of."""
+    room = copy_of_workflow(tmp_path)
+    monkeypatch.setattr(code, "PACKAGE", room / "promptpool")
+    code.forget()
+    return room
 
 
-def forget() -> None:
-    sources._tree.cache_clear()
-    sources._meaning.cache_clear()
-    sources._imports.cache_clear()
+def digests() -> dict[str, str]:
+    return {name: digest_of(computations(*given)) for name, given in STAGES.items()}
 
 
-def digest_after(room: Path, module: str, text: str) -> str:
-    (room / f"{module}.py").write_text(text)
-    forget()
-    return code_digest("stage")
+def run_again(before: dict[str, str]) -> set[str]:
+    after = digests()
+    return {name for name in before if before[name] != after[name]}
 
 
-def test_an_imported_module_counts(room):
-    assert digest_after(room, "idea", MODULES["idea"].replace("42", "43")) != code_digest_of_original(room)
+def edited(room: Path, module: str, old: str, new: str) -> None:
+    path = modules(room)[module]
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{module} no longer has {old!r}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    code.forget()
 
 
-def code_digest_of_original(room: Path) -> str:
-    for name, text in MODULES.items():
-        (room / f"{name}.py").write_text(text)
-    forget()
-    return code_digest("stage")
+# --- over every module of the package ----------------------------------------------------------------
+
+
+def test_other_words_in_every_module_run_nothing(checkout):
+    """Errors, printed lines, progress bars, docstrings, comments, and the fields of sidecars."""
+    before = digests()
+    counts = {name: reword(path) for name, path in modules(checkout).items()}
+    code.forget()
+    assert sum(counts.values()) > 1000 and all(counts.values()), counts
+    assert run_again(before) == set()
+
+
+def test_every_module_stands_in_the_table_of_what_runs_again():
+    assert list(TABLE) == list(modules(WORKFLOW))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A copy of the package for many edits of one module each, and its digests."""
+    kept, code.PACKAGE = code.PACKAGE, copy_of_workflow(tmp_path_factory.mktemp("shared")) / "promptpool"
+    code.forget()
+    yield code.PACKAGE.parent, digests()
+    code.PACKAGE = kept
+    code.forget()
+
+
+@pytest.mark.parametrize("module", TABLE)
+def test_a_module_that_computes_something_else_runs(shared, monkeypatch, module):
+    room, before = shared
+    monkeypatch.setattr(code, "PACKAGE", room / "promptpool")
+    path = modules(room)[module]
+    text = path.read_text(encoding="utf-8")
+    expected = set().union(*(GROUPS.get(name, {name}) for name in TABLE[module]))
+    try:
+        path.write_text(change_all(text), encoding="utf-8")
+        code.forget()
+        assert run_again(before) == expected
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def test_one_definition_that_computes_something_else_runs_the_stages_that_reach_it(checkout):
+    """A sample; all of them where PROMPTPOOL_EDITS is `all` (make test-reruns)."""
+    before, reached = digests(), {name: set(computations(*given)) for name, given in STAGES.items()}
+    places = 0
+    for module, path in modules(checkout).items():
+        text = path.read_text(encoding="utf-8")
+        for number, (name, changed) in enumerate(changes(text)):
+            if (places := places + 1) % EACH:
+                continue
+            path.write_text(changed, encoding="utf-8")
+            code.forget(module)
+            runs, reach = (
+                run_again(before),
+                {stage for stage in reached if (module, name.split(".")[0]) in reached[stage]},
+            )
+            # A private method may serve messages alone.
+            assert runs == reach or (runs == set() and "._" in name), (module, number, name)
+        path.write_text(text, encoding="utf-8")
+        code.forget(module)
+    assert places > 1000
+
+
+# What is written into a result for people to read, and what is read from texts or from a library's message.
+WRITTEN_OUT = {
+    "analysis.comparison", "analysis.score_table", "data.docstrings", "export.check_parity", "export.export_model",
+    "export.model_card", "models.backbone", "models.memory", "pairs.augmentation", "scoring.map_texts",
+    "scoring.mteb_results", "scoring.replicates", "tasks.mteb_tasks",
+}  # fmt: skip
+
+
+def test_prose_that_is_digested_is_part_of_a_result():
+    """A message that a new helper passes on in a way that computation.py does not know would show up here."""
+    found = set()
+    for name, given in STAGES.items():
+        if not name.startswith(("draw", "report")):
+            for (module, _), text in computations(*given).items():
+                strings = [m[2] for m in re.finditer(r"Constant\((['\"])(.*?)\1(?=[,)])", text)]
+                if any(re.search(r"[a-z]{2,} [a-z]{2,}", string) for string in strings):
+                    found.add(module)
+    assert found <= WRITTEN_OUT
+
+
+# --- single edits ------------------------------------------------------------------------------------
+
+POOLS = {"embed_family", "check_parity", "make_pairs semantic"}
+SINGLE = [
+    ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs"}),
+    ("tasks.build_task", "build_task", {"build_task"}),
+    ("embedding.pooling", "position_weights", POOLS),
+    ("training.losses", "info_nce", {"train_adapter"}),
+    ("pairs.semantic", "similarities", {"make_pairs semantic"}),
+    ("scoring.replicates", "replicates", {"score_family", "score_baseline"}),
+    ("figures.tuned", "tuned", {"draw_tuned"}),
+    ("analysis.comparison", "write_headline", {"summary"}),
+    ("analysis.comparison", "write_ablation", {"ablation"}),
+    ("generation.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, found by its path
+    ("training.launch", "main", {"train_adapter"}),  # in another process, found by its name
+]
+
+
+@pytest.mark.parametrize(("module", "name", "runs"), SINGLE, ids=[f"{module}.{name}" for module, name, _ in SINGLE])
+def test_a_changed_function_runs(checkout, module, name, runs):
+    before = digests()
+    path = modules(checkout)[module]
+    path.write_text(dict(changes(path.read_text(encoding="utf-8")))[name], encoding="utf-8")
+    code.forget()
+    assert run_again(before) == runs
+
+
+def test_a_renamed_helper_runs_nothing(checkout):
+    """A user who upgrades does not train again because a function has a better name."""
+    before = digests()
+    for path in modules(checkout).values():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"\binfo_nce\b", "contrastive", text), encoding="utf-8")
+    assert "contrastive(" in modules(checkout)["training.losses"].read_text(encoding="utf-8")
+    code.forget()
+    assert run_again(before) == set()
+
+
+def test_a_helper_that_moved_to_another_module_runs_nothing(checkout):
+    before = digests()
+    losses, sampler = (modules(checkout)[f"training.{name}"] for name in ("losses", "sampler"))
+    text = losses.read_text(encoding="utf-8")
+    by_length = next(node for node in ast.parse(text).body if getattr(node, "name", "") == "by_length")
+    source = ast.get_source_segment(text, by_length)
+    losses.write_text(text.replace(source, "").replace("from ..", "from .sampler import by_length\nfrom ..", 1))
+    sampler.write_text(sampler.read_text(encoding="utf-8") + "\n\n" + source.replace("SMALLEST", "_SMALLEST"))
+    code.forget()
+    assert run_again(before) <= {"train_adapter"}
 
 
 @pytest.mark.parametrize(
-    "edit",
-    [
-        lambda text: text.replace("return 42", "return 42  # why"),
-        lambda text: text.replace("Says it.", "Says something else."),
-        lambda text: text.replace("\n\n\n", "\n\n\n\n\n"),
-    ],
-    ids=["comment", "docstring", "layout"],
+    ("resource", "runs"), [("boilerplate.yaml", GROUPS["every set"]), ("function_words.txt", {"measure_attention"})]
 )
-def test_comments_docstrings_and_layout_do_not_count(room, edit):
-    before = code_digest("stage")
-    assert digest_after(room, "idea", edit(MODULES["idea"])) == before
+def test_a_changed_list_of_words_runs_what_reads_it(checkout, resource, runs):
+    before = digests()
+    with (checkout / "resources" / resource).open("a", encoding="utf-8") as handle:
+        handle.write("\n")
+    code.forget()
+    assert run_again(before) == runs
 
 
-def test_a_module_that_is_not_imported_does_not_count(room):
-    before = code_digest("stage")
-    assert digest_after(room, "other", "VALUE = 2\n") == before
+# --- the rules ---------------------------------------------------------------------------------------
+
+# These make no result of a study, or make it from their inputs alone; an hour's training is never started unasked.
+WITHOUT = {"plan", "prefetch", "prefetch_pin", "prefetch_snapshot", "unpack_adapter", "demo_base_model"}
 
 
-def test_every_stage_a_rule_names_is_a_module():
-    rules = (Path(__file__).parents[2] / "workflow/rules").glob("*.smk")
-    named = {word for path in rules for word in path.read_text().split('code_digest("')[1:]}
-    assert named
-    for word in named:
-        assert len(code_digest(word.partition('"')[0])) == 16
-
-
-def test_the_digest_of_embeddings_follows_pooling():
-    assert "embedding.pooling" in sources._closure("embedding.embed_family")
-    assert isinstance(sources._tree("embedding.pooling"), ast.Module)
+def test_every_rule_that_computes_has_the_digest_of_its_own_script():
+    seen = set()
+    for path in (WORKFLOW / "rules").glob("*.smk"):
+        for rule in re.split(r"\n\s*(?:rule|checkpoint) \w+:", path.read_text(encoding="utf-8"))[1:]:
+            script = re.search(r"scripts/(\w+)\.py", rule)
+            if script:
+                seen.add(script[1])
+                named = re.findall(r'code=(?:lambda w: )?code_digest\("(\w+)"', rule)
+                assert named == ([] if script[1] in WITHOUT else [script[1]]), path
+    assert seen == {path.stem for path in (WORKFLOW / "scripts").glob("*.py")}
 
 
 def test_what_draws_is_known_to_figures_and_the_report_alone():
     """A colour or a label must not make anything run again above the figures."""
-    rules = (Path(sources.PACKAGE).parent / "rules").glob("*.smk")
-    texts = [rule.read_text(encoding="utf-8") for rule in rules]
-    asked = {name for text in texts for name in re.findall(r'code_digest\("([\w.]+)"\)', text)}
-    drawn = {"figures.draw", "report.build_report"}
-    assert drawn | {"scoring.map_texts", "scoring.measure_costs", "scoring.score"} <= asked
-    for name in asked - drawn:
-        seen = {module for module in sources._closure(name) if module.startswith(("figures.", "report."))}
-        assert seen == set(), name
+    for name, given in STAGES.items():
+        drawn = {module for module, _ in computations(*given) if module.startswith(("figures.", "report."))}
+        assert bool(drawn) == name.startswith(("draw", "report")), name
+
+
+def test_a_definition_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"figures\.draw\.draw_nothing: no such definition"):
+        code_digest("draw", "figures.draw.draw_nothing")
+
+
+def test_the_processes_of_jobs_get_the_digests_and_see_an_edit(checkout, monkeypatch):
+    first = code_digest("gather")
+    monkeypatch.setattr(code, "computations", None)
+    code.forget()
+    assert code_digest("gather") == first  # from the environment: nothing is parsed
+    monkeypatch.undo()
+    monkeypatch.setattr(code, "PACKAGE", checkout / "promptpool")
+    edited(checkout, "analysis.gather_scores", "pd.concat(", "pd.DataFrame(")
+    assert code_digest("gather") != first
+
+
+# --- a package of two functions ----------------------------------------------------------------------
+
+STAGE = '''"""A stage."""
+import sys
+import warnings
+from pathlib import Path
+
+from .errors import PromptpoolError
+from .idea import answer, LIMIT
+from .artifacts.files import write_sidecar
+
+
+def run(path, rows):
+    """Runs."""
+    total, noted = 0, []
+    for row in rows:
+        if row > LIMIT:
+            raise PromptpoolError(f"{path}: row {row} is too large; lower it")
+        total = total + row
+    where = f"{path}: {total}"
+    if total > 7:
+        print(f"{where}: much", file=sys.stderr)
+    require(total, f"{where} is nothing")
+    result = answer(total)
+    write_sidecar(path, rows=len(rows), noted=noted)
+    return result
+
+
+def require(total, message):
+    if not total:
+        warnings.warn(message)
+        raise PromptpoolError(message)
+'''
+IDEA = '''"""An idea."""
+LIMIT: int = 9
+
+
+def answer(total: int) -> int:
+    """Says it."""
+    return total * 42
+
+
+def other():
+    return 1
+'''
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch) -> Path:
+    package = tmp_path / "promptpool"
+    (package / "artifacts").mkdir(parents=True)
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/stage.py").write_text("from promptpool.stage import run\n\nrun(snakemake.output[0], [1])\n")
+    for name, text in {
+        "stage": STAGE,
+        "idea": IDEA,
+        "errors": "class PromptpoolError(Exception):\n    pass\n",
+        "artifacts/files": "def write_sidecar(path, **facts):\n    pass\n",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(code, "PACKAGE", package)
+    code.forget()
+    return tmp_path
+
+
+def changed(room: Path, file: str, old: str, new: str) -> bool:
+    """Whether an edit changes the digest of the stage."""
+    before = code_digest("stage")
+    path = room / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    code.forget()
+    return code_digest("stage") != before
+
+
+S, I = "promptpool/stage.py", "promptpool/idea.py"  # noqa: E741
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (I, "return total * 42", "return total * 42  # why"),
+        (I, "Says it.", "Says something else."),
+        (I, "\n\n\n", "\n\n\n\n\n"),
+        (I, "LIMIT: int = 9", "LIMIT = 9"),
+        (I, "total: int) -> int", "total: float) -> float"),
+        (I, "return 1", "return 2"),
+        (S, "is too large; lower it", "is larger than LIMIT"),
+        (S, "is too large", "is above {LIMIT + 1}"),
+        (S, '{where}: much", file=sys.stderr', 'Note: {where}", file=sys.stdout'),
+        (S, "if total > 7:", "if total > 8:"),
+        (S, '{path}: {total}"', '{path} has {total}"'),
+        (S, "is nothing", "is zero"),
+        (S, "message", "line"),
+        (S, "warnings.warn(message)", "print(message)"),
+        (S, "rows=len(rows), noted=noted", "count=len(rows)"),
+        (S, "result", "found"),
+        (S, "require", "require_something"),
+        (S, "import sys\nimport warnings\n", "import warnings\nimport sys\n"),
+        (S, "def require(", "def unused():\n    return 5\n\n\ndef require("),
+        ("promptpool/artifacts/files.py", "pass", "return 3"),
+        ("scripts/stage.py", "\n\n", "\n\n# Now.\n"),
+    ],
+)
+def test_words_and_names_do_not_count(tiny, file, old, new):
+    assert not changed(tiny, file, old, new)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (I, "42", "43"),
+        (I, "LIMIT: int = 9", "LIMIT: int = 8"),
+        (I, "return total * 42", "total += 1\n    return total * 42"),
+        (S, "row > LIMIT", "row >= LIMIT"),
+        (S, "total + row", "total - row"),
+        (S, "raise PromptpoolError(f", "raise ValueError(f"),
+        (S, "if not total", "if total < 0"),
+        (S, "require(total, f", "require(len(rows), f"),
+        (S, "        raise PromptpoolError(message)\n", ""),
+        (S, "result = answer(total)", "result = answer(rows)"),
+        ("scripts/stage.py", "[1]", "[2]"),
+    ],
+)
+def test_a_computation_counts(tiny, file, old, new):
+    assert changed(tiny, file, old, new)
+
+
+def test_two_names_that_change_places_count(tiny):
+    """Names are numbered, and what they stand for is not lost with them."""
+    assert changed(tiny, S, "answer(total)", "answer(total) - LIMIT")
+    assert changed(tiny, S, "answer(total) - LIMIT", "LIMIT - answer(total)")
+
+
+@pytest.mark.parametrize(
+    "line", ["header = next(rows)", "header = rows.pop(0)", "header = (first := rows[0])", "rows.sort()"]
+)
+def test_a_line_with_an_effect_counts_though_only_a_message_uses_its_value(tiny, line):
+    assert changed(tiny, S, "    total, noted = 0, []\n", f"    total, noted = 0, []\n    {line}\n")
+
+
+def test_a_local_name_does_not_hide_what_the_module_means_by_it_elsewhere(tiny):
+    call = "    other = [answer for answer in rows]\n    result = answer(total)"
+    assert changed(tiny, S, "    result = answer(total)", call)
+    assert ("idea", "answer") in computations("stage")

@@ -1,6 +1,6 @@
 """Edits of the package's source for tests of what runs again: of words alone, or of what one definition computes.
 
-They are written apart from runtime/computation.py, which they test: they look at the source, and know nothing of digests.
+They are written apart from runtime/computation.py, which they test: they look at the source and know no digests.
 """
 
 import ast

@@ -136,7 +136,7 @@ class OpenAIBackend:
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
         message = one_line(self._key.hidden(_message(answer)))
         if answer.status_code in (401, 403):
-            mend = self._key.mend()
+            mend = _key_advice(self._key)
         elif "chat template" in message:
             mend = "use an instruction-tuned model, or style continue"
         elif answer.status_code == 404:
@@ -171,13 +171,14 @@ class _Key:
     def hidden(self, text: str) -> str:
         return text.replace(self._value, "***") if self._value else text
 
-    def mend(self) -> str:
-        if self._value:
-            return f"export the right key as {self.variable}"
-        return f"name the variable that holds its key in {WHERE}.key_variable"
-
     def __repr__(self) -> str:
         return f"_Key({self.variable})"
+
+
+def _key_advice(key: _Key) -> str:
+    if key.headers():
+        return f"export the right key as {key.variable}"
+    return f"name the variable that holds its key in {WHERE}.key_variable"
 
 
 def _base(url: str | None) -> str:

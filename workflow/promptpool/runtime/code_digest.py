@@ -241,11 +241,9 @@ def resources(definition: Definition) -> str:
     found = []
     for node in source(module).definitions.get(name, []):
         if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
-            words = [
-                part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
-            ]
-            for room in (PACKAGE, PACKAGE.parent):
-                path = room.joinpath(*words) if words and all(words) else room
+            texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
+            words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
+            for path in (room.joinpath(*words) for room in (PACKAGE, PACKAGE.parent)):
                 if path.is_file():
                     found.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return " ".join(["", *found])

@@ -48,6 +48,10 @@ class Names(ast.NodeTransformer):
             node.name = "" if outer and not getattr(node, "method", False) else self.local(node.name) or node.name
         node.args.defaults = [self.visit(part) for part in node.args.defaults]
         node.args.kw_defaults = [part and self.visit(part) for part in node.args.kw_defaults]
+        if outer and not own and not getattr(node, "method", False):
+            used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            for arg in arguments(node):
+                arg.arg = arg.arg if arg.arg in used else "_"  # what it is called is no matter
         self.scopes.append(self.numbered(bound(node), {arg.arg for arg in arguments(node)}))
         node.body = self.visit(node.body) if own else [self.visit(part) for part in node.body]
         self.scopes.pop()

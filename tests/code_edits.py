@@ -100,18 +100,20 @@ SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mul
          ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}  # fmt: skip
 
 
-def changes(text: str) -> Iterator[tuple[str, str]]:
-    """Definition, and the module's text with what that one computes changed, for each function, method and constant.
+def changes(text: str) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Definition, and what gives the module's text with its computation changed: each function, method and constant.
 
     What a function returns is another operation or another number; where it has none, the value in a list; where it
     returns nothing, it does one thing more. A constant has another value, a class another field.
     """
-    count = len(list(_places(ast.parse(text))))
-    for place in range(count):
-        tree = ast.parse(text)
-        name, change = list(_places(tree))[place]
-        change()
-        yield name, ast.unparse(ast.fix_missing_locations(tree))
+    for place, (name, _) in enumerate(_places(ast.parse(text))):
+
+        def changed(place: int = place) -> str:
+            tree = ast.parse(text)
+            list(_places(tree))[place][1]()
+            return ast.unparse(ast.fix_missing_locations(tree))
+
+        yield name, changed
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[str, Callable[[], None]]]:

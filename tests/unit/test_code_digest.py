@@ -167,19 +167,16 @@ def test_a_renamed_helper_runs_nothing(checkout, before):
 
 
 def test_a_helper_that_moved_to_another_module_runs_nothing(checkout, before):
-    files = modules(checkout)
-    text = files["pairs.augmentation"].read_text(encoding="utf-8")
-    halves = next(node for node in ast.parse(text).body if getattr(node, "name", "") == "halves")
-    source = ast.get_source_segment(text, halves)
-    files["pairs.augmentation"].write_text(text.replace(source, ""), encoding="utf-8")
-    with files["pairs.anchors"].open("a", encoding="utf-8") as handle:
+    old, new = (modules(checkout)[f"pairs.{name}"] for name in ("augmentation", "anchors"))
+    text = old.read_text(encoding="utf-8")
+    function = next(node for node in ast.parse(text).body if getattr(node, "name", "") == "delete_words")
+    source = ast.get_source_segment(text, function)
+    text = text.replace(source, "").replace("import random\n", "import random\nfrom .anchors import delete_words\n")
+    old.write_text(text, encoding="utf-8")
+    with new.open("a", encoding="utf-8") as handle:
         handle.write(f"\n\n{source}\n")
-    make = files["pairs.make_pairs"]
-    old = "from .anchors import pick_anchors\nfrom .augmentation import halves, noisers\n"
-    text = make.read_text(encoding="utf-8")
-    assert old in text
-    make.write_text(text.replace(old, "from .anchors import halves, pick_anchors\nfrom .augmentation import noisers\n"))
     code.forget()
+    assert ("pairs.anchors", "delete_words") in computations("make_pairs")
     assert run_again(before) == set()
 
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.workflow
 SAID = {
     ("embedding.embed_family", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
-    ("templates", "families"), ("templates", "family_name"), ("templates", "Template"), ("tasks.catalogue", "catalogue"),
+    ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),
 }  # fmt: skip
 BACKEND = "generation.transformers_backend.TransformersBackend"  # of the tiny study
 

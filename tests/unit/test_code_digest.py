@@ -167,16 +167,17 @@ def test_a_renamed_helper_runs_nothing(checkout, before):
 
 
 def test_a_helper_that_moved_to_another_module_runs_nothing(checkout, before):
-    old, new = (modules(checkout)[f"pairs.{name}"] for name in ("augmentation", "anchors"))
+    old, new = (modules(checkout)[name] for name in ("generation.backend", "text.normalisation"))
     text = old.read_text(encoding="utf-8")
-    function = next(node for node in ast.parse(text).body if getattr(node, "name", "") == "delete_words")
+    function = next(node for node in ast.parse(text).body if getattr(node, "name", "") == "encodable")
     source = ast.get_source_segment(text, function)
-    text = text.replace(source, "").replace("import random\n", "import random\nfrom .anchors import delete_words\n")
+    text = text.replace(source, "").replace("import re\n", "import re\nfrom ..text.normalisation import encodable\n", 1)
     old.write_text(text, encoding="utf-8")
     with new.open("a", encoding="utf-8") as handle:
         handle.write(f"\n\n{source}\n")
     code.forget()
-    assert ("pairs.anchors", "delete_words") in computations("make_pairs")
+    reached = computations("make_pairs", "generation.openai_backend.OpenAIBackend")
+    assert ("text.normalisation", "encodable") in reached and ("generation.backend", "encodable") not in reached
     assert run_again(before) == set()
 
 

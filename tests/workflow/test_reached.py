@@ -7,8 +7,9 @@ from code_edits import stages
 from promptpool.runtime.code_digest import UNCOUNTED, computations
 
 pytestmark = pytest.mark.workflow
-# Entered for a sidecar or an error alone, or by the study for its paths.
+# Entered for a sidecar, a log's line or an error alone, by the study for its paths, or by an import of a sub-package.
 SAID = {
+    ("data.tables", "in_and_out"), ("", "__getattr__"),
     ("embedding.embed_family", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
     ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),

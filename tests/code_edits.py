@@ -51,7 +51,7 @@ def stages() -> dict[str, tuple[str, ...]]:
 
 # --- words ------------------------------------------------------------------------------------------
 
-SAY = {"print", "warnings.warn", "_warn", "tell", "say", "logger.warning", "logger.info"}
+SAY = {"print", "warnings.warn", "_warn", "tell", "self.tell", "say", "logger.warning", "logger.info"}
 
 
 class Reword(ast.NodeTransformer):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from code_edits import WORKFLOW, change_all, changes, copy_of_workflow, modules, reword, stages
+from promptpool.generation.backend import BACKENDS
 from promptpool.runtime import code_digest as code
 from promptpool.runtime.code_digest import code_digest, computations, digest_of
 
@@ -143,6 +144,14 @@ SINGLE = [
     ("pairs.semantic", "similarities", {"make_pairs semantic"}),
     ("scoring.replicates", "_retrieval", {"score_family", "score_baseline"}),
     ("figures.tuned", "tuned", {"draw_tuned"}),
+    ("figures.readers", "read_costs", {"draw_cost_scores", "draw_layer_curves"}),  # found by an argument's name
+    ("figures.readers", "read_shown", {"draw_attention_bars"}),
+    ("data.hub_tables", "read_hub", {"build_corpus"}),
+    ("data.topics", "read_topics", {"build_task"}),
+    ("generation.answers", "asked_wait", {"make_pairs OpenAIBackend"}),  # what an exception carries
+    ("generation.answers", "message_of", set()),
+    ("generation.watch", "thinking_advice", set()),
+    ("generation.thinking", "answer_of", {f"make_pairs {kind}" for kind in BACKENDS.values()}),
     ("analysis.comparison", "write_headline", {"summary"}),
     ("analysis.comparison", "write_ablation", {"ablation"}),
     ("generation.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, found by its path

@@ -159,7 +159,7 @@ def test_pair_figure_counts_reasons_by_style_and_names_sets_where_styles_repeat(
 
 def test_pair_figure_shows_a_backends_reasons(tmp_path, drawn):
     part = {"asked": 10, "accepted": 3, "rejected": {"too-long": 1, "filtered": 2, "thinking": 3, "cut": 1}}
-    figures.pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
+    pairs_qc({"one": {"styles": {"detail": part}}}, tmp_path / "q")
     names = [label.get_text() for label in drawn[0].axes[-1].get_yticklabels()]
     assert names == ["thinking", "filtered", "cut", "too-long"]
 

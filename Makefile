@@ -9,7 +9,7 @@ HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock verify mend test test-browser test-faults lint format base-model readme reference clean vllm test-vllm test-slurm
+.PHONY: help demo unlock verify mend test test-browser test-faults test-reruns bench-gpu lint format base-model readme reference clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -61,6 +61,9 @@ test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 
 	$(BIN)/python tests/faults/harness.py
 	$(BIN)/python tests/faults/fuzz.py --cases 100000
 	PROMPTPOOL_TABLES=10000 $(BIN)/python -m pytest tests/unit/data/test_table_cells.py
+
+test-reruns: $(VENV)/.installed ## Edits every function of the package, one by one, and looks at what would run again
+	PROMPTPOOL_EDITS=all $(BIN)/python -m pytest tests/unit/runtime/test_code_digest.py
 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm

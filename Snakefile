@@ -12,7 +12,6 @@ from promptpool.study.preflight import require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
 from promptpool.runtime.code_digest import code_digest
 from promptpool.study.study import Study
-from promptpool.text.boilerplate import BOILERPLATE_FILE
 from snakemake.exceptions import WorkflowError
 
 if not workflow.config_settings.configfiles:

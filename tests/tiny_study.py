@@ -1,5 +1,6 @@
 """A study small enough to run whole in a test: a random model of two layers, 60 sentences, three topics."""
 
+import os
 import random
 import subprocess
 import sys
@@ -86,12 +87,13 @@ def prepare_study(folder: Path) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str, config: dict | None = None) -> subprocess.CompletedProcess:
+def snakemake(folder: Path, *arguments: str, config: dict | None = None, **environ: str) -> subprocess.CompletedProcess:
     """Runs the workflow on `folder` as its working directory, the way a user types it."""
     if config is not None:
         (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     command = snakemake_command(folder, *arguments)
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    environ = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
 
 
 def snakemake_command(folder: Path, *arguments: str) -> list[str]:

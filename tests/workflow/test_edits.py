@@ -135,20 +135,33 @@ def test_an_edit_of_the_config_runs(finished, edit, runs):
 
 # --- edits of the code: path in the checkout, old text, new text -------------------------------------
 
+P = "workflow/promptpool"
+WIDE = {  # all but the heat map, which is as wide as it has columns
+    "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1, **DRAW_ATTENTION,
+    "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1,
+}  # fmt: skip
+# test_code_digest.py edits every module; here a few edits go through Snakemake.
 CODE_EDITS = {
-    "a comment": ("workflow/promptpool/pooling.py", "\nimport ", "\n# Why not?\nimport ", {}),
-    "a docstring": ("workflow/promptpool/training.py", '"""', '"""Now: ', {}),
-    "pooling.py": ("workflow/promptpool/pooling.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
+    "a comment": (f"{P}/embedding/pooling.py", "\nimport ", "\n# Why not?\nimport ", {}),
+    "a docstring": (f"{P}/training/train_adapter.py", '"""', '"""Now: ', {}),
+    "a hint of a type": (f"{P}/embedding/pooling.py", "-> Tensor:", "-> object:", {}),
+    "an error of the hub": (f"{P}/hub/hub_errors.py", "is gated, and", "is behind a gate, and", {}),
+    "an error of a stage": (f"{P}/embedding/embed_family.py", "no texts; check", "it holds no texts; check", {}),
+    "a printed line": (f"{P}/training/trainer.py", "is damaged; training", "cannot be read; training", {}),
+    "a field of a sidecar": (f"{P}/embedding/embed_family.py", "texts_resumed=", "resumed=", {}),
+    "a function that nothing uses": (f"{P}/training/losses.py", "\ndef ", "\ndef new():\n    return 1\n\n\ndef ", {}),
+    "how errors are told": (f"{P}/errors.py", "class", "NEW = 1\n\n\nclass", {}),
+    "a pooling": (f"{P}/embedding/pooling.py", "mask.float().cumsum(-1)", "mask.float().cumsum(-1).sqrt()", {
         **EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
-    "a colour": ("workflow/promptpool/figures/style.py", "#0072B2", "#0072B3", {
-        "draw_heat_map": 1, "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1,
-        **DRAW_ATTENTION, "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1}),
-    "one figure": ("workflow/promptpool/figures/tuned.py", "\ndef ", "\nNEW = 1\n\n\ndef ", {
-        "draw_tuned": 1, "report": 1}),
-    "a caption": ("workflow/promptpool/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"report": 1}),
+    "the texts of attention": (f"{P}/tasks/build_task.py", '{seed}:{text}")', '{seed}/{text}")', {
+        **LOOK_AGAIN, **COUNT, "draw_cost_scores": 1, "report": 1}),
+    "the loss": (f"{P}/training/losses.py", "def info_nce(", "def info_nce(temperature_too=1, *, ", {
+        **RETRAINED, **MAP, **STEPS, **READS_SCORES}),
+    "one plot": (f"{P}/figures/tuned.py", "\ndef tuned(", "\ndef tuned(more=1, *, ", {"draw_tuned": 1, "report": 1}),
+    "the width of plots": (f"{P}/figures/style.py", "WIDTH = 7.0", "WIDTH = 7.5", WIDE),
+    "a caption": (f"{P}/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"report": 1}),
     "the report's page": ("workflow/report/report.css", "{", "{ ", {"report": 1}),
     "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
-    "how errors are told": ("workflow/promptpool/errors.py", "class", "NEW = 1\n\n\nclass", {}),
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ rule train_adapter:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
-        code=code_digest("training.launch"),
+        code=code_digest("train_adapter"),
     script:
         "../scripts/train_adapter.py"
 
@@ -69,6 +69,6 @@ rule check_training_data:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         near=lambda w: study.contamination_of(w.name),
-        code=code_digest("pairs.check_training_data"),
+        code=code_digest("check_training_data"),
     script:
         "../scripts/check_training_data.py"

@@ -30,7 +30,7 @@ rule measure_attention:
         words=study.attention_words(),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
-        code=code_digest("attention.measure_attention"),
+        code=code_digest("measure_attention"),
     script:
         "../scripts/measure_attention.py"
 
@@ -47,6 +47,6 @@ rule summarise_attention:
     conda:
         "../../envs/main.yaml"
     params:
-        code=code_digest("attention.summarise_attention"),
+        code=code_digest("summarise_attention"),
     script:
         "../scripts/summarise_attention.py"

@@ -18,7 +18,7 @@ rule build_corpus:
     threads: 4
     params:
         spec=lambda w: study.hub_spec("corpora", w.name),
-        code=code_digest("data.build_corpus"),
+        code=code_digest("build_corpus"),
     script:
         "../scripts/build_corpus.py"
 

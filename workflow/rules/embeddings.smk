@@ -36,7 +36,7 @@ rule embed_family:
         prompts=lambda w: study.family_prompts(w.family),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
-        code=code_digest("embedding.embed_family"),
+        code=code_digest("embed_family"),
     script:
         "../scripts/embed_family.py"
 
@@ -63,6 +63,6 @@ if study["ensembles"]:
         params:
             prompts=lambda w: study["ensembles"][w.ensemble]["prompts"],
             storage=study["grid"]["storage"],
-            code=code_digest("embedding.ensembles"),
+            code=code_digest("embed_ensemble"),
         script:
             "../scripts/embed_ensemble.py"

@@ -26,7 +26,7 @@ rule export_model:
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
         pairs=lambda w: study.export_pairs(w.name),
         recipe=lambda w: study.export_recipe(w.name),
-        code=code_digest("export.export_model"),
+        code=code_digest("export_model"),
     script:
         "../scripts/export_model.py"
 
@@ -52,6 +52,6 @@ rule check_parity:
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
-        code=code_digest("export.check_parity"),
+        code=code_digest("check_parity"),
     script:
         "../scripts/check_parity.py"

@@ -21,7 +21,7 @@ rule map_texts:
         spec=MAP,
         task=study.hub_spec("tasks", MAP["task"]) if MAP else None,
         seed=study["seed"],
-        code=code_digest("scoring.map_texts"),
+        code=code_digest("map_texts"),
     script:
         "../scripts/map_texts.py"
 
@@ -41,6 +41,6 @@ rule measure_costs:
         tasks=list(study["tasks"]),
         model=lambda w: study.model(w.model),
         spec=study.costs_spec(),
-        code=code_digest("scoring.measure_costs"),
+        code=code_digest("measure_costs"),
     script:
         "../scripts/measure_costs.py"

@@ -35,10 +35,11 @@ for FIGURE in FIGURES:
             "../../envs/main.yaml"
         params:
             kind=FIGURE.name,
-            drawing=FIGURE.drawing,
             options=lambda w, figure=FIGURE: figure.options(study, w.get("name", "")),
-            code=[code_digest("figures.draw"), code_digest(FIGURE.module)],
-            # Snakemake's report reads it. A param that depends on `output` is no reason to draw again.
+            code=lambda w, figure=FIGURE: code_digest("draw", *figure.code(study, w.get("name", ""))),
+            # A param that depends on `output` is no reason to draw again: `code` holds what the function computes.
+            drawing=lambda w, output, figure=FIGURE: figure.drawing,
+            # Snakemake's report reads it.
             caption=lambda w, output, figure=FIGURE: figure.caption,
         script:
             "../scripts/draw.py"

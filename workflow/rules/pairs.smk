@@ -27,7 +27,7 @@ rule make_pairs:
     params:
         spec=lambda w: study.pairs_spec(w.name),
         model=lambda w: study.pairs_model(w.name),
-        code=lambda w: [code_digest(module) for module in study.pairs_modules(w.name)] + [file_digest(BOILERPLATE_FILE)],
+        code=lambda w: code_digest("make_pairs", *study.pairs_code(w.name)),
     script:
         "../scripts/make_pairs.py"
 
@@ -51,6 +51,6 @@ rule select_pairs:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.selection_spec(w.name),
-        code=code_digest("pairs.curation"),
+        code=code_digest("select_pairs"),
     script:
         "../scripts/select_pairs.py"

@@ -39,6 +39,6 @@ rule report:
         published={name: reference_lines(study.config, tasks) for name, tasks in study.benchmarks().items()},
         configfile=CONFIGFILE,
         page=file_digest(f"{workflow.basedir}/workflow/report"),
-        code=code_digest("report.build_report"),
+        code=code_digest("report"),
     script:
         "../scripts/report.py"

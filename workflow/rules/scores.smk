@@ -30,7 +30,7 @@ rule score_family:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.hub_spec("tasks", w.task),
-        code=code_digest("scoring.score"),
+        code=code_digest("score_family"),
     script:
         "../scripts/score_family.py"
 
@@ -53,7 +53,7 @@ rule embed_baseline:
         gpu=1,
     params:
         spec=lambda w: study["baselines"][w.baseline],
-        code=code_digest("scoring.baselines"),
+        code=code_digest("embed_baseline"),
     script:
         "../scripts/embed_baseline.py"
 
@@ -77,7 +77,7 @@ rule score_baseline:
     params:
         spec=lambda w: study.hub_spec("tasks", w.task),
         baseline=lambda w: study["baselines"][w.baseline],
-        code=code_digest("scoring.score"),
+        code=code_digest("score_baseline"),
     script:
         "../scripts/score_baseline.py"
 
@@ -95,7 +95,7 @@ rule gather_scores:
         "../../envs/main.yaml"
     params:
         sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
-        code=code_digest("analysis.gather_scores"),
+        code=code_digest("gather"),
     script:
         "../scripts/gather.py"
 
@@ -111,7 +111,7 @@ rule mteb_results:
     conda:
         "../../envs/main.yaml"
     params:
-        code=code_digest("scoring.mteb_results"),
+        code=code_digest("mteb_results"),
     script:
         "../scripts/mteb_results.py"
 
@@ -128,7 +128,7 @@ rule benchmarks:
         "../../envs/main.yaml"
     params:
         benchmarks=study.benchmarks(),
-        code=code_digest("analysis.comparison"),
+        code=code_digest("benchmarks"),
     script:
         "../scripts/benchmarks.py"
 
@@ -163,7 +163,7 @@ rule ablation:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.ablation_spec(w.name),
-        code=code_digest("analysis.comparison"),
+        code=code_digest("ablation"),
     script:
         "../scripts/ablation.py"
 
@@ -184,6 +184,6 @@ rule summary:
         run=study["run"],
         exports=study["exports"],
         prompts=study.prompts,
-        code=code_digest("analysis.comparison"),
+        code=code_digest("summary"),
     script:
         "../scripts/summary.py"

@@ -21,7 +21,7 @@ rule build_task:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.hub_spec("tasks", w.task),
-        code=code_digest("tasks.build_task"),
+        code=code_digest("build_task"),
     script:
         "../scripts/build_task.py"
 

@@ -4,18 +4,14 @@ with job_of(snakemake):
     from pathlib import Path
 
     from promptpool.hub.snapshots import pinned
-    from promptpool.pairs.make_pairs import make_pairs
+    from promptpool.pairs.make_pairs import closeness_by, make_pairs
     from promptpool.study.study import Study
 
     name, study = snakemake.wildcards.name, Study(snakemake.config)
     spec, closeness = snakemake.params.spec, None
     if spec["filters"]["semantic"]:
-        from functools import partial
-
-        from promptpool.pairs.semantic import similarities
-
         judge = pinned(spec["filters"]["semantic"], str(snakemake.input.judge))
-        closeness = partial(similarities, spec=judge, device=study["device"])
+        closeness = closeness_by(judge, study["device"])
     make_pairs(
         snakemake.input.corpus[0],
         snakemake.output[0],

@@ -13,16 +13,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from promptpool.config.resolve import resolve
-from promptpool.figures import registry
+from promptpool.figures import readers, registry
 from promptpool.figures.draw import draw
-from promptpool.figures.entry import SECTIONS, Figure
+from promptpool.figures.entry import READ, SECTIONS, Figure
 from promptpool.figures.registry import FIGURES, find
-from promptpool.runtime import code_digest as sources
+from promptpool.runtime.code_digest import computations
 from promptpool.study.study import Study
 from sample_config import ROOT, demo
 from sample_report import build
+from sample_study import SampleStudy
 from sample_tables import (
-    TASKS,
     sample_attention,
     sample_attention_summary,
     sample_costs,
@@ -68,36 +68,6 @@ def results(tmp_path_factory) -> Path:
     return folder
 
 
-class SampleStudy:
-    """A study of the sample tables, as entries see it."""
-
-    def __init__(self, results: Path):
-        self.results = str(results)
-        self.config = {
-            "grid": {"models": ["nano-docs"], "layers": [0, -1]},
-            "tasks": {name: {"source": "file"} for name in TASKS},
-            "adapters": dict.fromkeys(sample_training()),
-            "pairs": dict.fromkeys(sample_qc()),
-            "benchmarks": {"own": {"name": "MTEB(own)"}},
-            "ablations": {"steps": {"vary": "adapter", "baseline": "base"}},
-        }
-
-    def __getitem__(self, section: str) -> dict:
-        return self.config[section]
-
-    def ablation_tasks(self, name: str) -> list[str]:
-        return list(TASKS)
-
-    def attention_states(self) -> list[tuple[str, str]]:
-        return [("nano-docs", "base")]
-
-    def benchmarks(self) -> dict[str, dict[str, str]]:
-        return {"own": dict.fromkeys(TASKS, "Clustering")}
-
-    def map_spec(self) -> dict:
-        return {"task": "topics", "prompt": "cluster", "pooling": "mean"}
-
-
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_every_entry_draws_from_the_files_that_it_names(figure, results, tmp_path):
     sample = SampleStudy(results)
@@ -113,7 +83,8 @@ def test_every_entry_draws_from_the_files_that_it_names(figure, results, tmp_pat
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
 def test_an_entry_gives_its_function_what_it_takes(figure, study):
-    taken = inspect.signature(getattr(import_module(f"promptpool.{figure.module}"), figure.drawing.split(".")[1]))
+    module, function = figure.drawing.split(".")
+    taken = inspect.signature(getattr(import_module(f"promptpool.figures.{module}"), function))
     for name in figure.names(study):
         given = {*figure.inputs(study, name), *figure.options(study, name), "out"}
         taken.bind(**dict.fromkeys(given))  # TypeError where one lacks or is too many
@@ -150,16 +121,36 @@ def test_the_registry_loads_nothing_that_draws():
     assert answer.stdout.strip() == "[]"
 
 
-def test_a_caption_is_no_part_of_what_draws():
-    assert "figures.registry" not in sources._closure("figures.draw")
-    for figure in FIGURES:
-        assert not {"figures.registry", "figures.entry"} & sources._closure(figure.module)
-    assert "figures.registry" in sources._closure("report.build_report")
+def modules_of(script: str, *more: str) -> set[str]:
+    """The modules that a rule's digest holds something of."""
+    return {module for module, _ in computations(script, *more)}
 
 
-def test_a_colour_is_in_the_digest_of_every_figure():
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
+def test_a_figures_digest_holds_its_function_its_readers_and_the_style(figure, results):
+    sample = SampleStudy(results)
+    (name,) = figure.names(sample)
+    held, (module, function) = set(computations("draw", *figure.code(sample, name))), figure.drawing.split(".")
+    assert {("figures.draw", "draw"), (f"figures.{module}", function)} <= held
+    assert "figures.style" in modules_of("draw", *figure.code(sample, name))
+    own = {f"read_{one}" for one in figure.inputs(sample, name) if one in READ}
+    shared = {"read_table"} if set(figure.inputs(sample, name)) - set(READ) else set()
+    assert {function for module, function in held if module == "figures.readers" and function[0] != "_"} == own | shared
+
+
+def test_the_arguments_with_a_reader_of_their_own_are_listed():
+    functions = {name for name, found in vars(readers).items() if getattr(found, "__module__", "") == readers.__name__}
+    assert {name for name in functions if name[0] != "_"} == {"read_table", *(f"read_{name}" for name in READ)}
+    given = {argument for figure in FIGURES for argument in figure.inputs(SampleStudy(""), "steps")}
+    assert set(READ) <= given, "a reader that no figure asks for"
+
+
+def test_a_caption_is_no_part_of_what_draws(results):
+    sample = SampleStudy(results)
     for figure in FIGURES:
-        assert "figures.style" in sources._closure(figure.module)
+        (name,) = figure.names(sample)
+        assert not {"figures.registry", "figures.entry"} & modules_of("draw", *figure.code(sample, name))
+    assert "figures.registry" in modules_of("report")
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)

@@ -15,8 +15,9 @@ def by_task(scores: pd.DataFrame) -> pd.DataFrame:
     """The main score of each variant on each task, as MTEB takes it: V-measure for clustering, accuracy or F1 for
     classification, Spearman's correlation for STS...
 
-    scores: the tidy table (docs/scores.md). Returns the variant's six columns, then a column a task, then `mean`: the
-    mean over tasks, NaN for a variant that lacks one, because means over different tasks cannot be compared.
+    scores: the tidy table (docs/reference/tables.md). Returns the variant's six columns, then a column a task, then
+    `mean`: the mean over tasks, NaN for a variant that lacks one, because means over different tasks cannot be
+    compared.
     """
     shown = scores[scores["metric"] == METRIC]
     # The mean of a subset's own numbers first, then over splits and subsets.

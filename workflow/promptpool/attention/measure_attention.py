@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..artifacts.files import atomic_path, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import load_backbone
-from ..models.precision import processor
+from ..models.precision import in_words, processor
 from ..templates import Composer, Template
 from ..text.content_words import read_function_words
 from ..variants import split_adapter_id
@@ -77,7 +77,7 @@ def run_attention(
         texts=len(measured) - 1,
         device=str(backbone.device),
         dtype=str(next(backbone.model.parameters()).dtype),
-        precision=backbone.precision.name,
+        precision=in_words(backbone.precision),
         processor=processor(backbone.device),
         tuning_kept=backbone.kept,
     )

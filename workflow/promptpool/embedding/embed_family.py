@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..artifacts.files import file_digest, text_digest, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import pick_device
-from ..models.precision import processor
+from ..models.precision import in_words, processor
 from ..templates import Template
 from ..variants import Layer, layer_name, layer_number
 from .embedder import Embedder
@@ -115,7 +115,7 @@ def embed_family(
         started=started,
         device=str(embedder.backbone.device),
         dtype=str(embedder.backbone.model.dtype),
-        precision=embedder.backbone.precision.name,
+        precision=in_words(embedder.backbone.precision),
         processor=processor(embedder.backbone.device),
         tuning_kept=embedder.backbone.kept,
         one_pass=embedder.batches.takes_trees,
@@ -192,7 +192,7 @@ def made(job: Job, kind: str, texts: str, code: str, embedder: Embedder) -> str:
     files = [file_digest(texts), file_digest(job.adapter) if job.adapter else ""]
     for path in sorted(Path(job.model).glob("*")) if Path(job.model).is_dir() else []:
         files.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    how = [str(embedder.backbone.model.dtype), embedder.backbone.precision.name, kind, code]
+    how = [str(embedder.backbone.model.dtype), repr(embedder.backbone.precision), kind, code]
     return text_digest("\0".join([repr(job), *files, *how]))[:16]
 
 

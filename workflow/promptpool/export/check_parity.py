@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from ..artifacts.files import write_json, write_sidecar
 from ..embedding.embedder import Embedder
 from ..errors import PromptpoolError
-from ..models.precision import EXACT, exact, processor
+from ..models.precision import EXACT, exact, in_words, processor
 from ..templates import Template
 from .saved_layout import round_weights
 
@@ -69,8 +69,16 @@ def check_parity(
         "lowest_cosine_unrounded": float(cosines(unrounded, theirs[BATCHES[0]]).min()),
     }
     write_json(out, facts)
-    how = {"dtype": "float32", "precision": EXACT.name, "processor": processor(torch.device(place))}
-    write_sidecar(out, inputs=[texts, exported], spec=spec, started=started, device=place, **how)
+    write_sidecar(
+        out,
+        inputs=[texts, exported],
+        spec=spec,
+        started=started,
+        device=place,
+        dtype="float32",
+        precision=in_words(EXACT),
+        processor=processor(torch.device(place)),
+    )
 
 
 def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..analysis.comparison import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import merged
-from ..models.precision import EXACT, exact, processor
+from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
 from ..templates import Template
@@ -102,8 +102,15 @@ def export_model(
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
     inputs = [*weights, headline, *facts, *qc]
-    how = {"precision": EXACT.name, "processor": processor(torch.device("cpu"))}  # the adapter's effect is measured so
-    write_sidecar(out, inputs=inputs, spec=spec, started=started, dtype=spec["dtype"], **how)
+    write_sidecar(
+        out,
+        inputs=inputs,
+        spec=spec,
+        started=started,
+        dtype=spec["dtype"],
+        precision=in_words(EXACT),  # the adapter's effect is measured so
+        processor=processor(torch.device("cpu")),
+    )
 
 
 def variant_of(spec: Mapping, template: str) -> dict:

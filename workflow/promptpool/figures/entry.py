@@ -8,6 +8,8 @@ from typing import Protocol
 SECTIONS = (
     "headline", "benchmarks", "ablations", "scores", "map", "attention", "training", "pairs", "further",
 )  # fmt: skip
+# The arguments that are read by a function of their own, `read_<argument>` in readers.py. Any other is one parquet.
+READ = ("costs", "facts", "logs", "measure", "qc", "shown", "validations")
 
 
 class StudyView(Protocol):
@@ -29,8 +31,8 @@ class Figure:
 
     name: the file's name in figures/, without suffix; where there are several, `_` and the name in question follow.
     drawing: `module.function`, in this folder.
-    inputs(study, name): the function's arguments, each with the files that it is read from. draw.READERS says how; an
-        argument that is not in it is one parquet, read as a DataFrame. name is "" for a single figure.
+    inputs(study, name): the function's arguments, each with the files that it is read from. readers.py says how; an
+        argument that is not in READ is one parquet, read as a DataFrame. name is "" for a single figure.
     options(study, name): the function's further arguments, of JSON's types.
     title, category: of the figure in Snakemake's report. section: of SECTIONS, where report.html shows the figure.
     caption: what a reader needs to know to read the figure, in reStructuredText that is plain text as well.
@@ -58,11 +60,6 @@ class Figure:
             raise ValueError(f"figure {self.name}: no section is called {self.section!r}; known: {', '.join(SECTIONS)}")
 
     @property
-    def module(self) -> str:
-        """The drawing function's module, as code_digest names it."""
-        return f"figures.{self.drawing.rpartition('.')[0]}"
-
-    @property
     def pattern(self) -> str:
         """The file's name without suffix, with Snakemake's wildcard `name` where there are several."""
         return f"{self.name}_{{name}}" if self.per else self.name
@@ -75,3 +72,8 @@ class Figure:
     def files(self, study: StudyView) -> list[str]:
         """The file names, without suffix, of a study's figures of this kind."""
         return [self.pattern.format(name=name) for name in self.names(study)] if self.when(study) else []
+
+    def code(self, study: StudyView, name: str = "") -> list[str]:
+        """What the figure's digest starts at, as code_digest takes it: its drawing function and its readers."""
+        readers = {f"figures.readers.read_{one if one in READ else 'table'}" for one in self.inputs(study, name)}
+        return [f"figures.{self.drawing}", *sorted(readers)]

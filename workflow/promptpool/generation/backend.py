@@ -16,7 +16,7 @@ from .thinking import answer_of
 
 BACKENDS = {"transformers": "TransformersBackend", "vllm": "VllmBackend", "openai": "OpenAIBackend"}
 Progress = Callable[[int, int], None]  # (texts written so far, texts asked for)
-# Why a request has no text: the reasons that a backend gives, with their meaning in docs/pairs.md.
+# Why a request has no text: the reasons that a backend gives, with their meaning in docs/explanation/pairs.md.
 FAULTS = ("too-long", "refused", "filtered", "failed", "thinking", "refusal")
 
 

@@ -31,9 +31,7 @@ def check_writer(
         raise PromptpoolError(
             f"{model}: no model can be read there{at} ({one_line(error, 160)}); mend the path or the revision in models"
         ) from None
-    told = _not_causal(config)
-    if told:
-        raise PromptpoolError(f"{model}: {told}; name a causal LM, such as an instruction-tuned Qwen or Llama")
+    _require_causal(model, config)
     if needs_chat and not tokenizer.chat_template:
         raise PromptpoolError(
             f"{model}: its tokenizer has no chat template, so it can't be given instructions; "
@@ -60,19 +58,22 @@ def kept_marks(tokenizer: PreTrainedTokenizerBase) -> tuple[set[int], set[int]]:
     return marks, dropped | ({tokenizer.eos_token_id} - {None})
 
 
-def _not_causal(config: PreTrainedConfig) -> str | None:
+def _require_causal(model: str, config: PreTrainedConfig) -> None:
     kind = config.model_type
     if config.is_encoder_decoder:
-        return f"{kind} is a sequence-to-sequence model, not a causal LM"
+        raise _other(model, f"{kind} is a sequence-to-sequence model, not a causal LM")
     saved = list(config.architectures or ())
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if any(name.endswith(CAUSAL) or name == known for name in saved):
+        return
+    if saved and kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        raise _other(model, f"{saved[0]} is an encoder, not a causal LM")
     if saved:
-        if any(name.endswith(CAUSAL) or name == known for name in saved):
-            return None
-        if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-            return f"{saved[0]} is an encoder, not a causal LM"
-        return f"it was saved as {saved[0]}, without a causal LM's head"
+        raise _other(model, f"it was saved as {saved[0]}, without a causal LM's head")
     # BERT and its like are listed as causal LMs, too: as decoders, which nobody trains.
     if known is None or kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        return f"{kind} is not a causal LM"
-    return None
+        raise _other(model, f"{kind} is not a causal LM")
+
+
+def _other(model: str, what: str) -> PromptpoolError:
+    return PromptpoolError(f"{model}: {what}; name a causal LM, such as an instruction-tuned Qwen or Llama")

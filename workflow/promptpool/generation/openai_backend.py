@@ -16,7 +16,7 @@ import httpx2
 from ..errors import PromptpoolError
 from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, fault_of, message_of, read
 from .backend import Progress, Request, Written, encodable, one_line
-from .server import WHERE, Key, base_url
+from .server import WHERE, Key, base_url, key_advice
 from .watch import Watch
 
 CONNECT = 10  # seconds until a server counts as unreachable
@@ -134,7 +134,7 @@ class OpenAIBackend:
             try:
                 return self._once(request)  # it may have been the server, a moment ago
             except _PassingError as fault:
-                self._note("failed", str(fault))
+                self.tell("failed", str(fault))
                 return Written("", 0, 0, False, "failed", settled=True)
         raise PromptpoolError(
             f"{WHERE}: {self.url} failed {self.retries + 1} times for one text, last with {last}; "
@@ -156,8 +156,11 @@ class OpenAIBackend:
             self._answers[request.chat] = True
             return found
         if answer.status_code >= 500 or (answer.status_code in PASSING and NO_CREDIT not in codes_of(answer)):
-            told = f"HTTP {answer.status_code}: {one_line(self._key.hidden(message_of(answer)), 160)}"
-            raise _PassingError(told, asked_wait(answer, LONGEST_ASKED), own=answer.status_code >= 500)
+            raise _PassingError(
+                f"HTTP {answer.status_code}: {one_line(self._key.hidden(message_of(answer)), 160)}",
+                asked_wait(answer, LONGEST_ASKED),
+                own=answer.status_code >= 500,
+            )
         return self._refused(request, answer)
 
     def _refused(self, request: Request, answer: httpx2.Response) -> Written:
@@ -169,7 +172,7 @@ class OpenAIBackend:
         if for_all or not answers(request.chat):
             raise self._refusal(answer)
         fault = fault_of(answer)
-        self._note(fault, f"HTTP {status}: {one_line(self._key.hidden(message_of(answer)), 160)}")
+        self.tell(fault, f"HTTP {status}: {one_line(self._key.hidden(message_of(answer)), 160)}")
         return Written("", 0, 0, False, fault, settled=True)
 
     def _has_answered(self, chat: bool) -> bool:
@@ -202,20 +205,23 @@ class OpenAIBackend:
             return None
         return None if answer.status_code >= 500 or answer.status_code in PASSING else False
 
-    def _note(self, fault: str, told: str) -> None:
+    def tell(self, fault: str, told: str) -> None:
+        """Keeps what the server said of a text without an answer, and shows the first few."""
         self._refusals.append(told)
         if len(self._refusals) <= SHOWN:
             print(f"Warning: {WHERE}: a text has no answer ({fault}: {told})", file=sys.stderr)
 
-    def _advice(self, fault: str, texts: int) -> str:
+    def _advice(self, fault: str, texts: int) -> PromptpoolError:
         if fault == "thinking":
-            return (
+            return PromptpoolError(
                 f"{WHERE}: {texts} texts in a row are thinking without an answer within max_new_tokens "
                 f"({self.max_new_tokens}); switch thinking off in {WHERE}.extra (such as chat_template_kwargs: "
                 "{enable_thinking: false}, or reasoning_effort: low), or raise max_new_tokens"
             )
         last = f", the last with {self._refusals[-1]}" if self._refusals else ""
-        return f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {REMEDIES[fault]}"
+        return PromptpoolError(
+            f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {REMEDIES[fault]}"
+        )
 
     def _posted(self, request: Request) -> tuple[str, dict]:
         """The path and the body of a request; a key that `extra` has set to null is left out."""
@@ -229,7 +235,7 @@ class OpenAIBackend:
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
         message = one_line(self._key.hidden(message_of(answer)))
         if answer.status_code in (401, 403):
-            mend = self._key.mend()
+            mend = key_advice(self._key)
         elif "chat template" in message:
             mend = "use an instruction-tuned model, or style continue"
         elif answer.status_code == 404:

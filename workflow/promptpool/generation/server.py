@@ -31,13 +31,15 @@ class Key:
     def hidden(self, text: str) -> str:
         return text.replace(self._value, "***") if self._value else text
 
-    def mend(self) -> str:
-        if self._value:
-            return f"export the right key as {self.variable}"
-        return f"name the variable that holds its key in {WHERE}.key_variable"
-
     def __repr__(self) -> str:
         return f"Key({self.variable})"
+
+
+def key_advice(key: Key) -> str:
+    """What to do about a key that a server refuses."""
+    if key.headers():
+        return f"export the right key as {key.variable}"
+    return f"name the variable that holds its key in {WHERE}.key_variable"
 
 
 def base_url(url: str | None) -> str:

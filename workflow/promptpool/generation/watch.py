@@ -16,11 +16,11 @@ class Watch:
 
     Until a first text is there, no more than IN_A_ROW may be under way (`admit`), so that a model that only thinks, or
     a server that refuses all, costs no more. Later, texts that are tried again do not count: they are the unlucky ones.
-    advice: (fault, texts) -> the line that ends the writing; lasting: whether a text that was written proves nothing
+    advice: (fault, texts) -> the error that ends the writing; lasting: whether a text that was written proves nothing
     for later ones, as with a server, which may change. Safe for threads.
     """
 
-    def __init__(self, advice: Callable[[str, int], str], lasting: bool):
+    def __init__(self, advice: Callable[[str, int], PromptpoolError], lasting: bool):
         self._advice, self._lasting = advice, lasting
         self.proved = False  # a text was written
         self._admitted = self._row = 0
@@ -50,7 +50,7 @@ class Watch:
             self._row += 1
             self._faults[fault] += 1
             if self._row >= IN_A_ROW:
-                raise PromptpoolError(self._advice(self._faults.most_common(1)[0][0], self._row))
+                raise self._advice(self._faults.most_common(1)[0][0], self._row)
 
     def close(self) -> None:
         """Lets all that wait go, with nothing."""
@@ -59,13 +59,15 @@ class Watch:
             self._changed.notify_all()
 
 
-def thinking_advice(where: str, how: str, max_new_tokens: int) -> Callable[[str, int], str]:
+def thinking_advice(where: str, how: str, max_new_tokens: int) -> Callable[[str, int], PromptpoolError]:
     """The advice of a model on this machine, whose only fault of its own making is to think."""
 
-    def advice(fault: str, texts: int) -> str:
+    def advice(fault: str, texts: int) -> PromptpoolError:
         if fault == "empty":
-            return f"{where}: the first {texts} texts are empty; use another model, or change the style"
-        return (
+            return PromptpoolError(
+                f"{where}: the first {texts} texts are empty; use another model, or change the style"
+            )
+        return PromptpoolError(
             f"{where}: the first {texts} texts are thinking without an answer within max_new_tokens "
             f"({max_new_tokens}); {how}, or raise max_new_tokens"
         )

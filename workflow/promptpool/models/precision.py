@@ -31,12 +31,6 @@ class Precision:
     autocast: bool = False
     tf32: bool = False
 
-    @property
-    def name(self) -> str:
-        """What a sidecar calls it."""
-        kind = str(self.weights).removeprefix("torch.")
-        return kind + (" weights, bfloat16 autocast" if self.autocast else " weights, TF32 products" * self.tf32)
-
     @contextmanager
     def products(self, device: torch.device) -> Iterator[None]:
         """A forward pass of the model runs inside this, whatever surrounds it."""
@@ -50,6 +44,12 @@ class Precision:
 
 
 EXACT = Precision()
+
+
+def in_words(precision: Precision) -> str:
+    """What a sidecar calls it; no part of the class, so that other words make no job run again."""
+    kind = str(precision.weights).removeprefix("torch.")
+    return kind + (" weights, bfloat16 autocast" if precision.autocast else " weights, TF32 products" * precision.tf32)
 
 
 def exact(device: torch.device):

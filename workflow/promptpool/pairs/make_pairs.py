@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,12 @@ def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
 def _may_change(style: str, spec: Mapping) -> bool:
     """Whether another seed can write something else."""
     return style not in FIXED_STYLES and (style in TEXT_STYLES or spec["temperature"] > 0)
+
+
+def closeness_by(judge: Mapping, device: str) -> Callable[[list[str], list[str]], np.ndarray]:
+    """The `closeness` of make_pairs that an embedder gives; see semantic.similarities."""
+    # Found by name, not by an import statement: the digest of a set without a judge then holds no embedder's code.
+    return partial(import_module(f"{__package__}.semantic").similarities, spec=judge, device=device)
 
 
 def drop_distant(table: pd.DataFrame, least: float, closeness: Callable[[list[str], list[str]], np.ndarray]) -> None:

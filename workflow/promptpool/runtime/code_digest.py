@@ -1,66 +1,256 @@
-"""Digests of the package's own code, for a rule's params: Snakemake does not watch what a script imports."""
+"""What a rule's result depends on in the package's own code, as one digest for the rule's params.
+
+Snakemake watches a script file, not what the script imports. `code_digest("embed_family")` starts at
+workflow/scripts/embed_family.py and follows every name, definition by definition: a function, a class, a constant. It
+holds what each of them computes (computation.py) and nothing of how it is worded, named or documented. So:
+
+- an error message, a log line, a docstring, a type hint or a field of a sidecar can be reworded without running a job;
+- a definition can be renamed or moved to another module, and one that no stage uses can be added or changed;
+- a changed computation runs exactly the stages that reach its definition.
+
+Why no hand-kept result version for each stage: a version has to be raised by hand, and between the edit and the
+raise, Snakemake would call an old result up to date. A user who edits a pooling in a checkout is owed a new result.
+"""
 
 import ast
+import builtins
 import hashlib
-from functools import cache
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 
+from .computation import Computation
+
 PACKAGE = Path(__file__).parents[1]
-# What these do is not in an artifact's content: how files are written, and how faults are told.
-UNCOUNTED = {"artifacts.files", "errors", "artifacts.integrity"}
+NAME = "promptpool"
+# What these do is in no artifact's content: how files are written and fetched, how a job runs and how it fails. What
+# the config and the study work out reaches a stage by its params and its inputs, which Snakemake compares.
+UNCOUNTED = ("artifacts", "errors", "hub", "runtime", "config", "study")
+COUNTED = {("artifacts.files", "text_digest"), ("artifacts.files", "file_digest")}  # these seed, sort and split
+SETUP = ""  # the statements of a module that define nothing
+
+INHERITED = "PROMPTPOOL_CODE"  # the environment's variable that hands digests on to the processes of jobs
+
+Definition = tuple[str, str]  # module, name
+_KNOWN: dict[tuple, object] = {}  # (function, its arguments) -> what it gave
 
 
-def code_digest(module: str) -> str:
-    """Digest of a module, `embedding.embedder` say, and of all package modules that it imports, at any depth. 16 hex
-    digits.
+def remembered(function: Callable) -> Callable:
+    """As functools.cache; `forget` drops what was read of one module."""
 
-    Comments, docstrings and layout do not count: editing one makes no job run again.
+    @wraps(function)
+    def known(*given: object) -> object:
+        key = (function.__name__, *given)
+        if key not in _KNOWN:
+            _KNOWN[key] = function(*given)
+        return _KNOWN[key]
+
+    return known
+
+
+@dataclass(frozen=True)
+class Source:
+    """One module: name -> the statements that define it, and name -> what an import makes of it."""
+
+    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
+    imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # (package module or "", the rest of the name)
+
+
+def code_digest(script: str, *more: str) -> str:
+    """Digest of what workflow/scripts/{script}.py computes, and of all that it reaches in the package. 16 hex digits.
+
+    more: definitions that are found by name when the stage runs, as `generation.openai_backend.OpenAIBackend`.
     """
-    digest = hashlib.sha256()
-    for name in sorted(_closure(module)):
-        digest.update(name.encode() + b"\0" + _meaning(name).encode() + b"\0")
-    return digest.hexdigest()[:16]
+    state = _state()
+    inherited = json.loads(os.environ.get(INHERITED, "{}"))
+    known = inherited["digests"] if inherited.get("state") == state else {}
+    wanted = " ".join([script, *more])
+    if wanted not in known:
+        known[wanted] = digest_of(computations(script, *more))
+        os.environ[INHERITED] = json.dumps({"state": state, "digests": known})
+    return known[wanted]
 
 
-def _closure(module: str) -> set[str]:
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name not in UNCOUNTED:
-            found.add(name)
-            waiting += _imports(name)
+def digest_of(computed: dict[Definition, str]) -> str:
+    return hashlib.sha256("\0".join(computed.values()).encode()).hexdigest()[:16]
+
+
+@remembered
+def _state() -> str:
+    """Changes when a source file does: each job's process reads the Snakefile again, and would parse them all again."""
+    rooms = (PACKAGE, PACKAGE.parent / "scripts", PACKAGE.parent / "resources")
+    files = [path for room in rooms for path in sorted(room.rglob("*")) if path.suffix != ".pyc"]
+    told = [f"{path}\0{found.st_size}\0{found.st_mtime_ns}" for path in files if (found := path.stat())]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()
+
+
+def computations(script: str, *more: str) -> dict[Definition, str]:
+    """Definition -> what it computes, of all that a stage reaches, in the order in which they are reached.
+
+    A definition is called by its place in that order and not by its name.
+    """
+    order: dict[Definition, int] = {(f"scripts/{script}", SETUP): 0}
+    for word in more:
+        module, _, name = word.rpartition(".")
+        if name not in source(module).definitions:
+            raise ValueError(f"{word}: no such definition in the package")
+        order.setdefault((module, name), len(order))
+    found: dict[Definition, str] = {}
+    waiting = list(order)
+    for definition in waiting:  # grows
+        text, reached = computation(definition)
+        waiting += [other for other in reached if other not in order]
+        places = [order.setdefault(other, len(order)) for other in reached]
+        found[definition] = text + "".join(f" @{place}" for place in places) + resources(definition)
     return found
 
 
-@cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(_file(name).read_text(encoding="utf-8"))
+@remembered
+def computation(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
+    """What one definition computes, with each name of the package as a number, and the definitions of these numbers."""
+    module, name = definition
+    reached: dict[Definition, int] = {}
+
+    def call(target: Definition) -> str:
+        return f"@{reached.setdefault(target, len(reached))}"
+
+    work = Computation(lambda known: meaning(module, known), call, silent)
+    texts = [text for statement in source(module).definitions.get(name, []) if (text := work.text(statement))]
+    if name != SETUP and source(module).definitions.get(SETUP):
+        call((module, SETUP))
+    return "\n".join(texts), tuple(reached)
 
 
-def _file(name: str) -> Path:
-    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+@remembered
+def silent(definition: Definition, depth: int = 2) -> frozenset[int | str]:
+    """Parameters of a function, by place and by name, that reach messages alone: no matter what they are given."""
+    module, name = definition
+    statements = source(module).definitions.get(name, [])
+    if depth == 0 or len(statements) != 1 or not isinstance(statements[0], ast.FunctionDef):
+        return frozenset()
+    work = Computation(
+        lambda known: meaning(module, known), "{0[0]}.{0[1]}".format, lambda other: silent(other, depth - 1)
+    )
+    return work.unused(statements[0])
 
 
-@cache
-def _imports(name: str) -> tuple[str, ...]:
-    """Package modules that a module imports, also inside its functions."""
-    names = []
-    for node in ast.walk(_tree(name)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            steps = [*name.split(".")[: -node.level], *(node.module.split(".") if node.module else [])]
-            names += [".".join(steps), *(".".join([*steps, alias.name]) for alias in node.names)]
-    return tuple(name for name in names if name and _file(name).is_file())
+def meaning(module: str, name: str) -> Definition | str | None:
+    """What a name means in a module: a definition of the package, the whole name of something else, None for neither.
+
+    name: dotted, `np.mean`. Of `np.mean` in a package module that is imported whole, the definition is that of `mean`.
+    """
+    head, _, rest = name.partition(".")
+    known = source(module)
+    if head == NAME and rest and file_of(rest).is_file():
+        return f"{NAME}.{rest}" if _uncounted(rest) else (rest, "*")
+    if head in known.definitions:
+        return None if rest else _counted(module, head)
+    if head not in known.imports:
+        return f"builtins.{name}" if not rest and hasattr(builtins, name) else None
+    target, inner = known.imports[head]
+    if not target:
+        return f"{inner}.{rest}" if rest else inner
+    if inner:
+        return None if rest else meaning(target, inner)
+    if rest:
+        return None if "." in rest else meaning(target, rest)
+    return (target, "*") if not _uncounted(target) else f"{NAME}.{target}"
 
 
-@cache
-def _meaning(name: str) -> str:
-    """The syntax tree without docstrings, as text."""
-    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
+def _uncounted(module: str) -> bool:
+    return module.partition(".")[0] in UNCOUNTED
+
+
+def _counted(module: str, name: str) -> Definition | str:
+    """The definition, or a bare word for one that is not counted: a move to another module is no change."""
+    return f"{NAME}.{name}" if _uncounted(module) and (module, name) not in COUNTED else (module, name)
+
+
+@remembered
+def source(module: str) -> Source:
+    """The definitions and imports of a module, `embedding.pooling`, or of a script, `scripts/embed_family`."""
+    script = module.startswith("scripts/")
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
+    found = Source()
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Pass()
-    return ast.dump(tree)
+        for name, target in _imports(node, module):
+            found.imports[name] = target
+    for node in tree.body:
+        names = [] if script else _names(node)
+        if not isinstance(node, ast.Import | ast.ImportFrom) and not _is_main(node):
+            for name in names or [SETUP]:
+                found.definitions.setdefault(name, []).append(node)
+    if not script:  # the whole module, where it is handed on as a value
+        whole = [node for nodes in found.definitions.values() for node in nodes]
+        found.definitions["*"] = list(dict.fromkeys(whole))
+    setup = found.definitions.get(SETUP, [])
+    if not any(Computation(lambda _: None, str, silent=lambda _: frozenset()).text(node) for node in setup):
+        found.definitions.pop(SETUP, None)
+    return found
+
+
+def _is_main(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__name__" in {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines or adds to."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return []
+    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+
+
+def _imports(node: ast.AST, module: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield (
+                alias.asname or alias.name.partition(".")[0],
+                ("", alias.name if alias.asname else alias.name.partition(".")[0]),
+            )
+    if isinstance(node, ast.ImportFrom):
+        steps = module.split(".")[: -node.level] if node.level else []
+        steps += node.module.split(".") if node.module else []
+        if not node.level and steps[0] != NAME:
+            for alias in node.names:
+                yield alias.asname or alias.name, ("", ".".join([*steps, alias.name]))
+            return
+        steps = steps if node.level else steps[1:]
+        for alias in node.names:
+            inner = ".".join([*steps, alias.name])
+            is_module = file_of(inner).is_file() or PACKAGE.joinpath(*inner.split("."), "__init__.py").is_file()
+            place = (inner, "") if is_module else (".".join(steps), alias.name)
+            yield alias.asname or alias.name, place
+
+
+def file_of(module: str) -> Path:
+    if module.startswith("scripts/"):
+        return PACKAGE.parent / f"{module}.py"
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@remembered
+def resources(definition: Definition) -> str:
+    """Digest of the file of workflow/ that a constant names: what a list of words holds is part of the computation."""
+    module, name = definition
+    found = []
+    for node in source(module).definitions.get(name, []):
+        if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
+            texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
+            words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
+            for path in (room.joinpath(*words) for room in (PACKAGE, PACKAGE.parent)):
+                if path.is_file():
+                    found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    return " ".join(["", *found])
+
+
+def forget(module: str | None = None) -> None:
+    """Reads the sources again from now on, those of one module or all."""
+    for key in list(_KNOWN):
+        if module is None or (key[1:] and module in (key[1], key[1][0])):
+            del _KNOWN[key]

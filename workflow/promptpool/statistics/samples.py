@@ -24,8 +24,8 @@ def read_facts(paths: Iterable[str | Path]) -> dict[str, dict]:
 def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> dict[Variant, dict[str, Sample]]:
     """(model, adapter, step, prompt, pooling, layer) -> task -> sample of its main score.
 
-    scores: the tidy table (docs/scores.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`) and, for
-    `bootstrap`, `draws` and `documents` ("split/subset" -> number). Rows of `main_score_bootstrap` come first: they
+    scores: the tidy table (docs/reference/tables.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`) and,
+    for `bootstrap`, `draws` and `documents` ("split/subset" -> number). Rows of `main_score_bootstrap` come first: they
     are replicates of the score itself.
     """
     found: dict[Variant, dict[str, Sample]] = {}

@@ -7,6 +7,7 @@ from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, recipe
 from ..config.resolve import adapter_ids, adapter_of, in_order
 from ..config.text_map import map_choice
+from ..generation.backend import BACKENDS
 from ..hub.snapshots import marker_path, snapshot_id
 from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
@@ -152,11 +153,11 @@ class Study:
         """How a set's backend is run, which changes no text."""
         return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
 
-    def pairs_modules(self, name: str) -> list[str]:
-        """The modules whose code a set's texts depend on."""
+    def pairs_code(self, name: str) -> list[str]:
+        """What writing a set finds by name when it runs: its own backend, and the judge of the filter `semantic`."""
         spec = self.pairs_spec(name)
-        written_by = [f"generation.{spec['backend']}_backend"] if spec["wording"] else []
-        return ["pairs.make_pairs", *written_by, *(["pairs.semantic"] if spec["filters"]["semantic"] else [])]
+        backend = f"generation.{spec['backend']}_backend.{BACKENDS[spec['backend']]}" if spec["wording"] else None
+        return [*filter(None, [backend]), *(["pairs.semantic.similarities"] if spec["filters"]["semantic"] else [])]
 
     def judge_snapshot(self, name: str) -> list[str]:
         """The marker of the embedder that the filter `semantic` of a set asks, if it comes from the hub."""

@@ -20,7 +20,7 @@ from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
 from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
-from ..models.precision import processor, training_dtype, training_precision
+from ..models.precision import in_words, processor, training_dtype, training_precision
 from ..templates import SLOT, Composer, Template, format_joint
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import InfoNCE
@@ -121,7 +121,7 @@ def train_adapter(
         seed=spec["seed"],
         device=str(place),
         dtype=str(training_dtype(spec["dtype"], place)).removeprefix("torch."),
-        precision=training_precision(spec["dtype"], place).name,
+        precision=in_words(training_precision(spec["dtype"], place)),
         processor=processor(place),
         pairs=len(table),
         held_out=len(held),

@@ -1,7 +1,10 @@
 """Adapters: every named step, the same from the same seed, what they cost and what they tell."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -397,3 +400,29 @@ def test_all_linear_is_every_linear_layer(tmp_path):
     tuned = get_peft_model(network, LoraConfig(target_modules=targets_of(network, ["all-linear"], "model")))
     adapted = {name.split(".")[-4] for name, _ in tuned.named_parameters() if "lora_A" in name}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_a_state_that_cannot_be_written_leaves_the_interpreter_whole(tmp_path):
+    """CPython 3.12.0 and 3.12.1 crash where an error keeps a view of a BytesIO (python/cpython issue 111049)."""
+    program = """
+import gc, sys
+from pathlib import Path
+from promptpool.trainer import write
+
+def fails():
+    try:
+        write({}, Path(sys.argv[1]))
+    except OSError as error:
+        kept = error
+
+fails()
+gc.collect()
+print("whole")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, tmp_path / "no folder" / "state"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "whole\n", "")

@@ -218,7 +218,7 @@ def write(state: object, path: Path) -> None:
     """`torch.save`, whose own writer would not say why it fails."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path.write_bytes(buffer.getbuffer())
+    path.write_bytes(buffer.getvalue())  # no view of it: in the traceback of an error that would crash CPython 3.12.1
 
 
 def number(path: Path) -> int:

@@ -11,7 +11,7 @@ from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
 from ..models.backbone import pick_device
 from ..models.memory import is_out_of_memory
-from ..models.precision import Precision, processor, training_dtype
+from ..models.precision import training_dtype
 from .backend import Progress, Request, Written, encodable, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
@@ -35,9 +35,8 @@ class TransformersBackend:
     ):
         place = pick_device(device)
         config, self.tokenizer = check_writer(model, revision, needs_chat)
-        kind = training_dtype(dtype, place)
-        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=kind, **SAFE)
-        self.facts = {"device": str(place), "precision": Precision(kind).name, "processor": processor(place)}
+        self.place, self.kind = place, training_dtype(dtype, place)
+        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=self.kind, **SAFE)
         self.name, self.sampling, self.batch_size = model, sampling, options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.thinks = needs_chat and template_thinks(self.tokenizer)

@@ -91,7 +91,6 @@ def make_pairs(
             if path == left[-1][0] or not held[-1][1]["reason"].isin(FAULTS).all():
                 _keep(held)
             bar.update(len(rows))
-        writer = getattr(backend, "facts", None)  # None where every shard was there already, or a server wrote
     table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     if spec["filters"]["semantic"]:
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
@@ -103,7 +102,7 @@ def make_pairs(
         table.to_parquet(temporary, index=False)
     write_sidecar(
         out, inputs=[corpus], spec=spec, started=started, seed=spec["seed"], rows=len(table),
-        base_model=model, model_identity=identity or None, writer=writer,
+        base_model=model, model_identity=identity or None, writer=writer_of(backend),
     )  # fmt: skip
     for other in Path(shards).iterdir():
         if other != folder:
@@ -117,6 +116,18 @@ def _keep(held: list[tuple[Path, pd.DataFrame]]) -> None:
         with atomic_path(path) as temporary:
             table.to_parquet(temporary, index=False)
         write_sealed(sidecar_path(path), content_digests(path))
+
+
+def writer_of(backend: object) -> dict | None:
+    """On what and in which number type a set was written; None where a server wrote, or all shards were there."""
+    if hasattr(backend, "facts"):  # of vLLM's worker
+        return backend.facts
+    if not hasattr(backend, "place"):
+        return None
+    from ..models.precision import Precision, in_words, processor
+
+    precision = in_words(Precision(backend.kind))
+    return {"device": str(backend.place), "precision": precision, "processor": processor(backend.place)}
 
 
 def _tell(bar: tqdm, done: int, total: int) -> None:

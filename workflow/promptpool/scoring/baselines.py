@@ -52,15 +52,17 @@ def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
 def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
     """Writes one sentence-transformers model's vectors of a task's texts, float32, under the key "none/none/0"."""
     from ..models.backbone import pick_device
-    from ..models.precision import EXACT, processor
+    from ..models.precision import EXACT, in_words, processor
 
     started = time.time()
     known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
     place = pick_device(device)
     matrix = sentence_vectors(known, spec, f"baselines.{name}", str(place))
     write_vectors(out, {("none", "none", 0): matrix})
-    how = {"device": str(place), "precision": EXACT.name, "processor": processor(place)}
-    write_sidecar(out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1], **how)
+    write_sidecar(
+        out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1],
+        device=str(place), precision=in_words(EXACT), processor=processor(place),
+    )  # fmt: skip
 
 
 def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:

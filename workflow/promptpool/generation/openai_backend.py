@@ -59,6 +59,7 @@ class OpenAIBackend:
             trust_env=not local,  # a server on this machine is not behind the proxy
         )
         self._stop = threading.Event()
+        self._ended: PromptpoolError | None = None
         self.watch = Watch(self._advice, lasting=True)
         self._probing = threading.Lock()
         self._answers: dict[bool, bool] = {}  # by chat: whether the server has answered any request of that kind
@@ -85,8 +86,10 @@ class OpenAIBackend:
                 self.watch.seen(out[number], requests[number].again)
                 if progress:
                     progress(done, len(requests))
-        except BaseException:
+        except BaseException as error:
             self._halt()
+            if isinstance(error, CancelledError) and self._ended:
+                raise self._ended from None  # another text's thread has the reason
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -120,8 +123,17 @@ class OpenAIBackend:
             raise self._refusal(answer)
 
     def _ask(self, request: Request) -> Written:
-        """The answer to a request, after as many tries as it takes."""
+        """The answer to a request. What concerns all requests ends the others here, before a thread takes the next."""
         self.watch.admit()
+        try:
+            return self._tried(request)
+        except PromptpoolError as error:
+            self._ended = self._ended or error
+            self._halt()
+            raise
+
+    def _tried(self, request: Request) -> Written:
+        """The answer to a request, after as many tries as it takes."""
         for attempt in range(self.retries + 1):
             try:
                 return self._once(request)

@@ -86,7 +86,7 @@ format: $(VENV)/.installed ## Formats the code
 	$(BIN)/snakefmt $(CODE)
 
 base-model: $(VENV)/.installed ## Trains the demo's base model again (80 minutes of CPU) and puts it in place
-	$(BIN)/snakemake $(DEMO) demo_base_model
+	$(BIN)/snakemake $(DEMO) train_base_model
 	rm -rf workflow/resources/nano-docs
 	cp -r results/demo/base_model workflow/resources/nano-docs
 

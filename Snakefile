@@ -79,7 +79,7 @@ rule all:
     """The whole study: scores, ablations, attention, figures, report and exported models."""
     default_target: True
     input:
-        rules.report.output,
+        rules.report.input,
         rules.scores.input,
         rules.models.input,
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from promptpool.attention.measure_attention import run_attention
+from promptpool.attention.measure_attention import measure_attention
 from promptpool.attention.spans import SPANS
 from promptpool.embedding.embedder import Embedder
 from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.models.checkpoint import Checkpoint
 from promptpool.pairs.semantic import similarities
 from tiny import TEXTS
 
@@ -39,9 +40,9 @@ def separate_vectors(model: Path, device: str) -> Found:
 def attention_columns(model: Path, device: str, folder: Path) -> Found:
     """The attention stage's numbers, from its file."""
     out = folder / f"{device.replace(':', '-')}.parquet"
-    run_attention(
-        out, model=str(model), revision=None, adapter=None, adapter_id="base", model_name="tiny",
-        prompts={"eol": PROMPTS["eol"]}, texts=TEXTS, spec=ATTENTION, dtype="float32", device=device,
+    measure_attention(
+        out, checkpoint=Checkpoint(str(model), dtype="float32", device=device), adapter_id="base", model_name="tiny",
+        prompts={"eol": PROMPTS["eol"]}, texts=TEXTS, spec=ATTENTION,
     )  # fmt: skip
     table = pd.read_parquet(out)
     return {column: table[column].to_numpy() for column in (*SPANS, "entropy", "length", "layer", "head")}

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from promptpool.analysis.score_table import benchmark_averages
+from promptpool.analysis.average_benchmarks import benchmark_averages
 from promptpool.figures import scores as figures
 from promptpool.figures.attention import attention_bars, attention_spans
 from promptpool.figures.map import text_map
 from promptpool.figures.pairs import pairs_qc
 from promptpool.figures.training import training_curves
 from promptpool.figures.tuned import tuned
-from promptpool.report.build_report import build_report
+from promptpool.report.build_report import Artifacts, build_report
 from sample_tables import (
     TASKS,
     sample_ablation,
@@ -69,7 +69,6 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
     wholes = {"own": dict.fromkeys(TASKS, "Clustering"), "more": {"StdlibTopics": "Clustering", words: "STS"}}
     averages = benchmark_averages(sample_scores(), wholes)
     given = dict(
-        run="demo",
         summary=write("summary", sample_summary().assign(label=words)),
         scores=write("scores", sample_scores().replace({"prompt": {"eol": words}})),
         ablations={"steps": write("steps", sample_steps()), "prompts": write("prompts", prompts)},
@@ -90,5 +89,7 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         text_map=write("map", mapped),
     )
     out = folder / "report.html"
-    build_report(out, **(given | changed))
+    given |= changed
+    settings = {key: given.pop(key) for key in ("config", "provenance", "published") if key in given}
+    build_report(out, Artifacts(**given), **settings)
     return out

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 from promptpool.export.check_parity import check_parity
-from promptpool.export.export_model import export_model
+from promptpool.export.export_model import Training, export_model
+from promptpool.models.checkpoint import Checkpoint
 
 LIMIT = 12
 PROMPT = 'This sentence: "{text}" belongs to:'
@@ -49,8 +50,9 @@ def export(out: Path, base: Path, adapter: Path | None, given: dict, *, template
     """Exports one variant of `base`."""
     spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
     export_model(
-        str(out), name=out.name, spec=spec, model=str(base), revision=None, adapter=adapter and str(adapter),
-        template=template, **given,
+        str(out), name=out.name, spec=spec, checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter)),
+        template=template, headline=given["headline"], facts=given["facts"],
+        training=Training(**{key: given[key] for key in ("pairs", "qc", "recipe")}),
     )  # fmt: skip
     return out
 
@@ -61,7 +63,7 @@ def parity(exported: Path, base: Path, adapter: Path | None, *, template: str = 
     pd.DataFrame({"text": LINES}).to_parquet(texts)
     spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
     check_parity(
-        str(exported), str(texts), str(out), spec=spec, model=str(base), revision=None,
-        adapter=adapter and str(adapter), template=template, device="cpu",
+        str(exported), str(texts), str(out), spec=spec, template=template,
+        checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), device="cpu"),
     )  # fmt: skip
     return json.loads(out.read_text())

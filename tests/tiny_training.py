@@ -21,9 +21,9 @@ SPEC = {
 CHILD = """
 import json, sys
 import torch
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 torch.set_num_threads(1)
-train_adapter(**json.loads(sys.argv[1]))
+train_rank(**json.loads(sys.argv[1]))
 """
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "workflow"), "OMP_NUM_THREADS": "1"}
 PYTHON = sys.executable
@@ -42,7 +42,7 @@ def write_pairs(path: Path, a_topic: int = 16) -> Path:
 
 
 def call(model: Path, pairs: Path, out: Path, execution: dict | None = None, **changes: object) -> dict:
-    """Arguments of `train_adapter`, all of them JSON; changes: keys of the spec."""
+    """Arguments of `train_rank`, all of them JSON; changes: keys of the spec."""
     return {
         "pairs": [str(pairs)], "out": str(out), "model": str(model), "revision": None, "spec": {**SPEC, **changes},
         "template": TEMPLATE, "scratch": str(out.with_name(out.name + ".scratch")), "device": "cpu",

@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 from promptpool.config.resolve import resolve
 from promptpool.data.build_corpus import text_corpus
-from promptpool.pairs.curation import select_pairs
 from promptpool.pairs.make_pairs import make_pairs
+from promptpool.pairs.select_pairs import select_pairs
 from promptpool.study.study import Study
 
 STYLES = ["halves", "identity", "word-deletion", "word-swap", "character-noise"]
@@ -54,7 +54,7 @@ def measure(texts: tuple[str, str], tasks: Sequence[tuple[str, str]]) -> Mapping
         start = time.perf_counter()
         make_pairs(
             str(place / "corpus.parquet"), str(place / "written.parquet"), name="measured",
-            spec=made.pairs_spec("measured"), shards=str(place / "shards"), shard_size=2000,
+            spec=made.pairs_spec("measured"), shard_size=2000,
         )  # fmt: skip
         written = time.perf_counter()
         out = [str(place / name) for name in ("pairs.parquet", "rejected.parquet", "qc.json")]

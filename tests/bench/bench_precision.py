@@ -25,7 +25,7 @@ from promptpool.embedding.tree_attention import IMPLEMENTATION
 from promptpool.models import backbone
 from promptpool.models.backbone import Backbone
 from promptpool.models.precision import Precision
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 
 NANO = Path(__file__).parents[2] / "workflow/resources/nano-docs"
 TEMPLATE = 'This sentence: "{text}" belongs to:'
@@ -125,7 +125,7 @@ def main() -> None:
         for rate in args.rates:
             out = folder / f"lr-{rate}"
             spec = {**SPEC, "learning_rate": rate, "steps": args.steps, "max_steps": max(args.steps)}
-            train_adapter(
+            train_rank(
                 pairs=[str(folder / "pairs.parquet")], out=str(out), model=str(NANO), revision=None, spec=spec,
                 template=TEMPLATE, scratch=f"{out}.scratch", device="cpu", execution={},
             )  # fmt: skip

@@ -25,7 +25,7 @@ from peft import LoraConfig, get_peft_model
 from promptpool.data.docstrings import read_docstrings
 from promptpool.pairs.styles import halves
 from promptpool.training import trainer
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
@@ -108,7 +108,7 @@ def ours(model: Path, path: Path, folder: Path, steps: int, execution: dict) -> 
         "group_by_length": False, "validation": 0, "quantize": None, "weight_decay": 0.0, "seed": 1,
         "tokenization": "composed", "max_text_tokens": CUT, "dtype": "float32", "weights": None, "lora": LORA,
     }  # fmt: skip
-    train_adapter(
+    train_rank(
         [str(path)], str(folder / "adapter"), model=str(model), revision=None, spec=spec, template=TEMPLATE,
         scratch=str(folder / "scratch"), device="cpu", execution=execution,
     )  # fmt: skip

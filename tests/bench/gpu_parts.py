@@ -148,13 +148,13 @@ def training(bench: Bench) -> None:
 
 def steps_of(bench: Bench, model: Path, pairs: Path, out: Path, batch: int, steps: int) -> dict:
     """One training, and what its log says of the steps after the first."""
-    from promptpool.training.train_adapter import train_adapter  # seconds to import, which no other part needs
+    from promptpool.training.rank import train_rank  # seconds to import, which no other part needs
 
     started = time.monotonic()
     bench.empty()
     spec = {**RECIPE, "steps": [steps], "max_steps": steps, "batch_size": batch}
     place = "cuda" if bench.device.type == "cuda" else "cpu"
-    train_adapter(
+    train_rank(
         [str(pairs)], str(out), model=str(model), revision=None, spec=spec, template=PROMPTS["cluster"],
         scratch=str(out.with_name(out.name + ".scratch")), device=place,
         execution={"tracking": {"tensorboard": False, "wandb": None}},

@@ -308,7 +308,7 @@ def warm() -> None:
     from promptpool.pairs import make_pairs  # noqa: F401
     from promptpool.report import build_report  # noqa: F401
     from promptpool.scoring import score  # noqa: F401
-    from promptpool.training import train_adapter  # noqa: F401
+    from promptpool.training import rank  # noqa: F401
 
     torch.set_num_threads(1)
     np.zeros(1)

@@ -5,7 +5,7 @@ import importlib.util
 import pandas as pd
 import pytest
 import torch
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 pytestmark = [
@@ -26,7 +26,7 @@ def pairs(tmp_path_factory):
 
 
 def train(model, pairs, out, device="cuda", execution=None, **changes) -> pd.DataFrame:
-    train_adapter(**{**call(model, pairs, out, execution, **{**RECIPE, **changes}), "device": device})
+    train_rank(**{**call(model, pairs, out, execution, **{**RECIPE, **changes}), "device": device})
     return pd.read_parquet(out / "training.parquet")
 
 
@@ -63,9 +63,9 @@ def test_flash_attention_trains_what_sdpa_trains(model, pairs, tmp_path):
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_gpus_train_what_one_trains(model, pairs, tmp_path):
-    from promptpool.training.launch import train as train_on
+    from promptpool.training.train_adapter import train_adapter
 
     for name, gpus in (("one", 1), ("two", 2)):
-        train_on(**{**call(model, pairs, tmp_path / name, **RECIPE, dtype="float32"), "device": "cuda"}, gpus=gpus)
+        train_adapter(**{**call(model, pairs, tmp_path / name, **RECIPE, dtype="float32"), "device": "cuda"}, gpus=gpus)
     one, two = (pd.read_parquet(tmp_path / name / "training.parquet")["loss"] for name in ("one", "two"))
     assert two.to_numpy() == pytest.approx(one.to_numpy(), rel=1e-2)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
-from promptpool.training import train_adapter as stage
+from promptpool.training import rank as stage
 from promptpool.training.losses import InfoNCE
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 from promptpool.training.trainer import ContrastiveTrainer
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses import gradcache
@@ -38,7 +38,7 @@ class Trained:
         if out is None:
             self.made += 1
             out = self.folder / str(self.made)
-        train_adapter(**{**call(self.model, self.pairs, out, **changes), "device": device})
+        train_rank(**{**call(self.model, self.pairs, out, **changes), "device": device})
         return out
 
     def interrupted(self, **changes) -> Path:

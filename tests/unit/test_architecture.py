@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 QUESTIONS = {
     "InfoNCE mask": "def false_negatives",
     "Where is a csv read": "csv.reader",
-    "What writes `scores.parquet`": "to_parquet",
+    "What writes `scores.parquet`": "write_table",
     "Where does the k-means come from": "mteb.evaluate",
     "What decides that a job runs again": "def code_digest",
     "Where does a prompt become token ids": "def compose",
@@ -70,6 +70,49 @@ def test_every_file_that_the_page_names_is_there():
     named = set(re.findall(r"`((?:workflow|tests|docs)/[\w./-]+)`", PAGE))
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_page_says_where_to_start_in_each_sub_package():
+    table = PAGE.partition("## Sub-packages")[2].partition("## Where is")[0]
+    for row in re.findall(r"^\| `(\w+)/` \|.*\|(.*)\|$", table, re.M):
+        for file in re.findall(r"`([\w.]+)`", row[1]):
+            assert (PACKAGE / row[0] / file).is_file(), f"{row[0]}/{file}"
+
+
+# Stages whose function serves more than one of them, or is in a module that does: rule -> function.
+SHARED = {
+    "draw": "promptpool.figures.draw.draw",  # one rule a figure
+    "prefetch": "promptpool.hub.fetch_snapshot.prefetch",  # looks again at what fetch_snapshot fetched
+    "unpack_adapter": "promptpool.artifacts.integrity.unpack_sealed",  # any archive of the run
+}
+
+
+def rules() -> dict[str, str]:
+    """Rule -> the script that it runs; the figures' rules together as `draw`."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    found = {}
+    for block in re.split(r"^ *(?=rule\b)", text, flags=re.M):
+        name = re.match(r"rule (\w+):", block) or re.search(r'name:\s+f"(draw)_', block)
+        script = re.search(r'script:\s+"\.\./scripts/(\w+)\.py"', block)
+        if name and script:
+            found[name[1]] = script[1]
+    return found
+
+
+def test_every_script_belongs_to_one_rule_of_its_name():
+    scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
+    assert rules() == {name: name for name in scripts}
+
+
+@pytest.mark.parametrize("stage", sorted(path.stem for path in (ROOT / "workflow/scripts").glob("*.py")))
+def test_a_stages_script_calls_the_function_of_its_name_in_the_module_of_its_name(stage):
+    tree = ast.parse((ROOT / f"workflow/scripts/{stage}.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    module, _, function = SHARED.get(stage, "").rpartition(".")
+    places = {node.module for node in imports for alias in node.names if alias.name == (function or stage)}
+    assert (function or stage) in called
+    assert places == {module} if module else {place.rpartition(".")[2] for place in places} == {stage}
 
 
 def test_no_module_is_longer_than_300_lines():

@@ -264,10 +264,10 @@ def columns_of(heading: str) -> list[str]:
 
 
 def test_the_columns_of_every_table_are_listed():
-    from promptpool.analysis.comparison import RANKING
+    from promptpool.analysis.compare_ablation import RANKING
     from promptpool.attention.summarise_attention import COLUMNS as SUMMARY
     from promptpool.attention.table import SCHEMA
-    from promptpool.pairs.curation import PAIR
+    from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
     from promptpool.training.tracking import COLUMNS, VALIDATION
     from sample_tables import ABLATION, sample_costs, sample_map, sample_summary

@@ -14,13 +14,13 @@ from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake_command, study
 pytestmark = pytest.mark.workflow
 # What is read from scores.parquet; `export_model` writes the headline into the model's card.
 READS_SCORES = {
-    "gather_scores": 1, "mteb_results": 1, "summary": 1, "draw_heat_map": 1, "draw_score_by_step": 1,
-    "draw_cost_scores": 1, "report": 1, "export_model": 1, "check_parity": 1,
+    "gather_scores": 1, "write_mteb_results": 1, "summarise_scores": 1, "draw_heat_map": 1, "draw_score_by_step": 1,
+    "draw_cost_scores": 1, "build_report": 1, "export_model": 1, "check_parity": 1,
 }  # fmt: skip
 MAP = {"map_texts": 1, "draw_text_map": 1}  # of the first export's prompt and pooling
 COUNT = {"measure_costs": 1}
-STEPS = {"ablation": 1, "draw_ablation": 1, "draw_tuned": 1}
-BOTH_ABLATIONS = {**STEPS, "ablation": 2, "draw_ablation": 2}
+STEPS = {"compare_ablation": 1, "draw_ablation": 1, "draw_tuned": 1}
+BOTH_ABLATIONS = {**STEPS, "compare_ablation": 2, "draw_ablation": 2}
 # Two families (with and without a prefix) x base and two checkpoints.
 EMBED_ALL = {"embed_family": 6, "score_family": 6}
 TRAIN = {"train_adapter": 1, "unpack_adapter": 1, "check_training_data": 1, "draw_training_curves": 1}
@@ -111,12 +111,12 @@ CONFIG_EDITS = [
     (a_prompt_of_a_known_family, {
         "embed_family": 3, "score_family": 3, **COUNT, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
     (a_prompt_of_a_new_family, {
-        "embed_family": 3, "score_family": 3, **COUNT, "ablation": 1, "draw_ablation": 1, **READS_SCORES}),
-    (a_prompt_that_nothing_uses, {"report": 1}),
+        "embed_family": 3, "score_family": 3, **COUNT, "compare_ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+    (a_prompt_that_nothing_uses, {"build_report": 1}),
     (a_pooling, {**EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
     (the_temperature_of_training, {**RETRAINED, **MAP, **STEPS, **READS_SCORES}),
-    (the_temperature_of_writing, {"make_pairs": 1, "select_pairs": 1, "draw_pairs_qc": 1, "report": 1}),
-    (the_question_of_an_ablation, {"report": 1}),
+    (the_temperature_of_writing, {"make_pairs": 1, "select_pairs": 1, "draw_pairs_qc": 1, "build_report": 1}),
+    (the_question_of_an_ablation, {"build_report": 1}),
     (the_order_of_keys, {}),
     (the_device, {}),
     (a_batch_size, {}),
@@ -138,12 +138,12 @@ def test_an_edit_of_the_config_runs(finished, edit, runs):
 P = "workflow/promptpool"
 WIDE = {  # all but the heat map, which is as wide as it has columns
     "draw_ablation": 2, "draw_score_by_step": 1, "draw_training_curves": 1, "draw_pairs_qc": 1, **DRAW_ATTENTION,
-    "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "report": 1,
+    "draw_text_map": 1, "draw_cost_scores": 1, "draw_tuned": 1, "build_report": 1,
 }  # fmt: skip
 # test_code_digest.py edits every module; here a few edits go through Snakemake.
 CODE_EDITS = {
     "a comment": (f"{P}/embedding/pooling.py", "\nimport ", "\n# Why not?\nimport ", {}),
-    "a docstring": (f"{P}/training/train_adapter.py", '"""', '"""Now: ', {}),
+    "a docstring": (f"{P}/training/rank.py", '"""', '"""Now: ', {}),
     "a hint of a type": (f"{P}/embedding/pooling.py", "-> Tensor:", "-> object:", {}),
     "an error of the hub": (f"{P}/hub/hub_errors.py", "is gated, and", "is behind a gate, and", {}),
     "an error of a stage": (f"{P}/embedding/embed_family.py", "no texts; check", "it holds no texts; check", {}),
@@ -154,13 +154,14 @@ CODE_EDITS = {
     "a pooling": (f"{P}/embedding/pooling.py", "mask.float().cumsum(-1)", "mask.float().cumsum(-1).sqrt()", {
         **EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),  # training and attention do not pool with it
     "the texts of attention": (f"{P}/tasks/build_task.py", '{seed}:{text}")', '{seed}/{text}")', {
-        **LOOK_AGAIN, **COUNT, "draw_cost_scores": 1, "report": 1}),
+        **LOOK_AGAIN, **COUNT, "draw_cost_scores": 1, "build_report": 1}),
     "the loss": (f"{P}/training/losses.py", "def info_nce(", "def info_nce(temperature_too=1, *, ", {
         **RETRAINED, **MAP, **STEPS, **READS_SCORES}),
-    "one plot": (f"{P}/figures/tuned.py", "\ndef tuned(", "\ndef tuned(more=1, *, ", {"draw_tuned": 1, "report": 1}),
+    "one plot": (f"{P}/figures/tuned.py", "\ndef tuned(", "\ndef tuned(more=1, *, ", {
+        "draw_tuned": 1, "build_report": 1}),
     "the width of plots": (f"{P}/figures/style.py", "WIDTH = 7.0", "WIDTH = 7.5", WIDE),
-    "a caption": (f"{P}/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"report": 1}),
-    "the report's page": ("workflow/report/report.css", "{", "{ ", {"report": 1}),
+    "a caption": (f"{P}/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"build_report": 1}),
+    "the report's page": ("workflow/report/report.css", "{", "{ ", {"build_report": 1}),
     "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
 }  # fmt: skip
 
@@ -202,7 +203,7 @@ def test_a_pooling_really_runs_what_the_table_says_and_then_nothing(finished, tm
     config = study()
     a_pooling(config)
     target = "results/tiny/ablations/prompts.parquet"
-    assert run(folder, target, config=config) == {"embed_family": 2, "score_family": 2, "ablation": 1}
+    assert run(folder, target, config=config) == {"embed_family": 2, "score_family": 2, "compare_ablation": 1}
     assert run(folder, target) == {}
     for path in (folder / "results/tiny/scores/small/base/topics").glob("*.parquet"):
         assert "max" in set(pd.read_parquet(path)["pooling"])

@@ -51,7 +51,7 @@ def test_another_map_makes_coordinates_and_what_shows_them(finished):
         counts = jobs(snakemake(finished, "-n", config=config))
     finally:
         snakemake_config(finished)
-    assert counts == {"map_texts": 1, "draw_text_map": 1, "report": 1}
+    assert counts == {"map_texts": 1, "draw_text_map": 1, "build_report": 1}
 
 
 def snakemake_config(folder) -> None:
@@ -117,7 +117,7 @@ def test_a_new_figure_is_one_entry_and_its_function(finished, tmp_path):
 
     answer = run("results/tiny/report.html")
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
-    assert jobs(answer) == {"draw_tasks_scored": 2, "report": 1}  # no other figure is drawn again
+    assert jobs(answer) == {"draw_tasks_scored": 2, "build_report": 1}  # no other figure is drawn again
     page = (folder / "results/tiny/report.html").read_text(encoding="utf-8")
     part = page.split('<h2 id="ablations">')[1].split("</section>")[0]
     for name in study()["ablations"]:

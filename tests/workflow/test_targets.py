@@ -13,7 +13,7 @@ PAIRS = {"build_corpus": 1, **TASK, "tasks_ready": 1, "make_pairs": 2, "select_p
 ADAPTERS = PAIRS | {"make_pairs": 1, "select_pairs": 1, "train_adapter": 1, "unpack_adapter": 1}
 EMBEDDINGS = ADAPTERS | {"embed_family": 6}
 SCORES = EMBEDDINGS | {
-    "score_family": 6, "score_baseline": 2, "check_training_data": 1, "gather_scores": 1, "mteb_results": 1,
+    "score_family": 6, "score_baseline": 2, "check_training_data": 1, "gather_scores": 1, "write_mteb_results": 1,
 }  # fmt: skip
 EXACTLY = {
     "corpora": {"build_corpus": 1},
@@ -22,19 +22,25 @@ EXACTLY = {
     "adapters": ADAPTERS,
     "embeddings": EMBEDDINGS,
     "scores": SCORES,
-    "ablation_prompts": TASK | {"embed_family": 2, "score_family": 2, "ablation": 1, "draw_ablation": 1},
+    "ablation_prompts": TASK | {"embed_family": 2, "score_family": 2, "compare_ablation": 1, "draw_ablation": 1},
     "prefetch": {},
     "plan": {},
 }
 # target -> rules it must run, rules it must not
 AMONG = {
-    "ablation_steps": ({"ablation", "train_adapter", "draw_ablation"}, {"gather_scores", "score_baseline", "report"}),
-    "ablations": ({"ablation", "train_adapter"}, {"gather_scores", "report", "measure_attention"}),
-    "attention": ({"measure_attention", "train_adapter"}, {"embed_family", "score_family", "ablation", "report"}),
-    "figures": ({"draw_heat_map", "draw_ablation", "draw_attention_bars"}, {"report", "export_model"}),
-    "report": ({"report", "summary"}, {"export_model", "mteb_results"}),
-    "models": ({"export_model", "check_parity"}, {"report", "measure_attention", "ablation"}),
-    "all": ({"report", "check_parity", "mteb_results"}, {"demo_base_model", "plan"}),
+    "ablation_steps": (
+        {"compare_ablation", "train_adapter", "draw_ablation"},
+        {"gather_scores", "score_baseline", "build_report"},
+    ),
+    "ablations": ({"compare_ablation", "train_adapter"}, {"gather_scores", "build_report", "measure_attention"}),
+    "attention": (
+        {"measure_attention", "train_adapter"},
+        {"embed_family", "score_family", "compare_ablation", "build_report"},
+    ),
+    "figures": ({"draw_heat_map", "draw_ablation", "draw_attention_bars"}, {"build_report", "export_model"}),
+    "report": ({"report", "build_report", "summarise_scores"}, {"export_model", "write_mteb_results"}),
+    "models": ({"export_model", "check_parity"}, {"build_report", "measure_attention", "compare_ablation"}),
+    "all": ({"build_report", "check_parity", "write_mteb_results"}, {"train_base_model", "plan"}),
 }
 
 

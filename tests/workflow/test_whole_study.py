@@ -65,7 +65,7 @@ def test_an_ablation_alone_makes_what_it_compares_and_nothing_else(finished, tmp
         counts = jobs(snakemake(finished, "-n", "results/other/ablations/prompts.parquet", config=config))
     finally:
         (finished / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
-    assert counts == {"ablation": 1, "build_task": 1, "embed_family": 2, "score_family": 2}
+    assert counts == {"compare_ablation": 1, "build_task": 1, "embed_family": 2, "score_family": 2}
 
 
 def test_tuning_changes_the_vectors(finished):

@@ -30,6 +30,7 @@ rule train_adapter:
         spec=lambda w: study.adapter_spec(w.name),
         template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
         model=lambda w: study.model(study["adapters"][w.name]["model"]),
+        execution=lambda w, output: study.execution("adapters", w.name),
         code=code_digest("train_adapter"),
     script:
         "../scripts/train_adapter.py"

@@ -30,6 +30,8 @@ rule measure_attention:
         words=study.attention_words(),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
+        dtype=study["dtype"],
+        execution=lambda w, output: study.execution(),
         code=code_digest("measure_attention"),
     script:
         "../scripts/measure_attention.py"

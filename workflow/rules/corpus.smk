@@ -25,14 +25,14 @@ rule build_corpus:
 
 if study["base_model"]:
 
-    rule demo_base_model:
+    rule train_base_model:
         """The demo's base model, trained from scratch. Not part of `all`: its result is shipped (make base-model)."""
         input:
             f"{R}/corpora/{study['base_model']['corpus']}.parquet",
         output:
             directory(f"{R}/base_model"),
         log:
-            f"{R}/logs/demo_base_model.log",
+            f"{R}/logs/train_base_model.log",
         conda:
             "../../envs/main.yaml"
         threads: CORES
@@ -41,4 +41,4 @@ if study["base_model"]:
         params:
             spec=lambda w: {**study["base_model"], "seed": study["seed"]},
         script:
-            "../scripts/demo_base_model.py"
+            "../scripts/train_base_model.py"

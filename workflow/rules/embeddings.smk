@@ -36,6 +36,8 @@ rule embed_family:
         prompts=lambda w: study.family_prompts(w.family),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
+        dtype=study["dtype"],
+        execution=lambda w, output: study.execution(),
         code=code_digest("embed_family"),
     script:
         "../scripts/embed_family.py"

@@ -52,6 +52,7 @@ rule check_parity:
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
+        execution=lambda w, output: study.execution(),
         code=code_digest("check_parity"),
     script:
         "../scripts/check_parity.py"

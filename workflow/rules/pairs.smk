@@ -27,6 +27,7 @@ rule make_pairs:
     params:
         spec=lambda w: study.pairs_spec(w.name),
         model=lambda w: study.pairs_model(w.name),
+        execution=lambda w, output: study.execution("pairs", w.name),
         code=lambda w: code_digest("make_pairs", *study.pairs_code(w.name)),
     script:
         "../scripts/make_pairs.py"
@@ -51,6 +52,7 @@ rule select_pairs:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.selection_spec(w.name),
+        tasks=lambda w, output: study.task_texts(),
         code=code_digest("select_pairs"),
     script:
         "../scripts/select_pairs.py"

@@ -41,7 +41,7 @@ rule pin_snapshot:
     params:
         need=lambda w: NEEDED[f"{w.kind}/{w.snapshot}"],
     script:
-        "../scripts/prefetch_pin.py"
+        "../scripts/pin_snapshot.py"
 
 
 rule fetch_snapshot:
@@ -58,4 +58,4 @@ rule fetch_snapshot:
     resources:
         wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
     script:
-        "../scripts/prefetch_snapshot.py"
+        "../scripts/fetch_snapshot.py"

@@ -53,6 +53,7 @@ rule embed_baseline:
         gpu=1,
     params:
         spec=lambda w: study["baselines"][w.baseline],
+        execution=lambda w, output: study.execution(),
         code=code_digest("embed_baseline"),
     script:
         "../scripts/embed_baseline.py"
@@ -95,42 +96,42 @@ rule gather_scores:
         "../../envs/main.yaml"
     params:
         sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
-        code=code_digest("gather"),
+        code=code_digest("gather_scores"),
     script:
-        "../scripts/gather.py"
+        "../scripts/gather_scores.py"
 
 
-rule mteb_results:
+rule write_mteb_results:
     """MTEB's own result files, as mteb.ResultCache reads them."""
     input:
         [f"{R}/scores/{part}.results.jsonl" for part in PARTS],
     output:
         directory(f"{R}/mteb"),
     log:
-        f"{R}/logs/mteb_results.log",
+        f"{R}/logs/write_mteb_results.log",
     conda:
         "../../envs/main.yaml"
     params:
-        code=code_digest("mteb_results"),
+        code=code_digest("write_mteb_results"),
     script:
-        "../scripts/mteb_results.py"
+        "../scripts/write_mteb_results.py"
 
 
-rule benchmarks:
-    """Averages over whole benchmarks; missing while a task of one is."""
+rule average_benchmarks:
+    """Averages over whole benchmarks; NaN while a task of one is missing."""
     input:
         f"{R}/scores.parquet",
     output:
         f"{R}/benchmarks.parquet",
     log:
-        f"{R}/logs/benchmarks.log",
+        f"{R}/logs/average_benchmarks.log",
     conda:
         "../../envs/main.yaml"
     params:
         benchmarks=study.benchmarks(),
-        code=code_digest("benchmarks"),
+        code=code_digest("average_benchmarks"),
     script:
-        "../scripts/benchmarks.py"
+        "../scripts/average_benchmarks.py"
 
 
 rule ablations:
@@ -150,7 +151,7 @@ for ABLATION in sorted(study["ablations"]):
             f"{R}/figures/ablation_{ABLATION}.svg",
 
 
-rule ablation:
+rule compare_ablation:
     """What one varied thing does: paired differences to its baseline, with intervals. Needs only what it compares."""
     input:
         parts=lambda w: [f"{R}/scores/{state}.parquet" for state in study.ablation_states(w.name)],
@@ -158,17 +159,23 @@ rule ablation:
     output:
         f"{R}/ablations/{{name}}.parquet",
     log:
-        f"{R}/logs/ablation/{{name}}.log",
+        f"{R}/logs/compare_ablation/{{name}}.log",
     conda:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.ablation_spec(w.name),
-        code=code_digest("ablation"),
+        code=code_digest("compare_ablation"),
     script:
-        "../scripts/ablation.py"
+        "../scripts/compare_ablation.py"
 
 
 rule summary:
+    """The headline table, as parquet and as text."""
+    input:
+        f"{R}/summary.parquet",
+
+
+rule summarise_scores:
     """The headline table: floors, best untuned, best tuned, what was gained."""
     input:
         scores=f"{R}/scores.parquet",
@@ -177,13 +184,13 @@ rule summary:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",
     log:
-        f"{R}/logs/summary.log",
+        f"{R}/logs/summarise_scores.log",
     conda:
         "../../envs/main.yaml"
     params:
         run=study["run"],
         exports=study["exports"],
         prompts=study.prompts,
-        code=code_digest("summary"),
+        code=code_digest("summarise_scores"),
     script:
-        "../scripts/summary.py"
+        "../scripts/summarise_scores.py"

@@ -3,14 +3,16 @@ from promptpool.runtime.job import job_of
 with job_of(snakemake):
     from promptpool.export.check_parity import check_parity
     from promptpool.hub.snapshots import pinned
+    from promptpool.models.checkpoint import Checkpoint
 
+    params = snakemake.params
     check_parity(
         snakemake.input.exported,
         snakemake.input.texts,
         snakemake.output[0],
-        spec=snakemake.params.spec,
-        adapter=snakemake.params.adapter,
-        template=snakemake.params.template,
-        device=snakemake.config.get("device", "auto"),
-        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
+        spec=params.spec,
+        checkpoint=Checkpoint(
+            **pinned(params.model, str(snakemake.input.snapshot)), adapter=params.adapter, **params.execution
+        ),
+        template=params.template,
     )

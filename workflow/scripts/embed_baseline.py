@@ -2,12 +2,12 @@ from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from promptpool.hub.snapshots import pinned
-    from promptpool.scoring.baselines import embed_baseline
+    from promptpool.scoring.embed_baseline import embed_baseline
 
     embed_baseline(
         snakemake.output[0],
         texts=snakemake.input.texts,
         name=snakemake.wildcards.baseline,
         spec=pinned(snakemake.params.spec, str(snakemake.input.snapshot)),
-        device=snakemake.config.get("device", "auto"),
+        **snakemake.params.execution,
     )

@@ -1,9 +1,9 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.embedding.ensembles import write_ensemble
+    from promptpool.embedding.embed_ensemble import embed_ensemble
 
-    write_ensemble(
+    embed_ensemble(
         snakemake.output[0],
         name=snakemake.wildcards.ensemble,
         prompts=snakemake.params.prompts,

@@ -1,19 +1,18 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.export.export_model import export_model
+    from promptpool.export.export_model import Training, export_model
     from promptpool.hub.snapshots import pinned
+    from promptpool.models.checkpoint import Checkpoint
 
+    given, params = snakemake.input, snakemake.params
     export_model(
         snakemake.output[0],
         name=snakemake.wildcards.name,
-        spec=snakemake.params.spec,
-        adapter=snakemake.params.adapter,
-        template=snakemake.params.template,
-        headline=snakemake.input.summary,
-        facts=list(snakemake.input.facts),
-        qc=list(snakemake.input.qc),
-        pairs=snakemake.params.pairs,
-        recipe=snakemake.params.recipe,
-        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
+        spec=params.spec,
+        checkpoint=Checkpoint(**pinned(params.model, str(given.snapshot)), adapter=params.adapter),
+        template=params.template,
+        headline=given.summary,
+        facts=list(given.facts),
+        training=Training(pairs=params.pairs, qc=list(given.qc), recipe=params.recipe),
     )

@@ -1,20 +1,23 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.attention.measure_attention import run_attention
+    from promptpool.attention.measure_attention import measure_attention
     from promptpool.hub.snapshots import pinned
+    from promptpool.models.checkpoint import Checkpoint
     from promptpool.tasks.build_task import sample_texts
 
-    spec = dict(snakemake.params.spec)
-    run_attention(
+    params, spec = snakemake.params, snakemake.params.spec
+    measure_attention(
         snakemake.output[0],
-        adapter=snakemake.params.adapter,
-        adapter_id=snakemake.wildcards.adapter,
+        checkpoint=Checkpoint(
+            **pinned(params.model, str(snakemake.input.snapshot)),
+            adapter=params.adapter,
+            dtype=params.dtype,
+            **params.execution,
+        ),
         model_name=snakemake.wildcards.model,
-        prompts=snakemake.params.prompts,
+        adapter_id=snakemake.wildcards.adapter,
+        prompts=params.prompts,
         texts=sample_texts(snakemake.input.texts, spec["texts"], spec["seed"]),
-        dtype=spec.pop("dtype"),
         spec=spec,
-        device=snakemake.config.get("device", "auto"),
-        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )

@@ -1,6 +1,6 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake, online=True):
-    from promptpool.hub.fetch import prefetch
+    from promptpool.hub.fetch_snapshot import prefetch
 
     prefetch(list(snakemake.input))

@@ -1,7 +1,7 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.scoring.score import score_baseline
+    from promptpool.scoring.score_baseline import score_baseline
 
     score_baseline(
         snakemake.output.rows,

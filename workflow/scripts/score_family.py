@@ -1,7 +1,7 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.scoring.score import score_family
+    from promptpool.scoring.score_family import score_family
 
     score_family(
         snakemake.output.rows,

@@ -1,10 +1,9 @@
 from promptpool.runtime.job import job_of
-from promptpool.study.study import Study
 
-tasks = Study(snakemake.config).task_texts()
+tasks = snakemake.params.tasks
 
 with job_of(snakemake, reads=[snakemake.input.written, *tasks.values()]):
-    from promptpool.pairs.curation import select_pairs
+    from promptpool.pairs.select_pairs import select_pairs
 
     select_pairs(
         snakemake.input.written,

@@ -1,6 +1,6 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.attention.summarise_attention import summarise
+    from promptpool.attention.summarise_attention import summarise_attention
 
-    summarise(list(snakemake.input), snakemake.output.table, snakemake.output.summary)
+    summarise_attention(list(snakemake.input), snakemake.output.table, snakemake.output.summary)

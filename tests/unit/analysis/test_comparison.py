@@ -5,16 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from promptpool.analysis.comparison import (
-    ablation_table,
-    as_text,
-    headline,
-    measures,
-    write_ablation,
-    write_benchmarks,
-    write_headline,
-)
-from promptpool.analysis.score_table import benchmark_averages, by_task, label
+from promptpool.analysis.average_benchmarks import average_benchmarks, benchmark_averages
+from promptpool.analysis.compare_ablation import ablation_table, compare_ablation
+from promptpool.analysis.score_table import by_task, label, measures
+from promptpool.analysis.summarise_scores import as_text, headline, summarise_scores
 from promptpool.errors import PromptpoolError
 from promptpool.statistics.estimates import paired
 from promptpool.statistics.samples import RESAMPLED, VARIANT, read_facts, samples_by_variant
@@ -275,7 +269,7 @@ def test_a_benchmarks_average_is_refused_while_a_task_is_missing(scores, tmp_pat
     assert found.loc["more", ["mean_task", "mean_type"]].isna().all().all()
     assert set(found.loc["more", "missing"]) == {"three"} and set(found["tasks"]) == {2, 3}
     scores.to_parquet(tmp_path / "scores.parquet")
-    write_benchmarks(str(tmp_path / "scores.parquet"), str(tmp_path / "b.parquet"), benchmarks)
+    average_benchmarks(str(tmp_path / "scores.parquet"), str(tmp_path / "b.parquet"), benchmarks)
     assert capsys.readouterr().out == f"more: no average for {len(VARIANTS)} variants, which lack three\n"
     assert len(pd.read_parquet(tmp_path / "b.parquet")) == 2 * len(VARIANTS)
 
@@ -306,8 +300,8 @@ def test_all_tables_are_written_with_their_provenance(scores, tmp_path):
         facts.append(str(tmp_path / task / "facts.json"))
         (tmp_path / task / "facts.json").write_text(json.dumps(FACTS[task]))
     assert read_facts(facts) == FACTS
-    write_ablation(parts, facts, str(tmp_path / "a.parquet"), "prompts", ABLATION)
-    write_headline(
+    compare_ablation(parts, facts, str(tmp_path / "a.parquet"), "prompts", ABLATION)
+    summarise_scores(
         str(tmp_path / "scores.parquet"), facts, str(tmp_path / "h.parquet"), str(tmp_path / "h.txt"), run="tiny",
         exports=EXPORTS, prompts=PROMPTS,
     )  # fmt: skip

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from promptpool.attention import rows as attention_rows
-from promptpool.attention.measure_attention import run_attention
+from promptpool.attention.measure_attention import measure_attention
 from promptpool.attention.rows import batches, checked, chosen, last_rows
 from promptpool.attention.spans import MEAN, SPANS, entropy, label, shares
 from promptpool.attention.table import SCHEMA, join, read_measured, read_shown
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
+from promptpool.models.checkpoint import Checkpoint
 from promptpool.templates import Composer, Template
 from promptpool.text.content_words import read_function_words
 from promptpool.variants import split_adapter_id
@@ -199,9 +200,9 @@ def test_shares_sum_to_one_and_entropy_is_in_nats():
 
 
 def run(folder: Path, out: Path, adapter: Path | None = None, texts=TEXTS, **changes) -> Path:
-    run_attention(
-        out, model=str(folder), revision=None, adapter=adapter, adapter_id="mine@4" if adapter else "base",
-        model_name="tiny", prompts=PROMPTS, texts=texts, spec={**SPEC, **changes}, device="cpu",
+    measure_attention(
+        out, checkpoint=Checkpoint(str(folder), adapter=adapter and str(adapter), device="cpu"), model_name="tiny",
+        adapter_id="mine@4" if adapter else "base", prompts=PROMPTS, texts=texts, spec={**SPEC, **changes},
     )  # fmt: skip
     return out
 

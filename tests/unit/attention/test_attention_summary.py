@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from promptpool.attention.spans import MEAN, SPANS
-from promptpool.attention.summarise_attention import MEASURES, summarise, summary_table
+from promptpool.attention.summarise_attention import MEASURES, summarise_attention, summary_table
 from promptpool.attention.table import SCHEMA
 from promptpool.errors import PromptpoolError
 
@@ -137,7 +137,7 @@ def test_a_part_that_cannot_be_compared_is_named(tmp_path):
 
 def test_the_stage_writes_both_tables_with_sidecars(tmp_path):
     parts = [part(tmp_path / "base.parquet"), part(tmp_path / "tuned.parquet", "mine", 4)]
-    summarise(parts, tmp_path / "attention.parquet", tmp_path / "summary.parquet")
+    summarise_attention(parts, tmp_path / "attention.parquet", tmp_path / "summary.parquet")
     assert len(pd.read_parquet(tmp_path / "attention.parquet")) == 2 * 2 * (TEXTS + 1)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "summary.parquet"), summary_table(parts))
     assert (tmp_path / "attention.parquet.meta.json").exists() and (tmp_path / "summary.parquet.meta.json").exists()

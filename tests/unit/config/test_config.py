@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from promptpool.config.adapters import EXECUTION, execution, recipe
+from promptpool.config.adapters import EXECUTION, recipe
 from promptpool.config.resolve import adapter_ids, adapter_of, resolve
 from promptpool.config.schema import schema
 from promptpool.errors import PromptpoolError
@@ -789,21 +789,21 @@ def test_a_micro_batch_is_recipe_only_where_it_sets_the_negatives():
     assert "micro_batch_size" not in recipe(full, "synthetic")
 
 
-def test_execution_is_read_from_the_config_as_written():
+def test_how_a_job_runs_reaches_it_by_one_way_with_all_defaults():
+    from promptpool.training import rank
+
     config = demo()
     config["adapters"]["halves"] |= {"gpus": 2, "tracking": {"wandb": "mine"}}
-    how = execution(config, "halves")
-    assert how == {
-        "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
+    study = Study(resolve(config))
+    assert study.execution() == {"device": "auto"}
+    assert study.execution("adapters", "halves") == {
+        "device": "auto", "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
         "tracking": {"tensorboard": True, "wandb": "mine"},
     }  # fmt: skip
-    assert "attention" not in config["adapters"]["halves"]  # its argument stays as it is
-
-
-def test_the_stage_has_the_schemas_defaults():
-    from promptpool.training import train_adapter as training
-
-    assert execution(demo(), "synthetic") == {**training.EXECUTION, "gpus": 1}
+    assert study.execution("adapters", "synthetic") == {**rank.EXECUTION, "gpus": 1, "device": "auto"}
+    assert study.execution("pairs", "halves").keys() == {"device", "options", "shard_size"}
+    for name in study["adapters"]:  # and is no part of what decides its weights
+        assert not set(EXECUTION) & set(study.adapter_spec(name))
 
 
 def server(**openai: object) -> Study:

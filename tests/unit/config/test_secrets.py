@@ -9,6 +9,7 @@ from fake_openai import KEY, fake_openai
 from promptpool.artifacts.files import text_digest
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
+from promptpool.models.checkpoint import Checkpoint
 from promptpool.pairs.make_pairs import make_pairs
 from promptpool.report.build_report import plain
 from promptpool.runtime.job import job
@@ -45,7 +46,7 @@ def test_a_key_that_a_server_gets_is_in_no_file(tmp_path, monkeypatch, capfd, fa
             with job("logs/pairs.log", reads=["corpus.parquet"], writes=["pairs/written.parquet"]):
                 make_pairs(
                     "corpus.parquet", "pairs/written.parquet", name="written", spec=known.pairs_spec("written"),
-                    shards="pairs/shards", shard_size=5, options=known.backend_options("written"), model="writer",
+                    shard_size=5, options=known.backend_options("written"), writer=Checkpoint("writer"),
                 )  # fmt: skip
             assert fault is None
         except SystemExit:

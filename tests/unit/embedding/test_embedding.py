@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.embedding import embedder as engine
-from promptpool.embedding.embed_family import embed_family
+from promptpool.embedding.embed_family import Grid, embed_family
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.vector_file import VectorFile, read_vectors
+from promptpool.models.checkpoint import Checkpoint
 from tiny import TEXTS, tiny_model
 
 PROMPTS = {"eol": 'This: "{text}" means', "cluster": 'This: "{text}" belongs to'}
@@ -27,8 +28,8 @@ def job(tmp_path, model, monkeypatch) -> dict:
     monkeypatch.setattr(engine, "CHUNK_BYTES", 1)  # 128 texts a chunk
     pd.DataFrame({"text": MANY}).to_parquet(tmp_path / "texts.parquet")
     return {
-        "out": str(tmp_path / "v.safetensors"), "model": model, "revision": None, "adapter": None, "device": "cpu",
-        "texts": str(tmp_path / "texts.parquet"), "prompts": PROMPTS, "dtype": "float32", **SPEC,
+        "out": str(tmp_path / "v.safetensors"), "checkpoint": Checkpoint(model, device="cpu", dtype="float32"),
+        "texts": str(tmp_path / "texts.parquet"), "prompts": PROMPTS, "grid": Grid(**SPEC),
     }  # fmt: skip
 
 
@@ -75,7 +76,9 @@ def test_a_killed_job_embeds_only_what_is_missing(job, wanted, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_text_tokens": 4}, {"prompts": {"eol": 'That: "{text}" means'}}, {"code": "other"}], ids=str
+    "change",
+    [{"grid": Grid(**SPEC | {"max_text_tokens": 4})}, {"prompts": {"eol": 'That: "{text}" means'}}, {"code": "other"}],
+    ids=str,
 )
 def test_a_changed_job_starts_anew(job, change, monkeypatch):
     write = VectorFile.write
@@ -100,7 +103,7 @@ def test_two_processes_write_what_one_does(job, wanted):
 
 
 def test_half_precision_and_joint_tokenization_are_told_in_the_sidecar(job):
-    embed_family(**job | {"poolings": ["mean"]}, storage="float16", tokenization="joint")
+    embed_family(**job | {"grid": Grid(**SPEC | {"poolings": ["mean"]}, storage="float16", tokenization="joint")})
     facts = json.loads(Path(job["out"] + ".meta.json").read_text())
     assert facts["exportable"] is False and facts["spec"]["storage"] == "float16"
     assert set(read_vectors(job["out"])) == {(prompt, "mean", layer) for prompt in PROMPTS for layer in SPEC["layers"]}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from promptpool.embedding.ensembles import ensemble, write_ensemble
+from promptpool.embedding.embed_ensemble import embed_ensemble, ensemble
 from promptpool.embedding.vector_file import VectorFile, read_vectors, stored_dtype, write_vectors
 from promptpool.errors import PromptpoolError
 from safetensors.numpy import load_file
@@ -150,7 +150,7 @@ def test_an_ensemble_is_the_mean_of_its_prompts():
 def test_an_ensemble_reads_the_files_of_several_families(tmp_path):
     for prompt in "ab":
         write_vectors(tmp_path / prompt, {key: rows for key, rows in PROMPTED.items() if key[0] == prompt})
-    write_ensemble(str(tmp_path / "out"), name="both", prompts=["a", "b"], files=[tmp_path / "a", tmp_path / "b"])
+    embed_ensemble(str(tmp_path / "out"), name="both", prompts=["a", "b"], files=[tmp_path / "a", tmp_path / "b"])
     np.testing.assert_array_equal(read_vectors(tmp_path / "out")["both", "last", -1], np.full((3, 2), 2.5))
     assert (tmp_path / "out.meta.json").exists()
 

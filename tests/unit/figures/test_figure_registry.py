@@ -150,7 +150,7 @@ def test_a_caption_is_no_part_of_what_draws(results):
     for figure in FIGURES:
         (name,) = figure.names(sample)
         assert not {"figures.registry", "figures.entry"} & modules_of("draw", *figure.code(sample, name))
-    assert "figures.registry" in modules_of("report")
+    assert "figures.registry" in modules_of("build_report")
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)

@@ -9,8 +9,8 @@ import pytest
 from fakehub import FakeHub, serving
 from huggingface_hub import constants
 from promptpool.errors import PromptpoolError
-from promptpool.hub import fetch as hub_fetch
-from promptpool.hub import lock as hub_lock
+from promptpool.hub import fetch_snapshot as hub_fetch
+from promptpool.hub import pin_snapshot as hub_lock
 from promptpool.hub import snapshots as hub
 from promptpool.hub.snapshots import MODEL, snapshot_id
 

@@ -12,7 +12,7 @@ from promptpool.models.precision import Precision
 from promptpool.models.sentence_model import sentence_model
 from promptpool.pairs.semantic import similarities
 from promptpool.templates import Template
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 from promptpool.training.validation import retrieval
 from tiny import TEXTS, tiny_adapter
 from tiny_export import export, parity
@@ -40,12 +40,12 @@ def surrounding(request):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_training_and_its_validation_run(dtype, faster, one_thread, tmp_path):
     model, pairs = base_model(tmp_path), write_pairs(tmp_path / "pairs.parquet")
-    train_adapter(**call(model, pairs, tmp_path / "out", dtype=dtype, validation=0.2))
+    train_rank(**call(model, pairs, tmp_path / "out", dtype=dtype, validation=0.2))
     meta = json.loads((tmp_path / "out.meta.json").read_text())
     half = dtype == "bfloat16"
     assert meta["precision"] == ("bfloat16 weights, bfloat16 autocast" if half else "float32")
     assert meta["processor"] and {w.dtype for w in weights(tmp_path / "out", 3).values()} == {torch.float32}
-    train_adapter(**call(model, pairs, tmp_path / "plain", dtype="float32", validation=0.2))
+    train_rank(**call(model, pairs, tmp_path / "plain", dtype="float32", validation=0.2))
     assert same(*(weights(tmp_path / name, 3) for name in ("out", "plain"))) == (not half)
 
 

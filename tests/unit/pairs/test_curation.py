@@ -7,8 +7,8 @@ import pytest
 from promptpool.artifacts.files import file_digest, write_sidecar
 from promptpool.errors import PromptpoolError
 from promptpool.pairs.check_training_data import check_training_data
-from promptpool.pairs.curation import select_pairs
 from promptpool.pairs.qc import distinct, quality, similarity
+from promptpool.pairs.select_pairs import select_pairs
 
 SPEC = {"near_duplicate": 0.9, "contamination": {"near": 0.8, "action": "remove"}}
 TASK_TEXT = "the harbour master counts every ship that comes in before the evening tide"

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.generation.backend import FAULTS, Written
+from promptpool.models.checkpoint import Checkpoint
 from promptpool.pairs import make_pairs as synthesis
 from promptpool.pairs.anchors import pick_anchors
 from promptpool.pairs.filters import REASONS
@@ -57,7 +58,7 @@ def run(tmp_path, spec, monkeypatch=None, writer=None, table=None, **more) -> pd
         monkeypatch.setattr(synthesis, "open_backend", lambda *a, **k: writer)
     make_pairs(
         str(tmp_path / "corpus.parquet"), str(tmp_path / "written.parquet"), name="mine", spec=spec,
-        shards=str(tmp_path / "shards"), shard_size=5, **more,
+        shard_size=5, **more,
     )  # fmt: skip
     return pd.read_parquet(tmp_path / "written.parquet")
 
@@ -297,7 +298,7 @@ def test_distant_positives_go_for_what_they_mean(tmp_path, monkeypatch):
 
 
 def test_the_sidecar_says_what_wrote_the_pairs(tmp_path, monkeypatch):
-    run(tmp_path, WRITES, monkeypatch, Writer(), model="owner/name", revision="abc")
+    run(tmp_path, WRITES, monkeypatch, Writer(), writer=Checkpoint("owner/name", "abc"))
     told = json.loads((tmp_path / "written.parquet.meta.json").read_text())
     assert (told["model_identity"], told["rows"], told["seed"]) == ("owner/name@abc", 12, 7)
     assert told["spec"]["wording"] == WRITES["wording"]

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from promptpool.analysis.score_table import benchmark_averages, by_task
+from promptpool.analysis.average_benchmarks import benchmark_averages
+from promptpool.analysis.score_table import by_task
 from promptpool.errors import PromptpoolError
 from promptpool.report.build_report import commands
 from promptpool.report.map import map_content

@@ -115,9 +115,9 @@ def test_one_definition_that_computes_something_else_runs_the_stages_that_reach_
 
 # What is written into a result for people to read, and what is read from texts or from a library's message.
 WRITTEN_OUT = {
-    "analysis.comparison", "export.check_parity", "export.export_model", "export.model_card", "models.backbone",
-    "generation.openai_backend", "generation.thinking", "models.memory", "pairs.augmentation", "scoring.map_texts",
-    "tasks.mteb_tasks",
+    "analysis.score_table", "analysis.summarise_scores", "export.check_parity", "export.export_model",
+    "export.model_card", "generation.openai_backend", "generation.thinking", "models.backbone", "models.memory",
+    "pairs.augmentation", "scoring.map_texts", "tasks.mteb_tasks",
 }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_prose_that_is_digested_is_part_of_a_result():
     """A message that a new helper passes on in a way that computation.py does not know would show up here."""
     found = set()
     for name, given in STAGES.items():
-        if not name.startswith(("draw", "report")):
+        if not name.startswith(("draw", "build_report")):
             for (module, _), text in computations(*given).items():
                 strings = [m[2] for m in re.finditer(r"Constant\((['\"])(.*?)\1(?=[,)])", text)]
                 if any(re.search(r"[a-z]{2,} [a-z]{2,}", string) for string in strings):
@@ -152,10 +152,10 @@ SINGLE = [
     ("generation.answers", "message_of", set()),
     ("generation.watch", "thinking_advice", set()),
     ("generation.thinking", "answer_of", {f"make_pairs {kind}" for kind in BACKENDS.values()}),
-    ("analysis.comparison", "write_headline", {"summary"}),
-    ("analysis.comparison", "write_ablation", {"ablation"}),
+    ("analysis.summarise_scores", "summarise_scores", {"summarise_scores"}),
+    ("analysis.compare_ablation", "compare_ablation", {"compare_ablation"}),
     ("generation.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, found by its path
-    ("training.launch", "main", {"train_adapter"}),  # in another process, found by its name
+    ("training.train_adapter", "main", {"train_adapter"}),  # in another process, found by its name
 ]
 
 
@@ -206,7 +206,7 @@ def test_a_changed_list_of_words_runs_what_reads_it(checkout, before, resource, 
 # --- the rules ---------------------------------------------------------------------------------------
 
 # These make no result of a study, or make it from their inputs alone; an hour's training is never started unasked.
-WITHOUT = {"plan", "prefetch", "prefetch_pin", "prefetch_snapshot", "unpack_adapter", "demo_base_model"}
+WITHOUT = {"plan", "prefetch", "pin_snapshot", "fetch_snapshot", "unpack_adapter", "train_base_model"}
 
 
 def test_every_rule_that_computes_has_the_digest_of_its_own_script():
@@ -225,7 +225,7 @@ def test_what_draws_is_known_to_figures_and_the_report_alone():
     """A colour or a label must not make anything run again above the figures."""
     for name, given in STAGES.items():
         drawn = {module for module, _ in computations(*given) if module.startswith(("figures.", "report."))}
-        assert bool(drawn) == name.startswith(("draw", "report")), name
+        assert bool(drawn) == name.startswith(("draw", "build_report")), name
 
 
 def test_a_definition_that_is_not_there_is_an_error():
@@ -234,16 +234,16 @@ def test_a_definition_that_is_not_there_is_an_error():
 
 
 def test_the_processes_of_jobs_get_the_digests_and_see_an_edit(checkout, monkeypatch):
-    first = code_digest("gather")
+    first = code_digest("gather_scores")
     monkeypatch.setattr(code, "computations", None)
     code.forget()
-    assert code_digest("gather") == first  # from the environment: nothing is parsed
+    assert code_digest("gather_scores") == first  # from the environment: nothing is parsed
     monkeypatch.undo()
     monkeypatch.setattr(code, "PACKAGE", checkout / "promptpool")
     path = modules(checkout)["analysis.gather_scores"]
     path.write_text(change_all(path.read_text(encoding="utf-8")), encoding="utf-8")
     code.forget()
-    assert code_digest("gather") != first
+    assert code_digest("gather_scores") != first
 
 
 # --- a package of two functions ----------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 from promptpool.embedding.vector_file import read_vectors
 from promptpool.errors import PromptpoolError
 from promptpool.models.sentence_model import sentence_model
-from promptpool.scoring.baselines import embed_baseline, inline_vectors, sentence_vectors, tfidf_svd
-from promptpool.scoring.score import score_baseline
+from promptpool.scoring.embed_baseline import embed_baseline, sentence_vectors
+from promptpool.scoring.score_baseline import inline_vectors, score_baseline, tfidf_svd
 from promptpool.tasks.build_task import build_task
 from promptpool.templates import Template
 from tiny import tiny_model, tiny_tokenizer

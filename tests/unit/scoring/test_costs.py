@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.models.backbone import load_backbone
+from promptpool.models.checkpoint import Checkpoint
 from promptpool.scoring.measure_costs import Shape, measure_costs
 from promptpool.templates import Composer, Template
 from tiny import tiny_model
@@ -21,9 +22,10 @@ def table(model, tmp_path_factory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("table")
     pd.DataFrame({"text": ["one two three", "four five"]}).to_parquet(folder / "texts.parquet")
     measure_costs(
-        str(folder / "costs.parquet"), name="small", model=model, revision=None, prompts=PROMPTS,
-        texts={"topics": str(folder / "texts.parquet")}, ensembles={"both": ["none", "cluster"]}, layers=[-1, 1, 0],
-        max_text_tokens=16, text_normalisation="none", seed=1,
+        str(folder / "costs.parquet"), name="small", checkpoint=Checkpoint(model),
+        texts={"topics": str(folder / "texts.parquet")},
+        spec={"prompts": PROMPTS, "ensembles": {"both": ["none", "cluster"]}, "layers": [-1, 1, 0],
+              "max_text_tokens": 16, "text_normalisation": "none", "seed": 1},
     )  # fmt: skip
     return pd.read_parquet(folder / "costs.parquet").set_index(["prompt", "eos", "layer"])
 

@@ -10,8 +10,8 @@ from promptpool.artifacts.files import sidecar_path, write_sidecar
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import load_backbone, vocabulary_digest
-from promptpool.scoring.baselines import require_whole_prompt
-from promptpool.scoring.score import Scorer, require_same_texts
+from promptpool.scoring.embed_baseline import require_whole_prompt
+from promptpool.scoring.scorer import Scorer, require_same_texts
 from promptpool.templates import Composer, Template
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_adapter, tiny_model, tiny_tokenizer

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.embedding.vector_file import write_vectors
-from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy, write_layout
+from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy
 from promptpool.scoring.replicates import observed
-from promptpool.scoring.score import score_family
+from promptpool.scoring.score_family import score_family
+from promptpool.scoring.write_mteb_results import write_mteb_results
 from promptpool.statistics.bootstrap import REPLICATES
 from promptpool.statistics.samples import RESAMPLED, samples_by_variant
 from promptpool.tasks.build_task import build_task
@@ -230,7 +231,7 @@ def test_mteb_reads_our_results_back(monkeypatch, tmp_path):
             wanted[revision, name] = result.get_score()
             lines.append(result_line(encoder, result, {**VARIANT, "adapter": revision}))
     (tmp_path / "part.jsonl").write_text("\n".join(lines) + "\n")
-    write_layout([tmp_path / "part.jsonl"], tmp_path / "mteb")
+    write_mteb_results([tmp_path / "part.jsonl"], tmp_path / "mteb")
     assert len(set(wanted.values())) == 4
     monkeypatch.setenv("MTEB_CACHE", str(tmp_path / "mteb"))
     with pytest.warns(DeprecationWarning):
@@ -261,5 +262,5 @@ def test_a_family_of_an_sts_task_is_scored_with_its_replicates(monkeypatch, tmp_
         for pooling in ("mean", "last:text")
         for metric, count in (("cosine_spearman", 1), ("main_score", 1), (RESAMPLED, REPLICATES))
     }
-    write_layout([results], tmp_path / "mteb")
+    write_mteb_results([results], tmp_path / "mteb")
     assert len(mteb.ResultCache(tmp_path / "mteb").load_results().model_results) == 2

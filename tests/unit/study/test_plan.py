@@ -6,7 +6,7 @@ import pytest
 import yaml
 from promptpool.config.resolve import resolve
 from promptpool.study import plan, plan_checks
-from promptpool.study.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size, write_plan
+from promptpool.study.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size
 from promptpool.study.study import Study
 from sample_config import ROOT, demo
 
@@ -81,7 +81,7 @@ def test_nothing_is_missing_for_a_local_study_on_a_cpu():
 
 
 def test_the_plan_is_written_as_text_and_as_rows(tmp_path):
-    text = write_plan(Study(resolve(demo(device="cpu"))), tmp_path / "plan.txt")
+    text = plan.plan(Study(resolve(demo(device="cpu"))), tmp_path / "plan.txt")
     assert (tmp_path / "plan.txt").read_text() == text
     assert "Nothing is missing." in text and "embeddings" in text
     listed = json.loads((tmp_path / "plan.json").read_text())

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy
-from promptpool.scoring.score import Scorer, average, mteb_name
+from promptpool.scoring.score_baseline import average
+from promptpool.scoring.scorer import Scorer, mteb_name
 from promptpool.tasks.build_task import build_task, sample_texts
 from promptpool.tasks.encoders import RecordingEncoder, lookup
 from promptpool.tasks.mteb_tasks import evaluate, fresh_task, local_task

@@ -17,8 +17,8 @@ from promptpool.errors import PromptpoolError
 from promptpool.templates import Template
 from promptpool.training.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
 from promptpool.training.losses import InfoNCE
+from promptpool.training.rank import ids, train_rank
 from promptpool.training.tracking import COLUMNS, VALIDATION
-from promptpool.training.train_adapter import ids, train_adapter
 from promptpool.training.trainer import ContrastiveTrainer
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
 from transformers import AutoModel
@@ -39,7 +39,7 @@ def pairs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(model, pairs, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("adapters") / "tuned"
-    train_adapter(**call(model, pairs, out))
+    train_rank(**call(model, pairs, out))
     return out
 
 
@@ -89,38 +89,38 @@ def test_an_adapter_loads_whole_and_changes_vectors(model, trained, step):
 
 
 def test_the_same_seed_gives_the_same_adapter_to_the_bit(model, pairs, trained, tmp_path):
-    train_adapter(**call(model, pairs, tmp_path / "again"))
+    train_rank(**call(model, pairs, tmp_path / "again"))
     for step in (1, 3):
         assert same(weights(tmp_path / "again", step), weights(trained, step))
 
 
 def test_another_seed_gives_another_adapter(model, pairs, trained, tmp_path):
-    train_adapter(**call(model, pairs, tmp_path / "other", seed=8))
+    train_rank(**call(model, pairs, tmp_path / "other", seed=8))
     assert not same(weights(tmp_path / "other", 3), weights(trained, 3))
 
 
 def test_training_lowers_the_loss(model, pairs, tmp_path):
     changes = {"max_steps": 12, "steps": [12], "batch_size": 24, "learning_rate": 0.02}
-    train_adapter(**call(model, pairs, tmp_path / "long", **changes))
+    train_rank(**call(model, pairs, tmp_path / "long", **changes))
     table = log(tmp_path / "long")
     assert table["loss"].tail(4).mean() < table["loss"].head(2).mean()
     assert table["accuracy"].tail(4).mean() > table["accuracy"].head(2).mean()
 
 
 def test_epochs_count_steps(model, pairs, tmp_path):
-    train_adapter(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[2, 9]))
+    train_rank(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[2, 9]))
     assert log(tmp_path / "x")["step"].tolist() == list(range(1, 10))  # 48 pairs, 8 a step: 6 an epoch
 
 
 def test_a_step_that_the_epochs_do_not_reach_is_one_line(model, pairs, tmp_path):
     wanted = "step 10 is beyond the 9 steps that 1.5 epochs of 6 steps make; take it out of steps or raise epochs"
     with pytest.raises(PromptpoolError, match=wanted):
-        train_adapter(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[10]))
+        train_rank(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[10]))
 
 
 def test_fewer_pairs_than_a_batch_is_one_line(model, pairs, tmp_path):
     with pytest.raises(PromptpoolError) as caught:
-        train_adapter(**call(model, pairs, tmp_path / "x", batch_size=100))
+        train_rank(**call(model, pairs, tmp_path / "x", batch_size=100))
     told = str(caught.value)
     assert "48 pairs are fewer than one batch of 100; lower batch_size or make more pairs" in told and "\n" not in told
 
@@ -132,7 +132,7 @@ def test_memory_settings_change_nothing_but_rounding(model, pairs, tmp_path):
     tables = []
     for number, execution in enumerate(ways):
         out = tmp_path / str(number)
-        train_adapter(**call(model, pairs, out, execution, **changes))
+        train_rank(**call(model, pairs, out, execution, **changes))
         tables.append(log(out))
     for table in tables[1:]:
         columns = ["loss", "accuracy", "negatives", "grad_norm"]
@@ -154,10 +154,10 @@ def test_a_step_that_does_not_fit_is_done_in_smaller_parts(model, pairs, tmp_pat
         return loss
 
     changes = {"lora": {**SPEC["lora"], "dropout": 0.0}}
-    train_adapter(**call(model, pairs, tmp_path / "whole", **changes))
+    train_rank(**call(model, pairs, tmp_path / "whole", **changes))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ContrastiveTrainer, "compute_loss", compute_loss)
-        train_adapter(**call(model, pairs, tmp_path / "parts", **changes))
+        train_rank(**call(model, pairs, tmp_path / "parts", **changes))
     assert refused[1][0] == refused[0][1] // 2 and refused[1][1] <= refused[1][0]
     columns = ["loss", "grad_norm"]
     pd.testing.assert_frame_equal(log(tmp_path / "parts")[columns], log(tmp_path / "whole")[columns], rtol=1e-4)
@@ -169,13 +169,13 @@ def test_a_step_that_fits_in_no_way_is_one_line(model, pairs, tmp_path, monkeypa
 
     monkeypatch.setattr(ContrastiveTrainer, "compute_loss", compute_loss)
     with pytest.raises(PromptpoolError, match="x: out of memory at step 1; lower micro_batch_size"):
-        train_adapter(**call(model, pairs, tmp_path / "x"))
+        train_rank(**call(model, pairs, tmp_path / "x"))
 
 
 def test_micro_batches_see_fewer_negatives_than_the_batch(model, pairs, tmp_path):
     for negatives in ("batch", "micro_batch"):
         changes = {"negatives": negatives, "micro_batch_size": 2, "max_steps": 1, "steps": [1], "learning_rate": 1e-6}
-        train_adapter(**call(model, pairs, tmp_path / negatives, **changes))
+        train_rank(**call(model, pairs, tmp_path / negatives, **changes))
     batch, micro = (log(tmp_path / name).iloc[0] for name in ("batch", "micro_batch"))
     assert (batch["negatives"], micro["negatives"]) == (7, 1)
     assert micro["loss"] < batch["loss"]
@@ -189,7 +189,7 @@ def test_equal_texts_are_no_negatives(model, pairs, tmp_path):
     for masked in (True, False):
         out = tmp_path / str(masked)
         changes = {"mask_duplicates": masked, "batch_size": 96, "steps": [1], "max_steps": 1}
-        train_adapter(**call(model, tmp_path / "twice.parquet", out, **changes))
+        train_rank(**call(model, tmp_path / "twice.parquet", out, **changes))
         counts[masked] = log(out)["negatives"][0]
     assert counts == {True: 94, False: 95}
 
@@ -213,7 +213,7 @@ def test_pair_sets_are_mixed_by_weight(model, pairs, tmp_path):
                         lambda self, model, inputs, *rest: seen.append(inputs["label"].clone())
                         or kept(self, model, inputs, *rest))  # fmt: skip
         job = call(model, pairs, tmp_path / "x", weights=[1, 3], max_steps=12, steps=[12])
-        train_adapter(**{**job, "pairs": [str(pairs), str(tmp_path / "more.parquet")]})
+        train_rank(**{**job, "pairs": [str(pairs), str(tmp_path / "more.parquet")]})
     anchors = torch.cat(seen)[:, 0]
     assert len(anchors) == 96 and (anchors < 48).sum() == 24
 
@@ -222,12 +222,12 @@ def test_a_weighed_set_without_pairs_is_one_line(model, pairs, tmp_path):
     pd.read_parquet(pairs).head(0).to_parquet(tmp_path / "none.parquet")
     job = call(model, pairs, tmp_path / "x", weights=[1, 3])
     with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pair to train on; lower validation or take"):
-        train_adapter(**{**job, "pairs": [str(pairs), str(tmp_path / "none.parquet")]})
+        train_rank(**{**job, "pairs": [str(pairs), str(tmp_path / "none.parquet")]})
 
 
 @pytest.mark.parametrize("pooling", ["mean", "eos", "weighted", "concat"])
 def test_every_trainable_pooling_trains(model, pairs, tmp_path, pooling):
-    train_adapter(**call(model, pairs, tmp_path / "x", pooling=pooling, max_steps=1, steps=[1]))
+    train_rank(**call(model, pairs, tmp_path / "x", pooling=pooling, max_steps=1, steps=[1]))
     assert any(tensor.abs().max() > 0 for name, tensor in weights(tmp_path / "x", 1).items() if "lora_B" in name)
 
 
@@ -238,7 +238,7 @@ def test_joint_tokenization_merges_across_the_seam_where_composed_does_not(model
     adapters = []
     for way in ("joint", "composed"):
         job = call(model, tmp_path / "pairs.parquet", tmp_path / way, tokenization=way, max_steps=1, steps=[1])
-        train_adapter(**{**job, "template": "th{text}"})
+        train_rank(**{**job, "template": "th{text}"})
         adapters.append(weights(tmp_path / way, 1))
     assert not same(*adapters)
 
@@ -267,8 +267,8 @@ def test_the_base_is_frozen_and_what_learns_is_float32(model, dtype):
 
 
 def test_bfloat16_trains(model, pairs, tmp_path):
-    train_adapter(**call(model, pairs, tmp_path / "half", dtype="bfloat16"))
-    train_adapter(**call(model, pairs, tmp_path / "full"))
+    train_rank(**call(model, pairs, tmp_path / "half", dtype="bfloat16"))
+    train_rank(**call(model, pairs, tmp_path / "full"))
     half, full = (log(tmp_path / name)["loss"] for name in ("half", "full"))
     assert np.allclose(half, full, rtol=0.1) and (half != full).any()
     assert json.loads((tmp_path / "half.meta.json").read_text())["dtype"] == "bfloat16"
@@ -312,7 +312,7 @@ def test_the_memory_of_a_token_grows_with_the_layers(tmp_path):
 )
 def test_what_this_machine_or_model_has_not_is_one_line(model, pairs, tmp_path, changes, execution, told):
     with pytest.raises(PromptpoolError, match=told) as caught:
-        train_adapter(**call(model, pairs, tmp_path / "x", execution, **changes))
+        train_rank(**call(model, pairs, tmp_path / "x", execution, **changes))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "x").exists()
 
@@ -342,12 +342,12 @@ def test_tensorboard_has_every_figure_of_every_step(trained):
 
 def test_tensorboard_can_be_switched_off(model, pairs, tmp_path):
     tracking = {"tracking": {"tensorboard": False, "wandb": None}}
-    train_adapter(**call(model, pairs, tmp_path / "x", tracking, steps=[1], max_steps=1))
+    train_rank(**call(model, pairs, tmp_path / "x", tracking, steps=[1], max_steps=1))
     assert not (tmp_path / "x" / "tensorboard").exists()
 
 
 def test_the_bar_shows_loss_and_speed(model, pairs, tmp_path, capsys):
-    train_adapter(**call(model, pairs, tmp_path / "x"))
+    train_rank(**call(model, pairs, tmp_path / "x"))
     told = capsys.readouterr().err
     assert "x: 100%" in told and "loss=" in told and "tokens/s=" in told and "3/3" in told
 
@@ -358,7 +358,7 @@ VALIDATED = {"validation": 0.3, "steps": [2, 4], "max_steps": 4}
 @pytest.fixture(scope="module")
 def validated(model, pairs, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("validated") / "tuned"
-    train_adapter(**call(model, pairs, out, **VALIDATED))
+    train_rank(**call(model, pairs, out, **VALIDATED))
     return out
 
 
@@ -383,8 +383,8 @@ def test_the_best_step_is_recorded(validated):
 def test_validating_changes_no_step(model, pairs, validated, tmp_path):
     """The same training pairs without being judged give the same adapter: judging draws nothing."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("promptpool.training.train_adapter.judge", lambda *_: None)
-        train_adapter(**call(model, pairs, tmp_path / "x", **VALIDATED))
+        patched.setattr("promptpool.training.rank.judge", lambda *_: None)
+        train_rank(**call(model, pairs, tmp_path / "x", **VALIDATED))
     assert same(weights(tmp_path / "x", 4), weights(validated, 4))
 
 

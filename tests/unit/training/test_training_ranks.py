@@ -9,8 +9,8 @@ import pytest
 import torch
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone
-from promptpool.training import launch as ranks
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training import train_adapter as ranks
+from promptpool.training.rank import train_rank
 from tiny_training import SPEC, base_model, call, weights, write_pairs
 
 # Masks that reach across ranks, both directions, more than one chunk a rank, and no dropout, whose draws differ.
@@ -41,7 +41,7 @@ def pairs(tmp_path_factory) -> Path:
 def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution):
     """Loss, gradient norm and counts of every step, and the weights after three, within float32's rounding."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    train_adapter(**call(model, pairs, tmp_path / "one", execution, **RECIPE))
+    train_rank(**call(model, pairs, tmp_path / "one", execution, **RECIPE))
     ranks.launch(call(model, pairs, tmp_path / "two", execution, **RECIPE), 2)
     one, two = (pd.read_parquet(tmp_path / name / "training.parquet")[COLUMNS] for name in ("one", "two"))
     pd.testing.assert_frame_equal(two, one, rtol=1e-4)
@@ -79,15 +79,15 @@ def test_a_rank_that_dies_without_a_word_points_to_the_log(model, pairs, tmp_pat
 def test_a_cpu_trains_in_one_process_and_missing_gpus_are_named(model, pairs, tmp_path, monkeypatch):
     job = call(model, pairs, tmp_path / "x", steps=[1], max_steps=1)
     monkeypatch.setattr(ranks, "launch", lambda *_: pytest.fail("no ranks on a CPU"))
-    ranks.train(**job, gpus=4)
+    ranks.train_adapter(**job, gpus=4)
     assert (tmp_path / "x" / "step-1").is_dir()
     monkeypatch.setattr(backbone, "pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(PromptpoolError, match="gpus: 4 are asked for and 1 can be seen; lower gpus"):
-        ranks.train(**job, gpus=4)
+        ranks.train_adapter(**job, gpus=4)
 
 
 def test_a_batch_that_ranks_cannot_share_is_one_line(model, pairs, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(PromptpoolError, match="a batch of 8 can't be shared by 3 GPUs; change batch_size or gpus"):
-        train_adapter(**call(model, pairs, tmp_path / "x"))
+        train_rank(**call(model, pairs, tmp_path / "x"))

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from promptpool.artifacts.files import content_digests, write_sealed
 from promptpool.errors import PromptpoolError
-from promptpool.training import train_adapter as training
+from promptpool.training import rank as training
 from promptpool.training import trainer as trainer_module
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 from promptpool.training.trainer import MANIFEST, ContrastiveTrainer, cause, discard, last_whole
 from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
 
@@ -41,7 +41,7 @@ def pairs(tmp_path_factory) -> Path:
 def whole(model, pairs, tmp_path_factory) -> Path:
     """An uninterrupted run."""
     out = tmp_path_factory.mktemp("whole") / "tuned"
-    train_adapter(**call(model, pairs, out, **LONG))
+    train_rank(**call(model, pairs, out, **LONG))
     return out
 
 
@@ -95,7 +95,7 @@ def left(killed, tmp_path) -> Path:
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_adapter(model, pairs, whole, left):
-    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    train_rank(**call(model, pairs, left / "tuned", **LONG))
     same_outcome(left / "tuned", whole)
     assert sorted(path.name for path in left.iterdir()) == ["tuned", "tuned.meta.json"]
 
@@ -112,7 +112,7 @@ def test_kills_at_random_moments(model, pairs, whole, tmp_path):
         finally:
             kill(child)
     if not (tmp_path / "tuned").exists():
-        train_adapter(**arguments)
+        train_rank(**arguments)
     same_outcome(tmp_path / "tuned", whole)
 
 
@@ -123,7 +123,7 @@ def test_a_killed_training_does_not_start_over(model, pairs, left):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(training, "finish", interrupt)  # before the scratch is removed
         with pytest.raises(KeyboardInterrupt):
-            train_adapter(**call(model, pairs, left / "tuned", **LONG))
+            train_rank(**call(model, pairs, left / "tuned", **LONG))
     assert saved.stat().st_mtime_ns == before
 
 
@@ -146,10 +146,10 @@ def test_an_end_at_the_worst_moments_loses_nothing(model, pairs, whole, left, mo
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(*places[moment], interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train_adapter(**arguments)
+            train_rank(**arguments)
     if moment not in ("sidecar", "cleaning"):
         assert not (left / "tuned").exists()
-    train_adapter(**arguments)
+    train_rank(**arguments)
     same_outcome(left / "tuned", whole)
     assert sorted(path.name for path in left.iterdir()) == ["tuned", "tuned.meta.json"]
 
@@ -189,7 +189,7 @@ def flip_all(paths) -> None:
 def test_a_training_whose_newest_checkpoint_was_damaged_ends_the_same(model, pairs, whole, left):
     newest = max(left.glob("*.scratch/*/trainer/checkpoint-*"), key=trainer_module.number)
     flip_all([newest / trainer_module.WEIGHTS])
-    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    train_rank(**call(model, pairs, left / "tuned", **LONG))
     same_outcome(left / "tuned", whole)
 
 
@@ -198,9 +198,9 @@ def test_a_step_that_was_damaged_while_it_waited_is_named(model, pairs, whole, l
     with pytest.raises(
         PromptpoolError, match=r"step-5: damaged since it was written; remove .*\.scratch and train anew"
     ):
-        train_adapter(**call(model, pairs, left / "tuned", **LONG))
+        train_rank(**call(model, pairs, left / "tuned", **LONG))
     shutil.rmtree(left / "tuned.scratch")
-    train_adapter(**call(model, pairs, left / "tuned", **LONG))
+    train_rank(**call(model, pairs, left / "tuned", **LONG))
     same_outcome(left / "tuned", whole)
 
 
@@ -233,8 +233,8 @@ def test_a_killed_training_is_not_gone_on_with_under_another_prompt_or_model(mod
         shutil.copy(base_model(tmp_path / "other", seed=5) / "model.safetensors", base / "model.safetensors")
     fresh = {**job, "spec": {**job["spec"], **short}, "out": str(tmp_path / "fresh"),
              "scratch": str(tmp_path / "fresh.scratch")}  # fmt: skip
-    train_adapter(**fresh)
-    train_adapter(**{**fresh, "out": str(left / "tuned"), "scratch": str(child_left / "tuned.scratch")})
+    train_rank(**fresh)
+    train_rank(**{**fresh, "out": str(left / "tuned"), "scratch": str(child_left / "tuned.scratch")})
     assert same(weights(left / "tuned", 5), weights(tmp_path / "fresh", 5))
 
 
@@ -269,12 +269,12 @@ def test_what_is_not_finite_stops_at_its_step_and_the_last_good_state_goes_on(mo
     with pytest.MonkeyPatch.context() as patched:
         diverge(patched, what)
         with pytest.raises(PromptpoolError) as caught:
-            train_adapter(**arguments)
+            train_rank(**arguments)
     told = str(caught.value)
     assert f"tuned: the {what} is not finite at step 13; lower learning_rate" in told and "\n" not in told
     assert "(the state of step 7 is kept)" in told
     assert not (tmp_path / "tuned").exists()
-    train_adapter(**arguments)  # the fault gone, it goes on
+    train_rank(**arguments)  # the fault gone, it goes on
     same_outcome(tmp_path / "tuned", whole)
 
 
@@ -305,12 +305,12 @@ def test_a_full_disk_is_named_with_its_step_and_keeps_the_last_good_state(model,
         else:
             patched.setattr(shutil, "copytree", fails(shutil.copytree, 1))
         with pytest.raises(PromptpoolError) as caught:
-            train_adapter(**arguments)
+            train_rank(**arguments)
     told = str(caught.value)
     assert "cannot be written at step" in told and "No space left on device" in told and "\n" not in told
     assert "is kept)" in told
     assert not (tmp_path / "tuned").exists() and not list(tmp_path.glob("*.scratch/*/trainer/.half*"))
-    train_adapter(**arguments)
+    train_rank(**arguments)
     same_outcome(tmp_path / "tuned", whole)
 
 
@@ -318,12 +318,12 @@ LIMITED = """
 import json, resource, signal, sys
 import torch
 from promptpool.errors import PromptpoolError
-from promptpool.training.train_adapter import train_adapter
+from promptpool.training.rank import train_rank
 torch.set_num_threads(1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    train_adapter(**json.loads(sys.argv[1]))
+    train_rank(**json.loads(sys.argv[1]))
 except PromptpoolError as error:
     print(error)
 """

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..artifacts.files import atomic_path, write_sidecar
+from ..artifacts.files import write_table
 
 
-def gather(parts: Sequence[str], out: str, keys: Sequence[str]) -> None:
+def gather_scores(parts: Sequence[str], out: str, keys: Sequence[str]) -> None:
     """Writes all parts as one parquet sorted by `keys`; equal inputs give equal rows in equal order."""
     started = time.time()
     table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     table = table.sort_values(list(keys), kind="stable").reset_index(drop=True)
-    with atomic_path(out) as temporary:
-        table.to_parquet(temporary, index=False)
-    write_sidecar(out, inputs=parts, started=started, rows=len(table))
+    write_table(out, table, inputs=parts, started=started)

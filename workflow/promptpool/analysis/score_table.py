@@ -1,13 +1,12 @@
-"""The scores as one looks at them: a row a variant, a column a task; and a benchmark's averages."""
+"""The scores as one looks at them: a row a variant, a column a task."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..statistics.samples import MAIN, VARIANT
 from ..variants import layer_name
 
-METRIC = "main_score"
-VARIANT = ["model", "adapter", "step", "prompt", "pooling", "layer"]
 BASELINE = "baseline"
 
 
@@ -19,39 +18,13 @@ def by_task(scores: pd.DataFrame) -> pd.DataFrame:
     `mean`: the mean over tasks, NaN for a variant that lacks one, because means over different tasks cannot be
     compared.
     """
-    shown = scores[scores["metric"] == METRIC]
+    shown = scores[scores["metric"] == MAIN]
     # The mean of a subset's own numbers first, then over splits and subsets.
     shown = shown.groupby([*VARIANT, "task", "split", "subset"], as_index=False)["value"].mean()
     wide = shown.pivot_table(index=VARIANT, columns="task", values="value", aggfunc="mean")
     wide.columns.name = None
     wide["mean"] = wide.mean(axis=1, skipna=False)
     return wide.reset_index()
-
-
-def benchmark_averages(scores: pd.DataFrame, benchmarks: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """The averages of each variant on each benchmark, as its leaderboard takes them.
-
-    benchmarks: name -> task -> its type; every task of the benchmark, scored or not. Columns: benchmark, VARIANT,
-    `tasks` (how many it has), `missing` (those that this variant lacks, with commas), `mean_task` (over tasks) and
-    `mean_type` (over the types' own means). Both are NaN while a task is missing: an average over other tasks is
-    another average.
-    """
-    table, rows = by_task(scores), []
-    for benchmark, types in benchmarks.items():
-        for row in table.to_dict("records"):
-            own = {task: row.get(task, float("nan")) for task in types}
-            missing = [task for task, value in own.items() if pd.isna(value)]
-            values = pd.DataFrame({"type": list(types.values()), "value": list(own.values())})
-            rows.append({
-                "benchmark": benchmark,
-                **{key: row[key] for key in VARIANT},
-                "tasks": len(types),
-                "missing": ", ".join(missing),
-                "mean_task": float("nan") if missing else values["value"].mean(),
-                "mean_type": float("nan") if missing else values.groupby("type")["value"].mean().mean(),
-            })  # fmt: skip
-    columns = ["benchmark", *VARIANT, "tasks", "missing", "mean_task", "mean_type"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def tasks_of(table: pd.DataFrame) -> list[str]:
@@ -77,3 +50,9 @@ def label(variant: Sequence) -> str:
         return model
     tuned = "untuned" if adapter == "base" else f"{adapter}@{step}"
     return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer_name(layer)}")
+
+
+def measures(facts: Mapping[str, Mapping]) -> str:
+    """What the tasks' main scores are, in words. facts: by task."""
+    names = {fact["main_score"] for fact in facts.values()}
+    return "V-measure" if names <= {"v_measure"} else f"main score ({', '.join(sorted(names))})"

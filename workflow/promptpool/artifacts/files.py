@@ -209,6 +209,16 @@ def write_sidecar(
     )
 
 
+def write_table(path: str | Path, table, **provenance: object) -> None:
+    """Writes a pandas DataFrame as parquet, without its index, and its sidecar, which also says how many rows it has.
+
+    provenance: what write_sidecar takes.
+    """
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
+    write_sidecar(path, **{"rows": len(table), **provenance})
+
+
 def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str | None]:
     """Installed versions by distribution name; None where one is not installed."""
     versions: dict[str, str | None] = {}

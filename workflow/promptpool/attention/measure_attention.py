@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..artifacts.files import atomic_path, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import load_backbone
+from ..models.checkpoint import Checkpoint
 from ..models.precision import in_words, processor
 from ..templates import Composer, Template
 from ..text.content_words import read_function_words
@@ -26,33 +27,32 @@ from .spans import MEAN, SPANS, Labelled, entropy, label, shares
 from .table import SCHEMA
 
 
-def run_attention(
+def measure_attention(
     out: str | Path,
     *,
-    model: str,
-    revision: str | None,
-    adapter: str | Path | None,
-    adapter_id: str,
+    checkpoint: Checkpoint,
     model_name: str,
+    adapter_id: str,
     prompts: Mapping[str, str],
     texts: Sequence[str],
     spec: Mapping,
-    dtype: str = "auto",
-    device: str = "auto",
 ) -> None:
     """Measures one checkpoint under every prompt; writes a parquet of attention.table's SCHEMA and its sidecar.
 
-    model: a path or hub id; adapter: LoRA weights, None for none; adapter_id: `base` or `name@step`; prompts: name ->
-    template; spec: `sentence` (text_id 0, an example that no mean holds), `samples` (how many of the texts are kept
-    token by token, as the sentence is), `layers` and `heads` (see measure_attention), `function_words` (a file, None
-    for English), `max_text_tokens`, `text_normalisation`.
+    model_name, adapter_id: what the study calls them, adapter_id `base` or `name@step`; prompts: name -> template;
+    spec: `sentence` (text_id 0, an example that no mean holds), `samples` (how many of the texts are kept token by
+    token, as the sentence is), `layers` and `heads` (see attention_of), `function_words` (a file, None for English),
+    `max_text_tokens`, `text_normalisation`.
     Texts without a token are left out, with a warning. Raises PromptpoolError where none is left, for a sentence
     without a token, and as last_rows does.
     """
     started = time.time()
     name, step = split_adapter_id(adapter_id)
     words = read_function_words(spec["function_words"])
-    backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention="eager")
+    backbone = load_backbone(
+        checkpoint.model, checkpoint.revision, checkpoint.adapter, device=checkpoint.device, dtype=checkpoint.dtype,
+        attention="eager",
+    )  # fmt: skip
     composer = Composer(backbone.tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
     measured = [spec["sentence"], *_with_tokens(composer, texts)]
     if not composer.texts(measured[:1])[0]:
@@ -67,12 +67,18 @@ def run_attention(
             told = f"attention of {adapter_id}, prompt {prompt}"
             shown = measured[: spec["samples"] + 1]
             with backbone.precision.products(backbone.device):
-                found = measure_attention(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), told)
+                found = attention_of(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), told)
             writer.write_table(as_table(found, labelled, shown, {**place, "prompt": prompt}))
     write_sidecar(
         out,
-        inputs=[path for path in (model, adapter) if path and Path(path).exists()],
-        spec={"model": model, "revision": revision, "adapter": adapter_id, "prompts": dict(prompts), **spec},
+        inputs=checkpoint.files,
+        spec={
+            "model": checkpoint.model,
+            "revision": checkpoint.revision,
+            "adapter": adapter_id,
+            "prompts": dict(prompts),
+            **spec,
+        },
         started=started,
         texts=len(measured) - 1,
         device=str(backbone.device),
@@ -90,7 +96,7 @@ def _with_tokens(composer: Composer, texts: Sequence[str]) -> list[str]:
     return kept
 
 
-def measure_attention(
+def attention_of(
     model,
     labelled: Sequence[Labelled],
     layers: Sequence[int] | str,
@@ -128,7 +134,7 @@ def measure_attention(
 def as_table(
     found: Mapping[str, Sequence], labelled: Sequence[Labelled], texts: Sequence[str], place: Mapping[str, object]
 ) -> pa.Table:
-    """measure_attention's columns as SCHEMA has them. texts: those shown; place: model, adapter, step and prompt."""
+    """attention_of's columns as SCHEMA has them. texts: those shown; place: model, adapter, step and prompt."""
     kept = [
         None if row is None else int(text_id) for text_id, row in zip(found["text_id"], found["weights"], strict=True)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..artifacts.files import atomic_path, write_sidecar
+from ..artifacts.files import write_sidecar, write_table
 from ..errors import PromptpoolError
 from ..statistics.bootstrap import replicates
 from ..statistics.estimates import LEVEL, Estimate, holm
@@ -55,15 +55,13 @@ class Cube:
         return (self.layers, self.heads, self.texts) == (other.layers, other.heads, other.texts)
 
 
-def summarise(parts: Sequence[str | Path], table_out: str | Path, summary_out: str | Path) -> None:
-    """Writes run_attention's parts as one table, and its summary (`summary_table`), with sidecars."""
+def summarise_attention(parts: Sequence[str | Path], table_out: str | Path, summary_out: str | Path) -> None:
+    """Writes measure_attention's parts as one table, and its summary (`summary_table`), with sidecars."""
     started = time.time()
     join(parts, table_out)
     write_sidecar(table_out, inputs=parts, started=started)
     summary = summary_table(parts)
-    with atomic_path(summary_out) as temporary:
-        summary.to_parquet(temporary, index=False)
-    write_sidecar(summary_out, inputs=parts, started=started, rows=len(summary))
+    write_table(summary_out, summary, inputs=parts, started=started)
 
 
 def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:

@@ -1,11 +1,9 @@
 """Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. What of an adapter is recipe."""
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 
 from ..errors import PromptpoolError
 from ..variants import BASE, split_adapter_id
-from .schema import fill_defaults
 
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
@@ -50,10 +48,3 @@ def recipe(config: Mapping, name: str) -> dict:
         kept["micro_batch_size"] = spec["micro_batch_size"]
     weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None
     return {**kept, "weights": weights, "dtype": config["dtype"]}
-
-
-def execution(config: Mapping, name: str) -> dict:
-    """How an adapter is trained, which changes its result by rounding at most. Takes a config as the user wrote it."""
-    full = deepcopy(dict(config))
-    fill_defaults(full)
-    return {key: full["adapters"][name][key] for key in EXECUTION}

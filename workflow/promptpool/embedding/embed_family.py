@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..artifacts.files import file_digest, text_digest, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import pick_device
+from ..models.checkpoint import Checkpoint
 from ..models.precision import in_words, processor
 from ..templates import Template
 from ..variants import Layer, layer_name, layer_number
@@ -23,49 +24,46 @@ from .vector_file import VectorFile, stored_dtype
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that changes the vectors of one file, and where their parts go."""
+class Grid:
+    """What is read of each text, and how it is stored. See the config reference for each key."""
 
-    model: str
-    revision: str | None
-    adapter: str | None
-    prompts: Mapping[str, str]
-    poolings: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    poolings: Sequence[str]
+    layers: Sequence[Layer]
     max_text_tokens: int
-    tokenization: str
-    text_normalisation: str
-    dtype: str
+    tokenization: str = "composed"
+    text_normalisation: str = "none"
+    storage: str = "auto"
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that changes the vectors of one file, its texts apart."""
+
+    checkpoint: Checkpoint
+    prompts: Mapping[str, str]
+    grid: Grid
 
     def embedder(self, device: str) -> Embedder:
+        made = self.checkpoint
         return Embedder.load(
-            self.model,
-            self.adapter,
-            revision=self.revision,
+            made.model,
+            made.adapter,
+            revision=made.revision,
             device=device,
-            dtype=self.dtype,
-            max_text_tokens=self.max_text_tokens,
-            tokenization=self.tokenization,
-            text_normalisation=self.text_normalisation,
+            dtype=made.dtype,
+            max_text_tokens=self.grid.max_text_tokens,
+            tokenization=self.grid.tokenization,
+            text_normalisation=self.grid.text_normalisation,
         )
 
 
 def embed_family(
     out: str,
     *,
-    model: str,
-    revision: str | None,
-    adapter: str | None,
     texts: str,
     prompts: Mapping[str, str],
-    poolings: Sequence[str],
-    layers: Sequence[Layer],
-    max_text_tokens: int,
-    device: str = "auto",
-    dtype: str = "auto",
-    tokenization: str = "composed",
-    text_normalisation: str = "none",
-    storage: str = "auto",
+    checkpoint: Checkpoint,
+    grid: Grid,
     scratch: str | None = None,
     workers: int = 1,
     code: str = "",
@@ -81,37 +79,31 @@ def embed_family(
     known = pd.read_parquet(texts)["text"].tolist()
     if not known:
         raise PromptpoolError(f"{texts}: no texts; check the task that recorded them")
-    job = Job(
-        model,
-        revision,
-        adapter,
-        dict(sorted(prompts.items())),
-        tuple(poolings),
-        tuple(layers),
-        max_text_tokens,
-        tokenization,
-        text_normalisation,
-        dtype,
-    )
-    place = pick_device(device)
-    embedder = job.embedder(str(place))
+    work = Work(checkpoint, dict(sorted(prompts.items())), grid)
+    place = pick_device(checkpoint.device)
+    embedder = work.embedder(str(place))
     if place.type == "cuda":
         workers = min(workers, torch.cuda.device_count())
-    kind = stored_dtype(storage, len(known))
-    dims = embedder.dims(poolings)
-    keys = {(prompt, pooling, layer): dims[pooling] for prompt in prompts for pooling in poolings for layer in layers}
-    made_of = made(job, kind, texts, code, embedder)
+    kind = stored_dtype(grid.storage, len(known))
+    dims = embedder.dims(grid.poolings)
+    keys = {
+        (prompt, pooling, layer): dims[pooling]
+        for prompt in prompts
+        for pooling in grid.poolings
+        for layer in grid.layers
+    }
+    made_of = made(work, kind, texts, code, embedder)
     file = VectorFile(out, scratch or f"{out}.scratch", made_of, keys, len(known), kind)
     again = file.rows_finished()
     with tqdm(total=len(known), initial=again, desc="embed", unit="text", mininterval=2) as bar:
-        tokens = embed_shared(embedder, job, file, known, workers, bar) if again < len(known) else 0
+        tokens = embed_shared(embedder, work, file, known, workers, bar) if again < len(known) else 0
     file.finish()
     depth = embedder.depth()
     seconds = time.time() - started
     write_sidecar(
         out,
-        inputs=[path for path in (texts, model, adapter) if path and Path(path).exists()],
-        spec={**vars(job), "storage": kind},
+        inputs=[texts, *checkpoint.files],
+        spec={**checkpoint.weights, "prompts": work.prompts, **vars(grid), "storage": kind},
         started=started,
         device=str(embedder.backbone.device),
         dtype=str(embedder.backbone.model.dtype),
@@ -122,7 +114,7 @@ def embed_family(
         exportable=embedder.exportable,
         token_budget=embedder.batches.budget.tokens,
         workers=workers,
-        layer_numbers={layer_name(layer): layer_number(layer, depth) for layer in layers},
+        layer_numbers={layer_name(layer): layer_number(layer, depth) for layer in grid.layers},
         texts=len(known),
         texts_resumed=again,
         tokens=tokens,
@@ -132,7 +124,9 @@ def embed_family(
     )
 
 
-def embed_shared(embedder: Embedder, job: Job, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm) -> int:
+def embed_shared(
+    embedder: Embedder, work: Work, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm
+) -> int:
     """Writes all chunks that are not there yet: this process its share, and `workers` - 1 others theirs. Tokens run."""
     started = time.time()
 
@@ -140,28 +134,28 @@ def embed_shared(embedder: Embedder, job: Job, file: VectorFile, texts: Sequence
         bar.set_postfix_str(f"{embedder.batches.tokens / (time.time() - started):,.0f} tokens/s", refresh=False)
         bar.update(max(0, max(done, file.rows_finished()) - bar.n))
 
-    size = embedder.chunk_size(job.prompts, job.poolings, job.layers)
+    size = embedder.chunk_size(work.prompts, work.grid.poolings, work.grid.layers)
     if workers <= 1:
-        return write_share(embedder, job, file, texts, size, 0, 1, progress)
+        return write_share(embedder, work, file, texts, size, 0, 1, progress)
     size = min(size, math.ceil(len(texts) / workers))
     with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
         kind = embedder.backbone.device.type
         devices = [f"{kind}:{share}" if kind == "cuda" else kind for share in range(workers)]
-        others = [pool.submit(run_share, job, file, texts, size, share, devices) for share in range(1, workers)]
-        own = write_share(embedder, job, file, texts, size, 0, workers, progress)
+        others = [pool.submit(run_share, work, file, texts, size, share, devices) for share in range(1, workers)]
+        own = write_share(embedder, work, file, texts, size, 0, workers, progress)
         tokens = own + sum(other.result() for other in others)
     file.reread()
     return tokens
 
 
-def run_share(job: Job, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]) -> int:
+def run_share(work: Work, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]) -> int:
     """One further process's part of the texts, on its own device."""
-    return write_share(job.embedder(devices[share]), job, file, texts, size, share, len(devices))
+    return write_share(work.embedder(devices[share]), work, file, texts, size, share, len(devices))
 
 
 def write_share(
     embedder: Embedder,
-    job: Job,
+    work: Work,
     file: VectorFile,
     texts: Sequence[str],
     size: int,
@@ -181,19 +175,23 @@ def write_share(
         file.reread()
         progress(done if workers == 1 else 0)
 
-    chunks = embedder.chunks(texts, job.prompts, job.poolings, job.layers, skip=others, size=size, progress=told)
+    chunks = embedder.chunks(
+        texts, work.prompts, work.grid.poolings, work.grid.layers, skip=others, size=size, progress=told
+    )
     for rows, vectors in chunks:
         file.write(rows, vectors)
     return embedder.batches.tokens
 
 
-def made(job: Job, kind: str, texts: str, code: str, embedder: Embedder) -> str:
+def made(work: Work, kind: str, texts: str, code: str, embedder: Embedder) -> str:
     """A name for what the vectors are made of. A model's files count by size and time: their digest takes minutes."""
-    files = [file_digest(texts), file_digest(job.adapter) if job.adapter else ""]
-    for path in sorted(Path(job.model).glob("*")) if Path(job.model).is_dir() else []:
+    made_of = work.checkpoint
+    files = [file_digest(texts), file_digest(made_of.adapter) if made_of.adapter else ""]
+    for path in sorted(Path(made_of.model).glob("*")) if Path(made_of.model).is_dir() else []:
         files.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    what = repr((made_of.weights, work.prompts, work.grid))
     how = [str(embedder.backbone.model.dtype), repr(embedder.backbone.precision), kind, code]
-    return text_digest("\0".join([repr(job), *files, *how]))[:16]
+    return text_digest("\0".join([what, *files, *how]))[:16]
 
 
 def example(embedder: Embedder, name: str, template: str, text: str) -> dict:

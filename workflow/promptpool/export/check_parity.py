@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from ..artifacts.files import write_json, write_sidecar
 from ..embedding.embedder import Embedder
 from ..errors import PromptpoolError
+from ..models.checkpoint import Checkpoint
 from ..models.precision import EXACT, exact, in_words, processor
 from ..templates import Template
 from .saved_layout import round_weights
@@ -32,11 +33,8 @@ def check_parity(
     out: str,
     *,
     spec: Mapping,
-    model: str,
-    revision: str | None,
-    adapter: str | None,
+    checkpoint: Checkpoint,
     template: str,
-    device: str = "auto",
 ) -> None:
     """Fails unless the exported model gives the pipeline's vectors on 100 texts, in float32, at any batch size.
 
@@ -46,8 +44,10 @@ def check_parity(
     vectors, is what bfloat16 costs.
     """
     started = time.time()
-    options = {"revision": revision, "device": device, "dtype": "float32", "max_text_tokens": spec["max_text_tokens"]}
-    engine = Embedder.load(model, adapter, **options)
+    engine = Embedder.load(
+        checkpoint.model, checkpoint.adapter, revision=checkpoint.revision, device=checkpoint.device, dtype="float32",
+        max_text_tokens=spec["max_text_tokens"],
+    )  # fmt: skip
     place = str(engine.backbone.device)
     sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])
     unrounded = mine = pipeline_vectors(engine, sample, template, spec)
@@ -55,7 +55,7 @@ def check_parity(
         round_weights(engine.backbone.model, spec["dtype"])
         mine = pipeline_vectors(engine, sample, template, spec)
     del engine  # one model at a time
-    with pinned_base(exported, model, revision) as path:
+    with pinned_base(exported, checkpoint.model, checkpoint.revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
         with exact(loaded.device):
             theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}

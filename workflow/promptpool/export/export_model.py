@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 
-from ..analysis.comparison import measures
+from ..analysis.score_table import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import merged
+from ..models.checkpoint import Checkpoint
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
@@ -28,30 +30,39 @@ NOTHING = 1e-6  # vectors of length 1 that differ by less are the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
 
 
+@dataclass(frozen=True)
+class Training:
+    """What the card says of an adapter's training; empty for the base.
+
+    pairs: its pair sets by name, each the settings that it was written with; qc: the qc.json of each, in that order;
+    recipe: the adapter's own settings.
+    """
+
+    pairs: Mapping[str, Mapping] = field(default_factory=dict)
+    qc: Sequence[str] = ()
+    recipe: Mapping | None = None
+
+
 def export_model(
     out: str,
     *,
     name: str,
     spec: Mapping,
-    model: str,
-    revision: str | None,
-    adapter: str | None,
+    checkpoint: Checkpoint,
     template: str,
     headline: str,
     facts: Sequence[str],
-    pairs: Mapping[str, Mapping],
-    recipe: Mapping | None,
-    qc: Sequence[str] = (),
+    training: Training,
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
     The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
     spec: one entry of `exports:`; headline: summary.parquet, for the card's scores; facts: the tasks'
-    facts.json, which say of what kind each is;
-    pairs: the adapter's pair sets by name; qc: the qc.json of each, in that order. Raises PromptpoolError, before
+    facts.json, which say of what kind each is. Raises PromptpoolError, before
     anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
     """
     started = time.time()
+    model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
     parsed = Template.parse(spec["prompt"], template)
     built = sentence_model(
         model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
@@ -80,8 +91,8 @@ def export_model(
         scores=scores_of(name, pd.read_parquet(headline)),
         tasks={task: fact["type"] for task, fact in known.items()},
         measure=measures(known),
-        data=data_of(pairs, qc),
-        recipe=recipe,
+        data=data_of(training),
+        recipe=training.recipe,
     )
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -101,7 +112,7 @@ def export_model(
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *facts, *qc]
+    inputs = [*weights, headline, *facts, *training.qc]
     write_sidecar(
         out,
         inputs=inputs,
@@ -187,12 +198,12 @@ def base_facts(model: str, revision: str | None) -> dict:
     return {"id": model, "hub": True, "revision": revision, "licence": licence}
 
 
-def data_of(pairs: Mapping[str, Mapping], qc: Sequence[str]) -> list[dict]:
-    """A row for each style of each pair set: set, corpus, style, and how many pairs. qc: the qc.json of each set."""
-    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in qc]
+def data_of(training: Training) -> list[dict]:
+    """A row for each style of each pair set: set, corpus, style, and how many pairs."""
+    counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in training.qc]
     return [
         {"set": name, "corpus": spec["corpus"], "style": style, "count": found["accepted"]}
-        for (name, spec), counted in zip(pairs.items(), counts, strict=True)
+        for (name, spec), counted in zip(training.pairs.items(), counts, strict=True)
         for style, found in sorted(counted["styles"].items())
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis import comparison
+from ..analysis import score_table
 from ..attention import table as attention_table
 from ..statistics import samples
 
@@ -32,7 +32,7 @@ def read_facts(files: Sequence[str]) -> dict[str, dict]:
 
 def read_measure(files: Sequence[str]) -> str:
     """What the scores are of, from tasks' facts.json."""
-    return comparison.measures(samples.read_facts(files))
+    return score_table.measures(samples.read_facts(files))
 
 
 def read_logs(folders: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,7 @@
 """What was fetched from the model hub, as the jobs find it: in the hub's cache, at exactly the commit that is pinned.
 
-`prefetch` (hub.lock, hub.fetch) writes a marker for each repository; the jobs read it here. Nothing here speaks to the
-network, and nothing falls back on another revision.
+`prefetch` (pin_snapshot, fetch_snapshot) writes a marker for each repository; the jobs read it here. Nothing here
+speaks to the network, and nothing falls back on another revision.
 """
 
 import json

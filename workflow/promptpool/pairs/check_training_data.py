@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..artifacts.files import file_digest, sidecar_path, write_json, write_sidecar
 from ..errors import PromptpoolError
-from .selection import find_contamination
+from .select_pairs import find_contamination
 
 
 def check_training_data(

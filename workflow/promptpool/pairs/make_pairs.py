@@ -22,11 +22,12 @@ from ..artifacts.files import (
     sweep,
     text_digest,
     write_sealed,
-    write_sidecar,
+    write_table,
 )
 from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
 from ..generation.backend import FAULTS, Backend, Progress, Request, open_backend
+from ..models.checkpoint import Checkpoint
 from .anchors import pick_anchors
 from .augmentation import halves, noisers
 from .filters import judge
@@ -52,13 +53,9 @@ def make_pairs(
     *,
     name: str,
     spec: Mapping,
-    shards: str,
-    shard_size: int,
+    writer: Checkpoint | None = None,
     options: Mapping | None = None,
-    model: str | None = None,
-    revision: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
+    shard_size: int = 2000,
     code: object = None,
     closeness: Callable[[list[str], list[str]], np.ndarray] | None = None,
 ) -> None:
@@ -66,21 +63,24 @@ def make_pairs(
     `attempts`, `prompt_tokens`, `tokens` (written by the language model), `cut` (whether max_new_tokens cut it) and
     `seconds` (its share of its shard's).
 
-    spec: `Study.pairs_spec`; options: how its backend is run, which changes no text; code: what else the texts depend
-    on; closeness: (texts, positives) -> cosines [n], for the filter `semantic`. A killed job goes on from the
-    finished shards under `shards`; those of the latest settings stay there, so that a larger count adds to them.
+    spec: `Study.pairs_spec`; writer: the language model, None where none writes; options: how its backend is run, which
+    changes no text; code: what else the texts depend on; closeness: (texts, positives) -> cosines [n], for the filter
+    `semantic`. A killed job goes on from the finished shards in `shards`, a folder beside `out`; those of the latest
+    settings stay there, so that a larger count adds to them.
     """
     started = time.time()
     anchors = pick_anchors(pd.read_parquet(corpus), spec, f"pairs.{name}")
     settings = {key: value for key, value in spec.items() if key not in ("count", "corpus", "column")}
-    identity = content_identity(model, revision) if model else ""
-    folder = Path(shards) / text_digest(f"{sorted(settings.items())}\0{identity}\0{dtype}\0{code}")[:16]
+    identity = content_identity(writer.model, writer.revision) if writer else ""
+    dtype = writer.dtype if writer else "auto"
+    shards = Path(out).parent / "shards"
+    folder = shards / text_digest(f"{sorted(settings.items())}\0{identity}\0{dtype}\0{code}")[:16]
     cut = [anchors.iloc[start : start + shard_size] for start in range(0, len(anchors), shard_size)]
     paths = [folder / f"{place:05d}-{_rows_digest(rows)}.parquet" for place, rows in enumerate(cut)]
     sweep(folder)
     left = [(path, rows) for path, rows in zip(paths, cut, strict=True) if not sealed(path)]
     with (
-        _opened(spec, left, model, revision, options, device, dtype) as backend,
+        _opened(spec, left, writer, options) as backend,
         tqdm(total=len(anchors), desc=f"pairs {name}", unit="text", mininterval=2) as bar,
     ):
         bar.update(len(anchors) - sum(len(rows) for _, rows in left))
@@ -98,13 +98,11 @@ def make_pairs(
         worst = Counter(table["reason"]).most_common(1)[0][0]
         remedy = REMEDIES.get(worst, "mend the style, the model or the filters")
         raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {remedy}")
-    with atomic_path(out) as temporary:
-        table.to_parquet(temporary, index=False)
-    write_sidecar(
-        out, inputs=[corpus], spec=spec, started=started, seed=spec["seed"], rows=len(table),
-        base_model=model, model_identity=identity or None, writer=writer_of(backend),
+    write_table(
+        out, table, inputs=[corpus], spec=spec, started=started, seed=spec["seed"],
+        base_model=writer and writer.model, model_identity=identity or None, writer=writer_of(backend),
     )  # fmt: skip
-    for other in Path(shards).iterdir():
+    for other in shards.iterdir():
         if other != folder:
             remove(other)
 
@@ -251,7 +249,7 @@ def _rows_digest(rows: pd.DataFrame) -> str:
 
 
 @contextlib.contextmanager
-def _opened(spec, left, model, revision, options, device, dtype) -> Iterator[Backend | None]:
+def _opened(spec: Mapping, left, writer: Checkpoint | None, options: Mapping | None) -> Iterator[Backend | None]:
     """The set's backend, if a shard is left that needs one."""
     if not spec["wording"] or not left:
         yield None
@@ -259,6 +257,7 @@ def _opened(spec, left, model, revision, options, device, dtype) -> Iterator[Bac
     sampling = {key: spec[key] for key in ("max_new_tokens", "temperature", "top_p")}
     chat = any(needs_chat(wording) for wording in spec["wording"].values())
     with open_backend(
-        spec["backend"], model, revision, sampling, options or {}, device=device, dtype=dtype, needs_chat=chat
-    ) as backend:
+        spec["backend"], writer.model, writer.revision, sampling, options or {}, device=writer.device,
+        dtype=writer.dtype, needs_chat=chat,
+    ) as backend:  # fmt: skip
         yield backend

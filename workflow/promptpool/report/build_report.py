@@ -11,14 +11,14 @@ import re
 import shlex
 import time
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 import yaml
 
-from ..analysis.comparison import measures
-from ..analysis.score_table import by_task, tasks_of
+from ..analysis.score_table import by_task, measures, tasks_of
 from ..artifacts.files import atomic_path, write_sidecar
 from ..errors import PromptpoolError
 from ..figures import registry
@@ -32,80 +32,100 @@ from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline, s
 TEMPLATES = Path(__file__).parents[2] / "report"
 
 
+@dataclass(frozen=True)
+class Artifacts:
+    """The files that a report is made from; whatever is empty has no section.
+
+    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
+    and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
+    file name without suffix -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
+    """
+
+    summary: str | Path
+    scores: str | Path
+    ablations: Mapping[str, str | Path] = field(default_factory=dict)
+    attention: Sequence[str | Path] = ()
+    pairs: Mapping[str, tuple[str | Path, str | Path]] = field(default_factory=dict)
+    training: Mapping[str, str | Path] = field(default_factory=dict)
+    figures: Mapping[str, str | Path] = field(default_factory=dict)
+    facts: Sequence[str | Path] = ()
+    benchmarks: str | Path | None = None
+    text_map: str | Path | None = None
+
+    def files(self) -> list[str | Path]:
+        """All of them."""
+        single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map))]
+        named = (*self.ablations.values(), *self.training.values(), *self.figures.values())
+        return [*single, *named, *self.attention, *self.facts, *(path for both in self.pairs.values() for path in both)]
+
+
 def build_report(
     out: str | Path,
+    given: Artifacts,
     *,
-    run: str,
-    summary: str | Path,
-    scores: str | Path,
-    ablations: Mapping[str, str | Path],
-    attention: Sequence[str | Path],
-    pairs: Mapping[str, tuple[str | Path, str | Path]],
-    training: Mapping[str, str | Path],
-    figures: Mapping[str, str | Path],
     config: Mapping,
     provenance: Mapping,
-    facts: Sequence[str | Path] = (),
-    benchmarks: str | Path | None = None,
     published: Mapping[str, Sequence[Mapping]] | None = None,
-    text_map: str | Path | None = None,
     configfile: str | None = None,
 ) -> None:
     """Writes the report, a single HTML file, and its sidecar.
 
-    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
-    and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
-    file name without suffix -> SVG, of entries in figures.registry; config: the resolved config; provenance: facts
-    to print; facts: the tasks' facts.json, which say what a score is; published: benchmark -> reference lines;
-    configfile: what the commands name, None for config.yaml. Whatever is empty has no section. Raises PromptpoolError
-    for an input that is not there.
+    config: the resolved config; provenance: facts to print; published: benchmark -> reference lines; configfile: what
+    the commands name, None for config.yaml. Raises PromptpoolError for an input that is not there.
     """
-    started = time.time()
+    started, run = time.time(), config["run"]
     start = command(run, configfile)
-    pictures = [picture(name, path, f"{start} results/{run}/figures") for name, path in figures.items()]
-    table = by_task(pd.read_parquet(found(scores)))
-    inputs = [summary, scores, *ablations.values(), *attention, *training.values(), *figures.values(), *facts]
-    inputs += [*(path for both in pairs.values() for path in both), *filter(None, (benchmarks, text_map))]
-    wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
+    pictures = [picture(name, path, f"{start} results/{run}/figures") for name, path in given.figures.items()]
+    table = by_task(read(given.scores))
+    of_benchmarks = benchmarks_of(given, config, published or {}, pictures)
     questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
-    of_benchmarks = (
-        benchmark_sections(pd.read_parquet(found(benchmarks)), wholes, published or {}, pictures) if benchmarks else []
-    )
     of_ablations = [
-        ablation_section(name, pd.read_parquet(found(path)), questions.get(name, ""), pictures)
-        for name, path in ablations.items()
+        ablation_section(name, read(path), questions.get(name, ""), pictures) for name, path in given.ablations.items()
     ]
-    sections = {"headline": True, "scores": True, "map": text_map, "attention": attention, "training": training,
-                "pairs": pairs}  # fmt: skip
-    page = environment().get_template("report.html.j2")
-    html = page.render(
-        run=run,
-        measure=measures(read_facts(map(found, facts))),
-        headline=headline(pd.read_parquet(found(summary))),
-        benchmarks=of_benchmarks,
-        text_map=map_content(pd.read_parquet(found(text_map))) if text_map else None,
-        tasks=tasks_of(table),
-        rows=score_rows(table),
-        left_out=max(0, len(table) - MOST_ROWS),
-        ablations=of_ablations,
-        attention=attention_section(*map(found, attention)) if attention else None,
-        training=[training_row(name, found(path)) for name, path in sorted(training.items())],
-        pairs=[
-            pair_section(name, pd.read_parquet(found(path)), json.loads(found(qc).read_text(encoding="utf-8")))
-            for name, (path, qc) in pairs.items()
-        ],
-        pictures=pictures,
-        further=without_place(pictures, {one for one in sections if sections[one]}, [*of_ablations, *of_benchmarks]),
-        start=start,
-        commands=commands(run, list(ablations), list(config.get("exports") or {}), configfile),
-        chain=chain(inputs),
-        digits=DIGITS,
-        config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
-        provenance=plain(provenance),
+    sections = {"headline": True, "scores": True, "map": given.text_map, "attention": given.attention,
+                "training": given.training, "pairs": given.pairs}  # fmt: skip
+    html = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            run=run,
+            measure=measures(read_facts(map(found, given.facts))),
+            headline=headline(read(given.summary)),
+            benchmarks=of_benchmarks,
+            text_map=map_content(read(given.text_map)) if given.text_map else None,
+            tasks=tasks_of(table),
+            rows=score_rows(table),
+            left_out=max(0, len(table) - MOST_ROWS),
+            ablations=of_ablations,
+            attention=attention_section(*map(found, given.attention)) if given.attention else None,
+            training=[training_row(name, found(path)) for name, path in sorted(given.training.items())],
+            pairs=[
+                pair_section(name, read(path), json.loads(found(qc).read_text(encoding="utf-8")))
+                for name, (path, qc) in given.pairs.items()
+            ],
+            pictures=pictures,
+            further=without_place(
+                pictures, {one for one in sections if sections[one]}, [*of_ablations, *of_benchmarks]
+            ),
+            start=start,
+            commands=commands(run, list(given.ablations), list(config.get("exports") or {}), configfile),
+            chain=chain(given.files()),
+            digits=DIGITS,
+            config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
+            provenance=plain(provenance),
+        )
     )
     with atomic_path(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
-    write_sidecar(out, inputs=inputs, started=started)
+    write_sidecar(out, inputs=given.files(), started=started)
+
+
+def benchmarks_of(given: Artifacts, config: Mapping, published: Mapping, pictures: Sequence[Mapping]) -> list:
+    """The sections of the benchmarks that the study has averages of."""
+    if not given.benchmarks:
+        return []
+    wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
+    return benchmark_sections(read(given.benchmarks), wholes, published, pictures)
 
 
 def environment() -> jinja2.Environment:
@@ -132,7 +152,12 @@ def points(value: float, sign: bool = False) -> str:
     return f"{value * 100:{'+' if sign else ''}.1f}".replace("-", "−")
 
 
+def read(path: str | Path) -> pd.DataFrame:
+    return pd.read_parquet(found(path))
+
+
 def found(path: str | Path) -> Path:
+    """The path; PromptpoolError where there is no file."""
     path = Path(path)
     if not path.is_file():
         raise PromptpoolError(f"report: {path}: no such file; run the rule that makes it")

@@ -12,6 +12,7 @@ LOGS = {"debug", "info", "warning", "error", "exception", "critical"}
 CALLBACKS = {"tell", "say"}  # parameters and methods that take a line
 BARS = {"set_postfix_str", "set_postfix", "set_description", "set_description_str"}
 PROVENANCE = {"promptpool.write_sidecar"}
+TABLES = {"promptpool.write_table"}  # writes a sidecar too: what it takes by keyword goes into that
 # A value that comes from these alone has no other effect, and is left out where only a message used it.
 QUIET = {
     "str", "repr", "len", "sorted", "list", "tuple", "set", "dict", "round", "min", "max", "sum", "any", "all", "type",
@@ -102,6 +103,8 @@ class Computation(ast.NodeTransformer):
         meant = self.meaning(name) if name else None
         if self.is_fault(name, meant):
             self.without_message(node)
+        elif meant in TABLES:
+            node.keywords = []
         elif isinstance(meant, str) and meant.rpartition(".")[2] == "tqdm":
             node.args, node.keywords = node.args[:1], []  # the rest is what the bar looks like
         elif isinstance(meant, tuple) and not any(isinstance(arg, ast.Starred) for arg in node.args):

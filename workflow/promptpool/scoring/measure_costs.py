@@ -13,12 +13,13 @@ import pandas as pd
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from ..artifacts.files import atomic_path, write_sidecar
+from ..artifacts.files import write_table
 from ..hub.safe_loading import NO_CODE
 from ..models.backbone import decoder_layers
+from ..models.checkpoint import Checkpoint
 from ..tasks.build_task import sample_texts
 from ..templates import Composer, Template
-from ..variants import Layer, layer_number
+from ..variants import layer_number
 
 SAMPLE = 1000  # texts of a task whose tokens are counted; their mean is within a few per cent of all texts'
 
@@ -27,36 +28,30 @@ def measure_costs(
     out: str,
     *,
     name: str,
-    model: str,
-    revision: str | None,
+    checkpoint: Checkpoint,
     texts: Mapping[str, str],
-    prompts: Mapping[str, str],
-    ensembles: Mapping[str, Sequence[str]],
-    layers: Sequence[Layer],
-    max_text_tokens: int,
-    text_normalisation: str,
-    seed: int,
+    spec: Mapping,
 ) -> None:
     """Writes a table: model, prompt, eos, layer, number, depth, tokens, flops, texts.
 
     A row a prompt, with and without EOS, and layer. number: which layer that is, depth: how many the model has; tokens
     and flops are a text's, mean over `texts` sampled texts of each task, then over tasks. An ensemble costs what its
-    prompts cost together. texts: task -> its texts' file.
+    prompts cost together. texts: task -> its texts' file; spec: `Study.costs_spec`.
     """
     started = time.time()
+    model, revision = checkpoint.model, checkpoint.revision
     shape = Shape.of(model, revision)
-    composer = Composer(
-        AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), max_text_tokens, text_normalisation
-    )
-    samples = {task: sample_texts(path, SAMPLE, seed) for task, path in texts.items()}
+    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE)
+    composer = Composer(tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
+    samples = {task: sample_texts(path, SAMPLE, spec["seed"]) for task, path in texts.items()}
     lengths = {task: np.array([len(ids) for ids in composer.texts(sample)]) for task, sample in samples.items()}
     rows = []
-    for prompt, template in prompts.items():
+    for prompt, template in spec["prompts"].items():
         for eos in (False, True):
             read = {
                 task: tokens_read(composer, Template.parse(prompt, template), own, eos) for task, own in lengths.items()
             }
-            for layer in layers:
+            for layer in spec["layers"]:
                 number = layer_number(layer, shape.depth)
                 flops = [shape.flops(counts, number).mean() for counts in read.values()]
                 tokens = [counts.mean() for counts in read.values()]
@@ -68,13 +63,11 @@ def measure_costs(
         .groupby(["model", "eos", "layer", "number", "depth"], as_index=False)[["tokens", "flops"]]
         .sum()
         .assign(prompt=ensemble)[columns]
-        for ensemble, members in ensembles.items()
+        for ensemble, members in spec["ensembles"].items()
     ]
     table = pd.concat([table, *together], ignore_index=True)
     table["texts"] = sum(map(len, lengths.values()))
-    with atomic_path(out) as temporary:
-        table.to_parquet(temporary, index=False)
-    write_sidecar(out, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
+    write_table(out, table, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
 
 
 def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: bool) -> np.ndarray:

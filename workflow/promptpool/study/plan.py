@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from ..artifacts.files import atomic_path
-from ..scoring.baselines import EMBEDDED
+from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
 from .plan_checks import missing
 from .study import Study
@@ -233,7 +233,7 @@ def _most_memory(study: Study) -> float:
     return max((4 * model_size(study["models"][m]["path"])["parameters"] for m in study["grid"]["models"]), default=0)
 
 
-def write_plan(study: Study, out: str | Path, visible: int = 0) -> str:
+def plan(study: Study, out: str | Path, visible: int = 0) -> str:
     """Writes the plan as `out` (text) and beside it as .json, a row a stage; returns the text."""
     text = table(study, visible)
     with atomic_path(out) as temporary:

@@ -153,6 +153,17 @@ class Study:
         """How a set's backend is run, which changes no text."""
         return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
 
+    def execution(self, section: str = "", name: str = "") -> dict:
+        """How a job runs, which changes its result by rounding at most. Rules hand it on in a param that depends on
+        `output`, so that another value runs nothing again.
+        """
+        how = {"device": self.config["device"]}
+        if section == "adapters":
+            return how | {key: self.config["adapters"][name][key] for key in EXECUTION}
+        if section == "pairs":
+            return how | {"options": self.backend_options(name), "shard_size": self.config["pairs"][name]["shard_size"]}
+        return how
+
     def pairs_code(self, name: str) -> list[str]:
         """What writing a set finds by name when it runs: its own backend, and the judge of the filter `semantic`."""
         spec = self.pairs_spec(name)
@@ -240,7 +251,7 @@ class Study:
 
     def grid_spec(self) -> dict:
         keys = ("poolings", "layers", "max_text_tokens", "tokenization", "text_normalisation", "storage")
-        return {**{key: self.config["grid"][key] for key in keys}, "dtype": self.config["dtype"]}
+        return {key: self.config["grid"][key] for key in keys}
 
     def embedded(self) -> list[str]:
         """The names of one task's embeddings files: families of prompts, then ensembles."""
@@ -262,7 +273,7 @@ class Study:
             return {}
         kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters")}
         same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
-        return {**kept, **same, "seed": self.config["seed"], "dtype": self.config["dtype"]}
+        return {**kept, **same, "seed": self.config["seed"]}
 
     def attention_prompts(self) -> dict[str, str]:
         """Prompt name -> template, in the order that the config looks at them."""

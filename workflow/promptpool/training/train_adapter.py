@@ -1,281 +1,77 @@
-"""The adapters stage: contrastive LoRA fine-tuning through sentence-transformers' trainer."""
+"""The adapters stage: a training in this process, or in one process a GPU under `accelerate launch`.
 
-import math
+This module is also the entry point of those processes.
+"""
+
+import json
 import os
-import shutil
-import time
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
-from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from transformers import AutoConfig, AutoTokenizer, set_seed
-from transformers.utils import logging
-
-from ..artifacts.files import file_digest, remove, text_digest, write_json, write_sidecar
-from ..artifacts.integrity import sealed
+from ..artifacts.files import remove, write_json
 from ..errors import PromptpoolError
-from ..hub.safe_loading import NO_CODE
-from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
-from ..models.precision import in_words, processor, training_dtype, training_precision
-from ..templates import SLOT, Composer, Template, format_joint
-from .lora import CHUNK_TOKENS, live_tokens, tunable_model
-from .losses import InfoNCE
-from .sampler import Batches
-from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
-from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
-from .validation import best_step, hold_out, retrieval, wilson
 
-# How a training runs, which changes its result by rounding at most; `execution` of train_adapter overrides it.
-EXECUTION = {
-    "micro_batch_size": None,
-    "gradient_checkpointing": False,
-    "attention": "sdpa",
-    "tracking": {"tensorboard": True, "wandb": None},
-}
+FAULT = "fault.txt"
 
 
 def train_adapter(
-    pairs: Sequence[str],
-    out: str,
-    *,
-    model: str,
-    revision: str | None,
-    spec: Mapping,
-    template: str,
-    scratch: str,
-    device: str = "auto",
-    execution: Mapping | None = None,
+    pairs: Sequence[str], out: str, *, gpus: int = 1, device: str = "auto", scratch: str, **rest: object
 ) -> None:
-    """Trains one adapter and writes its weights at every named step, all at the end.
+    """`rank.train_rank` with the same arguments, on so many GPUs; on a CPU one process does it."""
+    from ..models.backbone import pick_device
 
-    pairs: parquet files (text, positive, style, source_id); out: a directory that gets step-{step}/
-    (adapter_model.safetensors and its config), training.parquet (a row a step: `tracking.COLUMNS`), with a validation
-    share also validation.parquet (step, accuracy, n, low, high) and best_step.json, and tensorboard/.
-    A killed job goes on from `scratch`, which is outside the declared outputs. execution: see EXECUTION.
-    Started as one of several ranks, each takes its share of every step and the first writes.
-    Raises PromptpoolError, one line, for pairs too few, a loss that is not finite, and what can't be written.
-    """
-    started = time.time()
-    logging.disable_progress_bar()  # transformers draws one for every file it writes
-    how = {**EXECUTION, **(execution or {})}
-    if spec["negatives"] == "micro_batch":  # there it is part of the recipe
-        how["micro_batch_size"] = spec["micro_batch_size"]
-    place = pick_device(device)
-    table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
-    table, held = hold_out(table, spec["validation"], spec["seed"])
-    # The weights' own digest, not their path: a scratch is gone on with only where all is the same.
-    made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
-    work = Path(scratch) / text_digest("\0".join(made_of))[:16]
-    args = arguments(spec, work / "trainer", place, how, out)
-    per_epoch = len(table) // spec["batch_size"]
-    if not per_epoch:
-        raise PromptpoolError(
-            f"{', '.join(pairs)}: {len(table)} pairs are fewer than one batch of {spec['batch_size']}; "
-            "lower batch_size or make more pairs"
-        )
-    args.max_steps = spec["max_steps"] or math.ceil(spec["epochs"] * per_epoch)
-    if spec["steps"][-1] > args.max_steps:
-        raise PromptpoolError(
-            f"{out}: step {spec['steps'][-1]} is beyond the {args.max_steps} steps that {spec['epochs']} epochs of "
-            f"{per_epoch} steps make; take it out of steps or raise epochs"
-        )
-    args.save_steps = max(1, min(500, args.max_steps // 4))
-    set_seed(spec["seed"])
-    tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
-    require_tokenizer(tuned.tokenizer, tuned.transformers_model, model)
-    checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
-    if how["micro_batch_size"]:
-        live = 2 * how["micro_batch_size"] * tuned.max_seq_length
-    else:
-        live = live_tokens(tuned, place, how["gradient_checkpointing"])
-    trainer = ContrastiveTrainer(
-        model=tuned,
-        args=args,
-        train_dataset=Dataset.from_dict({"text": texts["text"], "positive": texts["positive"], "label": ids(texts)}),
-        loss=loss_of(tuned, spec, live, CHUNK_TOKENS[place.type], gather=args.world_size > 1),
-        callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
-        batches=batches_of(table, tuned, texts, spec, args.per_device_train_batch_size),
-        where=out,
-    )
-    checkpoints.trainer = trainer
-    with args.main_process_first(local=False):  # one rank cleans up, and all see the same
-        remove(Path(scratch).with_name(f".gone-{Path(scratch).name}"))
-        last = last_whole(work / "trainer")
-    trainer.train(resume_from_checkpoint=last)
-    if not trainer.is_world_process_zero():
-        return
-    with trainer.writing(Path(out)):
-        facts = finish(trainer.state.log_history, work, out, spec["steps"])
-    write_sidecar(
-        out,
-        inputs=pairs,
-        spec={**spec, "lora": dict(spec["lora"]), "template": template},
-        started=started,
-        base_model=model,
-        base_revision=revision,
-        vocabulary=vocabulary_digest(tuned.tokenizer),
-        seed=spec["seed"],
-        device=str(place),
-        dtype=str(training_dtype(spec["dtype"], place)).removeprefix("torch."),
-        precision=in_words(training_precision(spec["dtype"], place)),
-        processor=processor(place),
-        pairs=len(table),
-        held_out=len(held),
-        max_steps=args.max_steps,
-        ranks=args.world_size,
-        **facts,
-    )
-    discard(Path(scratch))
+    call = {"pairs": list(pairs), "out": out, "device": device, "scratch": scratch, **rest}
+    if gpus > 1 and pick_device(device).type == "cuda":
+        import torch
+
+        there = torch.cuda.device_count()
+        if there < gpus:
+            raise PromptpoolError(f"{out}: gpus: {gpus} are asked for and {there} can be seen; lower gpus")
+        return launch(call, gpus)
+    from .rank import train_rank
+
+    return train_rank(**call)
 
 
-def weights_identity(model: str, revision: str | None) -> str:
-    """A digest of a model's directory, or the commit of a hub model."""
-    if Path(model).is_dir():
-        return file_digest(model)
-    commit = getattr(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), "_commit_hash", None)
-    return f"{model}@{commit or revision}"
+def launch(call: Mapping, ranks: int) -> None:
+    """Runs the call in `ranks` processes, each with its own device, and waits for them."""
+    folder = Path(call["scratch"])
+    write_json(folder / "call.json", call)
+    remove(folder / FAULT)
+    # Every value is given, so that a user's own accelerate configuration changes nothing.
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(ranks),
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+        "-m", "promptpool.training.train_adapter", str(folder / "call.json"),
+    ]  # fmt: skip
+    room = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([room, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
+    if done.returncode:
+        fault = folder / FAULT
+        told = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
+        raise PromptpoolError(told if fault.exists() else f"{call['out']}: {told}; its log has the reason")
 
 
-def prepared(
-    table: pd.DataFrame, held: pd.DataFrame, model: str, revision: str | None, spec: Mapping, template: str, device, how
-) -> tuple[SentenceTransformer, pd.DataFrame, pd.DataFrame]:
-    """The model to tune, and the pairs as it gets them: as they are, or put into the prompt where that is `joint`."""
-    prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
-    texts, held = table[["text", "positive"]], held[["text", "positive"]]
-    if spec["tokenization"] == "joint":
-        tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), prompt
-        texts, held = (
-            part.apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
-            for part in (texts, held)
-        )
-        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
-        prompt = Template.parse(spec["prompt"], SLOT)
-    tuned = tunable_model(
-        model, prompt, spec, longest, revision=revision, device=device, dtype=training_dtype(spec["dtype"], device),
-        attention=how["attention"], checkpointing=how["gradient_checkpointing"],
-    )  # fmt: skip
-    return tuned, texts, held
+def main(path: str) -> None:
+    """One rank's work. A fault that a user can mend goes to a file, which the waiting process tells."""
+    call = json.loads(Path(path).read_text(encoding="utf-8"))
+    from .rank import train_rank
+
+    try:
+        train_rank(**call)
+    except PromptpoolError as error:
+        Path(call["scratch"]).mkdir(parents=True, exist_ok=True)
+        (Path(call["scratch"]) / FAULT).write_text(str(error), encoding="utf-8")
+        raise SystemExit(1) from None
+    finally:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-def ids(texts: pd.DataFrame) -> np.ndarray:
-    """Identities of the two texts of each pair, int [n, 2]: equal numbers are equal texts, on either side."""
-    numbers, _ = pd.factorize(pd.concat([texts["text"], texts["positive"]], ignore_index=True))
-    return numbers.reshape(2, -1).T
-
-
-def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFrame, spec: Mapping, rows: int):
-    lengths = None
-    if spec["group_by_length"]:
-        limit = tuned.max_seq_length
-        both = (texts["text"] + " " + texts["positive"]).tolist()
-        lengths = np.concatenate([
-            np.minimum(tuned.tokenizer(both[start : start + 4096], add_special_tokens=False, return_length=True,
-                                       return_attention_mask=False, verbose=False)["length"], 2 * limit)
-            for start in range(0, len(both), 4096)
-        ])  # fmt: skip
-    sets = range(len(spec["weights"])) if spec["weights"] else sorted(table["set"].unique())
-    sizes = [int((table["set"] == number).sum()) for number in sets]
-    if 0 in sizes:
-        raise PromptpoolError(
-            f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pair to train on; lower validation or take it out"
-        )
-    return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
-
-
-def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
-    """The recipe's loss. With `negatives: micro_batch` it sees a micro-batch at a time, and a rank's own alone."""
-    return InfoNCE(
-        model,
-        spec["temperature"],
-        margin=spec["margin"],
-        symmetric=spec["symmetric"],
-        mask_duplicates=spec["mask_duplicates"],
-        gather=gather and spec["negatives"] == "batch",
-        live_tokens=live,
-        chunk_tokens=max(1, min(chunk, live)),
-    )
-
-
-def judge(tuned: SentenceTransformer, held: pd.DataFrame):
-    """A function that scores the model on the held-out pairs and returns a row to log."""
-
-    def validate(model: SentenceTransformer) -> dict[str, float]:
-        hits, n = retrieval(model, held["text"], held["positive"]), len(held)
-        low, high = wilson(hits, n)
-        return {f"{PREFIX}{name}": value for name, value in zip(("accuracy", "n", "low", "high"),
-                                                               (hits / n, n, low, high), strict=True)}  # fmt: skip
-
-    return validate
-
-
-def board(how: Mapping, work: Path) -> list[TensorBoard]:
-    return [TensorBoard(work / "tensorboard")] if how["tracking"]["tensorboard"] else []
-
-
-def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int]) -> dict:
-    """Puts the results together in the scratch and renames them into place; returns what the sidecar adds."""
-    result = work / "result"
-    remove(result)
-    result.mkdir(parents=True)
-    for step in steps:
-        verify_step(work / f"step-{step}", work)
-        shutil.copytree(work / f"step-{step}", result / f"step-{step}")  # a move could lose it
-    training_table(history).to_parquet(result / "training.parquet", index=False)
-    facts = {}
-    validation = validation_table(history)
-    if len(validation):
-        validation.to_parquet(result / "validation.parquet", index=False)
-        facts = best_step(validation)
-        write_json(result / "best_step.json", facts)
-    if (work / "tensorboard").is_dir():
-        shutil.copytree(work / "tensorboard", result / "tensorboard")
-    remove(out)
-    os.replace(result, out)
-    return {"best_step": facts.get("best_step")}
-
-
-def verify_step(path: Path, work: Path) -> None:
-    """Raises PromptpoolError where a checkpoint that waits for the end of the training is not what was written."""
-    if not sealed(path):
-        raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train anew")
-
-
-def arguments(
-    spec: Mapping, folder: Path, device: torch.device, how: Mapping, where: str
-) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments. Raises PromptpoolError where the ranks can't share a batch evenly."""
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    micro = how["micro_batch_size"] if spec["negatives"] == "micro_batch" else spec["batch_size"] // ranks
-    if spec["batch_size"] % (micro * ranks):
-        raise PromptpoolError(
-            f"{where}: a batch of {spec['batch_size']} can't be shared by {ranks} GPUs"
-            + (f" in micro-batches of {micro}" if spec["negatives"] == "micro_batch" else "")
-            + "; change batch_size or gpus"
-        )
-    args = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
-        max_steps=1,  # set when the pairs are counted
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=spec["batch_size"] // (micro * ranks),
-        learning_rate=spec["learning_rate"],
-        warmup_steps=spec["warmup_steps"],
-        weight_decay=spec["weight_decay"],
-        seed=spec["seed"],
-        data_seed=spec["seed"],
-        use_cpu=device.type == "cpu",
-        bf16=training_dtype(spec["dtype"], device) == torch.bfloat16,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        disable_tqdm=True,  # there is a bar of our own
-        report_to=weights_and_biases(how["tracking"]["wandb"], where),
-        run_name=Path(where).name,
-        dataloader_drop_last=True,
-        ddp_find_unused_parameters=False,
-    )
-    args._n_gpu = min(1, args.n_gpu)  # one process is one GPU: never the trainer's own DataParallel
-    return args
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -34,7 +34,7 @@ def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str
     return sorted(set.intersection(*known))
 
 
-def write_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto") -> None:
+def embed_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto") -> None:
     """An ensemble's embeddings file from its prompts' files, a variant at a time."""
     started = time.time()
     sources: dict[Key, Vectors] = {}

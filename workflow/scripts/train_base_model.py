@@ -1,5 +1,5 @@
 from promptpool.artifacts.integrity import verify
-from promptpool.demo_model.train import train_base_model
+from promptpool.demo_model.train_base_model import train_base_model
 
 verify(snakemake.input)
 # No log redirection: an hour's training shows its progress.

@@ -10,7 +10,7 @@ from huggingface_hub import snapshot_download
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
 from .hub_errors import one_line
-from .lock import require_space
+from .pin_snapshot import require_space
 from .snapshots import held, missing_files, snapshot_folder
 
 

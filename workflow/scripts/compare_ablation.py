@@ -1,9 +1,9 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.analysis.comparison import write_ablation
+    from promptpool.analysis.compare_ablation import compare_ablation
 
-    write_ablation(
+    compare_ablation(
         list(snakemake.input.parts),
         list(snakemake.input.facts),
         snakemake.output[0],

@@ -1,7 +1,7 @@
-"""What a number must beat: random vectors, TF-IDF with a truncated SVD, and embedding models that others trained."""
+"""The vectors of embedding models that others trained, as what a tuned model must beat."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,41 +12,6 @@ from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
 
 EMBEDDED = "sentence-transformers"  # the kind whose vectors are worth a file, and a device
-
-
-def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
-    """Matrices float32 [n, dim] of a baseline that costs little: one per seed for `random`, one for `tfidf-svd`."""
-    if spec["kind"] == "random":
-        for seed in range(spec["seeds"]):
-            yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
-    else:
-        yield tfidf_svd(texts, spec["dim"])
-
-
-def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
-    """Latent semantic analysis: sublinear TF-IDF of words, truncated SVD, rows of length 1. float32 [n, dim].
-
-    `dim` is lowered to what the texts' vocabulary allows. Texts without a word of two letters, such as emoji or answers
-    of one letter, are cut at white space instead.
-    """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
-
-    common = 2 if len(texts) > 100 else 1
-    words = {"stop_words": "english", "min_df": common}, {"token_pattern": r"\S+", "min_df": 1}
-    for how in words:
-        try:
-            counts = TfidfVectorizer(sublinear_tf=True, **how).fit_transform(texts)
-            break
-        except ValueError:  # no word is left
-            continue
-    else:
-        raise PromptpoolError("tfidf-svd: all texts are blank; leave the baseline out, or give texts with words")
-    dim = min(dim, counts.shape[1] - 1, len(texts) - 1)
-    if dim < 1:  # one word in all, or one text: nothing to rotate
-        return normalize(counts.toarray()).astype(np.float32)
-    return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)
 
 
 def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:

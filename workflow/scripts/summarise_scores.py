@@ -1,9 +1,9 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.analysis.comparison import write_headline
+    from promptpool.analysis.summarise_scores import summarise_scores
 
-    write_headline(
+    summarise_scores(
         snakemake.input.scores,
         list(snakemake.input.facts),
         snakemake.output.table,

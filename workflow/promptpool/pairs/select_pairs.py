@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
-from ..artifacts.files import atomic_path, write_json, write_sidecar
+from ..artifacts.files import write_json, write_table
 from ..errors import PromptpoolError
+from ..text.near_duplicates import near_duplicates
+from .contamination import Hit, contaminated
+from .filters import first_uses
 from .qc import quality
-from .selection import drop_repeated, find_contamination
 
 PAIR = ["text", "positive", "style", "source_id"]
 
@@ -40,7 +43,37 @@ def select_pairs(
     bad = table[table["reason"].notna()]
     inputs = [written, *tasks.values()]
     for path, part, columns in ((pairs, good, PAIR), (rejected, bad, [*PAIR, "reason", "attempts", "cut"])):
-        with atomic_path(path) as temporary:
-            part[columns].to_parquet(temporary, index=False)
-        write_sidecar(path, inputs=inputs, spec=spec, started=started, rows=len(part))
+        write_table(path, part[columns], inputs=inputs, spec=spec, started=started)
     write_json(qc, quality(table, hits))
+
+
+def find_contamination(
+    table: pd.DataFrame, tasks: Mapping[str, str | Path], near: float | None
+) -> dict[int, tuple[str, Hit]]:
+    """Row -> (task, how) of the fit pairs whose text or positive is, or nearly is, a text of a task."""
+    known: list[str] = []
+    owners: list[str] = []
+    for task, path in tasks.items():
+        texts = pd.read_parquet(path, columns=["text"])["text"].tolist()
+        known += texts
+        owners += [task] * len(texts)
+    fit = table.index[table["reason"].isna()]
+    both = [text for column in ("text", "positive") for text in table.loc[fit, column]]
+    found: dict[int, tuple[str, Hit]] = {}
+    for place, hit in zip([*fit, *fit], contaminated(both, known, near), strict=True):
+        if hit:
+            found.setdefault(place, (owners[hit.which], hit))
+    return found
+
+
+def drop_repeated(table: pd.DataFrame, near: float | None) -> None:
+    """Sets the reason of fit pairs whose positive, or nearly it, was given to an earlier text, in place."""
+    fit = table.index[table["reason"].isna()]
+    fresh = pd.Series(first_uses(table.loc[fit, "positive"].tolist()), index=fit, dtype=bool)
+    table.loc[fit[~fresh], "reason"] = "duplicate"
+    if near is not None:
+        fit = fit[fresh]
+        earlier = near_duplicates(table.loc[fit, "positive"].tolist(), near)
+        table.loc[[place for place, first in zip(fit, earlier, strict=True) if first is not None], "reason"] = (
+            "near-duplicate"
+        )

@@ -1,0 +1,86 @@
+"""One ablation's table: what one varied thing does, as paired differences to its baseline."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from ..artifacts.files import write_table
+from ..errors import PromptpoolError
+from ..statistics.estimates import Sample, holm, interval, outcomes, paired, ranks
+from ..statistics.samples import VARIANT, read_facts, samples_by_variant
+from ..variants import layer_name, split_adapter_id
+from .score_table import BASELINE
+
+Scores = dict[str, Sample]  # task -> sample
+RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
+
+
+def compare_ablation(parts: Sequence[str], facts: Sequence[str], out: str, name: str, spec: Mapping) -> None:
+    """Writes one ablation's table from the score parts of what it compares."""
+    started = time.time()
+    known = read_facts(facts)
+    scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    table = ablation_table(scores, known, name, spec)
+    write_table(out, table, inputs=[*parts, *facts], spec=spec, started=started)
+
+
+def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:
+    """One row per value of the varied thing and task (`mean` over tasks first), against the baseline.
+
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm and, on `mean` rows alone,
+    RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN where a task's spread
+    is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks
+    by their own intervals; `rank` is the mean rank over tasks among all values, the baseline with them.
+    """
+    found = _values(samples_by_variant(scores, facts), spec)
+    vary, baseline = spec["vary"], _shown(spec["baseline"])
+    if baseline not in found:
+        raise PromptpoolError(f"ablations.{name}: no score for {vary} {baseline!r}; add it to the grid")
+    for value, own in found.items():
+        lacking = sorted(set(found[baseline]) ^ set(own))
+        if lacking:
+            raise PromptpoolError(
+                f"ablations.{name}: {vary} {value!r} and the baseline differ in task {lacking[0]!r}; score both"
+            )
+    places = ranks(found)
+    rows = []
+    for value in sorted(found, key=lambda v: (v != baseline, split_adapter_id(v) if vary == "adapter" else (v, 0))):
+        own, other = found[value], found[baseline]
+        single = {task: paired({task: own[task]}, {task: other[task]}) for task in own}
+        place, counts = places[value], outcomes(list(single.values()))
+        ranking = (*counts, place.rank, place.low, place.high, place.best, place.p_best)
+        start = {"ablation": name, "value": value, "baseline": baseline}
+        rows.append({**start, "task": "mean", "score": interval(own).estimate, **vars(paired(own, other)),
+                     **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
+        rows += [{**start, "task": task, "score": own[task].estimate, **vars(one)} for task, one in single.items()]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = float("nan")
+    family = (table["task"] == "mean") & (table["value"] != baseline)
+    table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
+    first = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "n", "p_holm"]
+    return table[[*first, *RANKING]]
+
+
+def _shown(value: object) -> str:
+    """A varied value as text: -1 stays -1 where a column of layers also holds 0.5."""
+    return value if isinstance(value, str) else layer_name(value)
+
+
+def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores]:
+    """Value of the varied thing -> scores, of the variants that an ablation compares."""
+    vary, fixed, found = spec["vary"], dict(spec["fixed"]), {}
+    if "adapter" in fixed:
+        fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
+    chosen = (
+        {_shown(value) for value in (*(spec.get("values") or ()), spec["baseline"])} if spec.get("values") else None
+    )
+    for variant, scores in variants.items():
+        row = dict(zip(VARIANT, variant, strict=True))
+        if row["adapter"] == BASELINE or any(row[key] != wanted for key, wanted in fixed.items()):
+            continue
+        tuned = vary == "adapter" and row["step"]
+        value = f"{row['adapter']}@{row['step']}" if tuned else _shown(row[vary])
+        if chosen is None or value in chosen:
+            found[value] = scores
+    return found

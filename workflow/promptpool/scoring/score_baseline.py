@@ -1,0 +1,91 @@
+"""The scores of what a number must beat: random vectors, TF-IDF with a truncated SVD, others' embeddings."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..artifacts.files import write_table
+from ..embedding.vector_file import read_vectors
+from ..errors import PromptpoolError
+from .mteb_results import SCORE_COLUMNS
+from .scorer import Scorer, require_same_texts, write_lines
+
+
+def score_baseline(
+    out: str,
+    results: str,
+    *,
+    task: str,
+    spec: Mapping,
+    labelled: str,
+    texts: str,
+    name: str,
+    baseline: Mapping,
+    vectors: str | None,
+) -> None:
+    """Scores one baseline of the config: rows with adapter `baseline`, prompt and pooling `none`.
+
+    vectors: its embeddings file, for kinds that have one; several seeds of a kind become one set of rows.
+    """
+    started = time.time()
+    columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
+    scorer = Scorer(task, spec, labelled, texts)
+    if vectors:
+        require_same_texts(vectors, texts)
+        draws = iter(read_vectors(vectors).values())
+        count = 1
+    else:
+        draws = inline_vectors(list(scorer.rows), baseline)
+        count = baseline.get("seeds", 1)
+    frames, lines = [], []
+    for seed, matrix in enumerate(tqdm(draws, total=count, desc=name, unit="draw", disable=count == 1)):
+        table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
+        frames.append(table)
+        lines += own
+    inputs = [labelled, texts, *([vectors] if vectors else [])]
+    write_lines(results, lines)
+    write_table(out, average(frames), inputs=inputs, spec={**spec, "baseline": dict(baseline)}, started=started)
+
+
+def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Several seeds of one baseline as one set of rows: the mean value, experiment by experiment."""
+    keys = SCORE_COLUMNS[:-1]
+    return pd.concat(draws).groupby(keys, sort=False, as_index=False)["value"].mean()[SCORE_COLUMNS]
+
+
+def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
+    """Matrices float32 [n, dim] of a baseline that costs little: one per seed for `random`, one for `tfidf-svd`."""
+    if spec["kind"] == "random":
+        for seed in range(spec["seeds"]):
+            yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
+    else:
+        yield tfidf_svd(texts, spec["dim"])
+
+
+def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
+    """Latent semantic analysis: sublinear TF-IDF of words, truncated SVD, rows of length 1. float32 [n, dim].
+
+    `dim` is lowered to what the texts' vocabulary allows. Texts without a word of two letters, such as emoji or answers
+    of one letter, are cut at white space instead.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    common = 2 if len(texts) > 100 else 1
+    words = {"stop_words": "english", "min_df": common}, {"token_pattern": r"\S+", "min_df": 1}
+    for how in words:
+        try:
+            counts = TfidfVectorizer(sublinear_tf=True, **how).fit_transform(texts)
+            break
+        except ValueError:  # no word is left
+            continue
+    else:
+        raise PromptpoolError("tfidf-svd: all texts are blank; leave the baseline out, or give texts with words")
+    dim = min(dim, counts.shape[1] - 1, len(texts) - 1)
+    if dim < 1:  # one word in all, or one text: nothing to rotate
+        return normalize(counts.toarray()).astype(np.float32)
+    return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from promptpool.attention.summarise_attention import summary_table
-from promptpool.attention.table import SCHEMA, SHOWN
+from promptpool.attention.table import ATTENTION_SCHEMA, SHOWN_COLUMNS
 
 PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
 POOLINGS = {"mean": 0.04, "last": 0.0, "eos": -0.02, "weighted": 0.05, "attention": 0.03}
@@ -138,12 +138,12 @@ def sample_attention(
             place = {"model": "nano-docs", "adapter": adapter, "step": step, "prompt": prompt, "layer": layer}
             shown = {"text": f"{text} ({text_id})", "tokens": tokens, "spans": SPANS, "weights": weights.tolist()}
             rows.append({**place, "head": -1, "text_id": text_id, **shares, "entropy": 2.0, "length": 18, **shown})
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=ATTENTION_SCHEMA)
 
 
 def sample_shown(**changes) -> pd.DataFrame:
     """What read_shown reads of it."""
-    return sample_attention(**changes).to_pandas()[SHOWN]
+    return sample_attention(**changes).to_pandas()[SHOWN_COLUMNS]
 
 
 def sample_attention_summary(**changes) -> pd.DataFrame:

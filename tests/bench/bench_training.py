@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from peft import LoraConfig, get_peft_model
 from promptpool.data.docstrings import read_docstrings
-from promptpool.pairs.styles import halves
+from promptpool.pairs.augmentation import halves
 from promptpool.training import trainer
 from promptpool.training.rank import train_rank
 from torch.nn import functional as F

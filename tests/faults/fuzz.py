@@ -39,7 +39,7 @@ from promptpool.generation.backend import encodable, tidy
 from promptpool.hub.snapshots import read_lock
 from promptpool.pairs.augmentation import halves, noisers
 from promptpool.pairs.contamination import contaminated
-from promptpool.pairs.filters import first_uses, judge
+from promptpool.pairs.filters import first_uses, judge_pairs
 from promptpool.report.build_report import environment
 from promptpool.report.pairs import pair_section
 from promptpool.study.study import Study
@@ -253,7 +253,7 @@ def some_pairs(draw: random.Random, folder: Path) -> None:
     # What is written by a model or read from a file is made fit for UTF-8 on its way in.
     texts, positives = ([tidy(any_text(draw)) for _ in range(3)] for _ in range(2))
     texts = [encodable(text) for text in texts]
-    reasons = judge(texts, positives, ["detail", "identity", "noise"], FILTERS, {"detail": "Say more of: {text}"})
+    reasons = judge_pairs(texts, positives, ["detail", "identity", "noise"], FILTERS, {"detail": "Say more of: {text}"})
     assert len(reasons) == 3
     for text in texts:
         halves(text, draw.choice([text, text + any_text(draw)]))

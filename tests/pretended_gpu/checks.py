@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from promptpool.embedding import batches as family_batches
-from promptpool.embedding import passes
+from promptpool.embedding import forward_passes as passes
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.family_pooling import Readout
 from promptpool.embedding.packing import Batch, Tile
@@ -51,7 +51,7 @@ def waits_a_tile(path) -> tuple[dict, float]:
             tiles.append(len(batch.tiles))
             return batch
 
-        patch.setattr(passes, "pack", pack)
+        patch.setattr(passes, "pack_trunks", pack)
         counted = []
         for texts in (FEW, MANY):
             waits.clear(), tiles.clear()

@@ -118,3 +118,37 @@ def test_a_stages_script_calls_the_function_of_its_name_in_the_module_of_its_nam
 def test_no_module_is_longer_than_300_lines():
     long = {str(path) for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300}
     assert {Path(path).name for path in long} <= {"study.py"}
+
+
+# Defined twice for a reason: entry points of other processes, and a worker that runs in vLLM's own environment.
+TWICE = {"main", "LIKELIEST", "RESOURCE"}
+
+
+def test_a_public_name_is_defined_in_one_module():
+    places: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names = [node.name]
+            for name in names:
+                if not name.startswith("_"):
+                    places.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE} == {}
+
+
+def test_whatever_is_imported_from_the_package_is_there():
+    """Benches, fault harness and GPU tests are not run by every change, and must not find out when they are."""
+    lost = []
+    for folder in ("workflow", "tests", "docs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("promptpool"):
+                    continue
+                place = PACKAGE.joinpath(*node.module.split(".")[1:])
+                module = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+                known = set(re.findall(r"\w+", module.read_text(encoding="utf-8"))) if module.is_file() else set()
+                below = {child.stem for child in place.glob("*")} if place.is_dir() else set()
+                lost += [f"{path}: {node.module}.{a.name}" for a in node.names if a.name not in known | below]
+    assert lost == []

@@ -265,20 +265,20 @@ def columns_of(heading: str) -> list[str]:
 
 def test_the_columns_of_every_table_are_listed():
     from promptpool.analysis.compare_ablation import RANKING
-    from promptpool.attention.summarise_attention import COLUMNS as SUMMARY
-    from promptpool.attention.table import SCHEMA
+    from promptpool.attention.summarise_attention import SUMMARY_COLUMNS as SUMMARY
+    from promptpool.attention.table import ATTENTION_SCHEMA
     from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
-    from promptpool.training.tracking import COLUMNS, VALIDATION
+    from promptpool.training.tracking import TRAINING_COLUMNS, VALIDATION
     from sample_tables import ABLATION, sample_costs, sample_map, sample_summary
 
     assert columns_of("scores.parquet") == SCORE_COLUMNS
     assert columns_of("summary.parquet") == list(sample_summary().columns)
     assert columns_of("ablations/<name>.parquet") == [*ABLATION, *RANKING]
-    assert columns_of("attention.parquet") == SCHEMA.names
+    assert columns_of("attention.parquet") == ATTENTION_SCHEMA.names
     assert columns_of("attention_summary.parquet") == SUMMARY
     assert columns_of("pairs.parquet") == PAIR
-    assert columns_of("training.parquet") == COLUMNS
+    assert columns_of("training.parquet") == TRAINING_COLUMNS
     assert columns_of("validation.parquet") == VALIDATION
     assert columns_of("costs/<model>.parquet") == list(sample_costs().columns)
     assert columns_of("map.parquet") == list(sample_map().columns)

@@ -3,7 +3,7 @@ from promptpool.runtime.job import job_of
 folder = snakemake.output.weights.removesuffix(".tar")
 
 with job_of(snakemake, writes=[folder]):
-    from promptpool.artifacts.files import pack
+    from promptpool.artifacts.files import pack_folder
     from promptpool.hub.snapshots import pinned
     from promptpool.training.train_adapter import train_adapter
 
@@ -19,4 +19,4 @@ with job_of(snakemake, writes=[folder]):
         scratch=f"{folder}.scratch",
         **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
     )
-    pack(folder, snakemake.output.weights)
+    pack_folder(folder, snakemake.output.weights)

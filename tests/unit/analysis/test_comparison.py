@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from promptpool.analysis.average_benchmarks import average_benchmarks, benchmark_averages
 from promptpool.analysis.compare_ablation import ablation_table, compare_ablation
-from promptpool.analysis.score_table import by_task, label, measures
+from promptpool.analysis.score_table import by_task, measures, variant_label
 from promptpool.analysis.summarise_scores import as_text, headline, summarise_scores
 from promptpool.errors import PromptpoolError
 from promptpool.statistics.estimates import paired
@@ -249,9 +249,9 @@ def test_the_text_prints_every_row_of_the_mean_and_no_task(rows):
 
 
 def test_labels_read_as_a_person_would_say_them():
-    assert label(("small", "base", 0, "none", "mean", -1)) == "small, untuned, prompt none, mean"
-    assert label(("small", "tuned", 80, "eol", "last", 3)) == "small, tuned@80, prompt eol, last, layer 3"
-    assert label(("random", "baseline", 0, "none", "none", 0)) == "random"
+    assert variant_label(("small", "base", 0, "none", "mean", -1)) == "small, untuned, prompt none, mean"
+    assert variant_label(("small", "tuned", 80, "eol", "last", 3)) == "small, tuned@80, prompt eol, last, layer 3"
+    assert variant_label(("random", "baseline", 0, "none", "none", 0)) == "random"
 
 
 def test_a_row_without_an_interval_says_so(scores):

@@ -13,11 +13,11 @@ import pytest
 from promptpool.artifacts.files import (
     atomic_path,
     file_digest,
-    pack,
+    pack_folder,
     package_versions,
     sidecar_path,
     text_digest,
-    unpack,
+    unpack_folder,
     write_json,
     write_sidecar,
 )
@@ -158,10 +158,10 @@ def test_a_packed_directory_comes_back_the_same_and_equal_contents_pack_equally(
     before = file_digest(tmp_path / "one")
     os.utime(tmp_path / "two/curve", (0, 0))
     for name in ("one", "two"):
-        pack(tmp_path / name, tmp_path / f"{name}.tar")
+        pack_folder(tmp_path / name, tmp_path / f"{name}.tar")
         assert not (tmp_path / name).exists()
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
-    unpack(tmp_path / "one.tar", tmp_path / "back")
+    unpack_folder(tmp_path / "one.tar", tmp_path / "back")
     assert file_digest(tmp_path / "back") == before
 
 

@@ -17,7 +17,7 @@ from promptpool.artifacts.files import (
     VERIFIED,
     atomic_path,
     file_digest,
-    pack,
+    pack_folder,
     remove,
     sidecar_path,
     state,
@@ -227,7 +227,7 @@ def test_a_job_of_an_earlier_run_does_not_write_over_a_later_ones(tmp_path, monk
 def test_an_archive_gives_what_was_packed_or_is_named(folder):
     archive = folder.with_suffix(".tar")
     write_sidecar(folder)
-    pack(folder, archive)
+    pack_folder(folder, archive)
     unpack_sealed(archive, folder)
     assert fault_of(folder) is None
     whole = archive.read_bytes()

@@ -9,8 +9,8 @@ import torch
 from promptpool.attention import rows as attention_rows
 from promptpool.attention.measure_attention import measure_attention
 from promptpool.attention.rows import batches, checked, chosen, last_rows
-from promptpool.attention.spans import MEAN, SPANS, entropy, label, shares
-from promptpool.attention.table import SCHEMA, join, read_measured, read_shown
+from promptpool.attention.spans import MEAN, SPANS, entropy, label_tokens, span_shares
+from promptpool.attention.table import ATTENTION_SCHEMA, join, read_measured, read_shown_texts
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.models.checkpoint import Checkpoint
@@ -133,7 +133,7 @@ def test_half_precision_rounding_is_no_error_and_is_put_right():
 
 
 def labelled(text: str, template: str = PROMPTS["cluster"], bos: bool = False, most: int = 50):
-    return label(Composer(tiny_tokenizer(bos=bos), most), Template.parse("p", template), text, WORDS)
+    return label_tokens(Composer(tiny_tokenizer(bos=bos), most), Template.parse("p", template), text, WORDS)
 
 
 def test_spans_are_those_of_the_composition():
@@ -189,7 +189,7 @@ def test_bytes_of_one_character_are_shown_once():
 def test_shares_sum_to_one_and_entropy_is_in_nats():
     spans = ("sink", "prefix", "content", "content", "function", "itself")
     rows = np.array([[0.5, 0.1, 0.1, 0.1, 0.1, 0.1], [1, 0, 0, 0, 0, 0], [1 / 6] * 6])
-    found = dict(zip(SPANS, shares(rows, spans).T, strict=True))
+    found = dict(zip(SPANS, span_shares(rows, spans).T, strict=True))
     np.testing.assert_allclose(found["content"], [0.2, 0, 1 / 3])
     np.testing.assert_allclose(found["suffix"], 0)
     np.testing.assert_allclose(sum(found.values()), 1)
@@ -224,14 +224,14 @@ def test_the_table_holds_every_prompt_layer_and_text_but_the_sentence_apart(part
 def test_shares_are_the_sums_of_the_rows_weights(part, small):
     table = read_measured(part).query("prompt == 'cluster' and layer == 1 and text_id == 3").iloc[0]
     rows = rows_of(small, sequences(small))[2][1].mean(0)
-    spans = np.array(label(Composer(small.tokenizer, 6), PROMPT, TEXTS[2], WORDS).spans)
+    spans = np.array(label_tokens(Composer(small.tokenizer, 6), PROMPT, TEXTS[2], WORDS).spans)
     for span in SPANS:
         assert table[span] == pytest.approx(rows[spans == span].sum(), abs=1e-6)
     assert table["entropy"] == pytest.approx(-(rows * np.log(rows)).sum(), abs=1e-4)
 
 
 def test_the_sentence_and_the_samples_are_kept_token_by_token(part):
-    shown = read_shown(part)
+    shown = read_shown_texts(part)
     assert list(dict.fromkeys(shown["text"])) == ["the harbour", TEXTS[0]] and len(shown) == 2 * 2 * 3
     for row in shown.itertuples():
         assert len(row.tokens) == len(row.spans) == len(row.weights)
@@ -244,7 +244,7 @@ def test_heads_are_kept_on_request_and_average_to_the_mean(folder, tmp_path):
     single = table[table["head"] != MEAN].groupby(["prompt", "text_id"])[list(SPANS)].mean()
     mean = table[table["head"] == MEAN].set_index(["prompt", "text_id"])[list(SPANS)]
     np.testing.assert_allclose(single.sort_index(), mean.sort_index(), atol=1e-6)
-    assert len(read_shown(tmp_path / "heads.parquet")) == 4
+    assert len(read_shown_texts(tmp_path / "heads.parquet")) == 4
 
 
 def test_texts_without_a_token_are_left_out_and_told(folder, tmp_path, capsys):
@@ -272,7 +272,7 @@ def test_joined_parts_keep_their_order_and_types(folder, part, tmp_path):
     tuned = run(folder, tmp_path / "tuned.parquet", tiny_adapter(tmp_path / "lora", folder))
     join([part, tuned], tmp_path / "all.parquet")
     table = pd.read_parquet(tmp_path / "all.parquet")
-    assert list(table.columns) == SCHEMA.names
+    assert list(table.columns) == ATTENTION_SCHEMA.names
     assert table[["adapter", "step"]].drop_duplicates().values.tolist() == [["base", 0], ["mine", 4]]
     assert len(table) == sum(len(pd.read_parquet(one)) for one in (part, tuned))
     base, own = (read_measured(one)[list(SPANS)].to_numpy() for one in (part, tuned))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from promptpool.attention.spans import MEAN, SPANS
 from promptpool.attention.summarise_attention import MEASURES, summarise_attention, summary_table
-from promptpool.attention.table import SCHEMA
+from promptpool.attention.table import ATTENTION_SCHEMA
 from promptpool.errors import PromptpoolError
 
 TEXTS = 40
@@ -36,7 +36,9 @@ def part(path: Path, adapter: str = "base", step: int = 0, *, moved: float = 0.0
                              "head": head, "text_id": text_id, **values, "length": 9})  # fmt: skip
     empty = {name: [None] * len(rows) for name in ("text", "tokens", "spans", "weights")}
     columns = {**pd.DataFrame(rows).to_dict("list"), **empty}
-    pq.write_table(pa.table({f.name: pa.array(columns[f.name], f.type) for f in SCHEMA}, schema=SCHEMA), path)
+    pq.write_table(
+        pa.table({f.name: pa.array(columns[f.name], f.type) for f in ATTENTION_SCHEMA}, schema=ATTENTION_SCHEMA), path
+    )
     return path
 
 

@@ -11,7 +11,7 @@ from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.models.checkpoint import Checkpoint
 from promptpool.pairs.make_pairs import make_pairs
-from promptpool.report.build_report import plain
+from promptpool.report.build_report import as_json_types
 from promptpool.runtime.job import job
 from promptpool.study.study import Study
 from tiny_study import sentences, study
@@ -52,7 +52,7 @@ def test_a_key_that_a_server_gets_is_in_no_file(tmp_path, monkeypatch, capfd, fa
         except SystemExit:
             assert fault is not None
         assert server.tries or fault == 401
-    shown = json.dumps(plain(known.shown()))
+    shown = json.dumps(as_json_types(known.shown()))
     told = "".join(capfd.readouterr())
     assert ("Error: " in told) == (fault is not None)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from promptpool.data.docstrings import COLUMNS, clean, corpus_versions, read_docstrings, topic_of
+from promptpool.data.docstrings import DOCSTRING_COLUMNS, clean, corpus_versions, read_docstrings, topic_of
 from promptpool.errors import PromptpoolError
 from promptpool.text.normalisation import normalise
 
@@ -43,7 +43,7 @@ def module(*docstrings: str) -> str:
 
 def test_two_readings_are_equal(joblib):
     pd.testing.assert_frame_equal(read_docstrings(["joblib"], labelled=["joblib"]), joblib)
-    assert list(joblib.columns) == COLUMNS and len(joblib) > 100
+    assert list(joblib.columns) == DOCSTRING_COLUMNS and len(joblib) > 100
 
 
 def test_workers_do_not_change_the_result(joblib):

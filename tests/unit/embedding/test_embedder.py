@@ -9,7 +9,7 @@ import pytest
 import torch
 from promptpool.embedding import tree_attention as forward
 from promptpool.embedding.embedder import Embedder
-from promptpool.embedding.packing import Trunk, pack, plant
+from promptpool.embedding.packing import Trunk, pack_trunks, plant
 from promptpool.embedding.pooling import POOLINGS, pool
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
@@ -296,7 +296,7 @@ def test_the_engines_attention_is_never_run_outside_its_pass(qwen):
 
 def test_attention_with_sinks_is_refused():
     states = torch.ones(1, 1, 2, 4)
-    token = forward._plan.set(forward._Plan(pack([Trunk((1, 2), 0, 2)], plant([]), 0), forward.Head()))
+    token = forward._plan.set(forward._Plan(pack_trunks([Trunk((1, 2), 0, 2)], plant([]), 0), forward.Head()))
     with pytest.raises(PromptpoolError, match="attention sinks"):
         forward.tree_attention(torch.nn.Linear(1, 1), states, states, states, None, s_aux=1)
     forward._plan.reset(token)

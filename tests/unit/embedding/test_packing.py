@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from promptpool.embedding.packing import Trunk, longest_first, pack, plant, take, tiles_of
+from promptpool.embedding.packing import Trunk, longest_first, pack_trunks, plant, take, tiles_of
 
 TREE = plant([[1, 2], [1, 3], []], eos_id=9)
 
@@ -25,7 +25,7 @@ def test_a_suffix_that_ends_inside_another_is_still_apart_from_it():
 
 
 def test_a_branch_sees_its_trunk_and_its_own_path_alone():
-    batch = pack([trunk(5, 6, 7), trunk(5)], plant([[1, 2], [3]]), pad_id=0, slack=0.5)
+    batch = pack_trunks([trunk(5, 6, 7), trunk(5)], plant([[1, 2], [3]]), pad_id=0, slack=0.5)
     (tile,) = batch.tiles
     assert batch.ids.view(2, -1).tolist() == [[5, 6, 7, 1, 2, 3], [5, 0, 0, 1, 2, 3]]
     assert batch.positions.view(2, -1)[:, 3:].tolist() == [[3, 4, 3], [1, 2, 1]]
@@ -35,7 +35,7 @@ def test_a_branch_sees_its_trunk_and_its_own_path_alone():
 
 
 def test_everyone_sees_the_head_and_positions_follow_it():
-    batch = pack([trunk(5, 6)], plant([[1]]), pad_id=0, head=3)
+    batch = pack_trunks([trunk(5, 6)], plant([[1]]), pad_id=0, head=3)
     assert batch.positions.tolist() == [[3, 4, 5]]
     allowed = batch.tiles[0].allowed(batch.tree, 3)[0, 0]
     assert allowed.shape == (3, 6) and allowed[:, :3].all()
@@ -43,7 +43,7 @@ def test_everyone_sees_the_head_and_positions_follow_it():
 
 @pytest.mark.parametrize("head", [0, 3])
 def test_a_window_counts_positions_not_columns(head):
-    batch = pack([trunk(5, 6, 7)], plant([[1, 2], [3]]), pad_id=0, head=head)
+    batch = pack_trunks([trunk(5, 6, 7)], plant([[1, 2], [3]]), pad_id=0, head=head)
     allowed = batch.tiles[0].allowed(batch.tree, head, window=2)[0, 0]
     # The third suffix token stands at the trunk's end, though two columns lie between.
     assert allowed[5].nonzero().flatten().tolist() == [head + 2, head + 5]
@@ -51,12 +51,12 @@ def test_a_window_counts_positions_not_columns(head):
 
 
 def test_every_row_of_the_mask_attends_to_something():
-    batch = pack([trunk(5, 6, 7), trunk(5)], TREE, pad_id=0, slack=1.0)
+    batch = pack_trunks([trunk(5, 6, 7), trunk(5)], TREE, pad_id=0, slack=1.0)
     assert batch.tiles[0].allowed(TREE, 0).any(-1).all()
 
 
 def test_texts_of_one_length_share_a_mask():
-    batch = pack([trunk(5, 6), trunk(7, 8), trunk(1)], TREE, pad_id=0)
+    batch = pack_trunks([trunk(5, 6), trunk(7, 8), trunk(1)], TREE, pad_id=0)
     assert [(tile.rows, tile.even, tile.allowed(TREE, 0).shape[0]) for tile in batch.tiles] == [
         (2, True, 1),
         (1, True, 1),

@@ -116,9 +116,9 @@ def test_an_adapter_alone_names_its_base_and_holds_no_base_weights(base, adapter
 
 
 def test_an_adapter_of_a_hub_model_names_id_and_revision(base, adapter, tmp_path):
-    from promptpool.export.export_model import save_adapter
+    from promptpool.export.export_model import copy_adapter
 
-    save_adapter(tmp_path, str(adapter), "owner/model", "abc123")
+    copy_adapter(tmp_path, str(adapter), "owner/model", "abc123")
     config = read(tmp_path, "adapter_config.json")
     assert (config["base_model_name_or_path"], config["revision"]) == ("owner/model", "abc123")
 

@@ -5,9 +5,9 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from promptpool.export.base_licence import front_matter as read_front_matter
+from promptpool.export.base_licence import read_front_matter as read_front_matter
 from promptpool.export.export_model import data_of, scores_of
-from promptpool.export.model_card import Card, cell, code, fenced, model_card, plain
+from promptpool.export.model_card import Card, cell, code, escaped, fenced, model_card
 from tiny_export import PROMPT, VARIANT, tables
 
 NASTY = "a`b``c|d\n---\n# <script>alert(1)</script> {{ x }} [l](u) ' \" : é"
@@ -147,7 +147,7 @@ def test_weird_names_break_neither_front_matter_nor_table_nor_code():
 def test_code_and_fences_grow_with_their_content():
     assert code("a`b") == "``a`b``" and code("`a`") == "`` `a` ``" and code("a\nb") == "`a b`"
     assert fenced("```", "text").startswith("````text\n")
-    assert cell("a|b") == "a\\|b" and plain("<b>*x*") == "\\<b\\>\\*x\\*"
+    assert cell("a|b") == "a\\|b" and escaped("<b>*x*") == "\\<b\\>\\*x\\*"
 
 
 def test_pairs_are_counted_by_style_from_qc(tmp_path):

@@ -156,7 +156,7 @@ def test_a_refused_text_is_shown_in_the_log(server, capfd):
     server.rule = on(*range(10), step=AZURE)
     written(server, concurrency=1)
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == generation_openai.SHOWN
+    assert len(lines) == generation_openai.REFUSALS_SHOWN
     assert lines[0] == "Warning: backends.openai: a text has no answer (filtered: HTTP 400: no content_filter)"
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from promptpool.embedding.batches import to_host
-from promptpool.embedding.passes import TreePass, small_copy, takes_trees
+from promptpool.embedding.forward_passes import TreePass, small_copy, takes_trees
 from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone

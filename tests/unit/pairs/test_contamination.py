@@ -95,7 +95,7 @@ def test_the_fuller_match_is_named():
 def test_chunks_change_nothing(monkeypatch):
     texts = muddled(3, 300)
     whole = contaminated(texts[1::2], texts[::2], 0.7)
-    monkeypatch.setattr(contamination, "CHUNK", 7)
+    monkeypatch.setattr(contamination, "TEXTS_A_CHUNK", 7)
     seen = []
     assert contaminated(texts[1::2], texts[::2], 0.7, lambda *at: seen.append(at)) == whole
     assert seen[0] == (7, 150) and seen[-1] == (150, 150)

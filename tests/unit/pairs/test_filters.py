@@ -8,7 +8,7 @@ import pytest
 import yaml
 from promptpool.errors import PromptpoolError
 from promptpool.pairs import filters as filters_module
-from promptpool.pairs.filters import REASONS, echo, first_uses, instruction_triples, judge
+from promptpool.pairs.filters import REASONS, echo, first_uses, instruction_triples, judge_pairs
 from promptpool.text import boilerplate as book
 from promptpool.text.language import language, other_language, script
 from promptpool.text.words import word_count, words
@@ -33,13 +33,13 @@ ODD = [
 
 def reasons(rows: list[list[str]], **changes: object) -> list[str | None]:
     texts = [EXAMPLES["anchors"][row[0]] for row in rows]
-    return judge(
+    return judge_pairs(
         texts, [row[2] for row in rows], [row[1] for row in rows], {**ALL, **changes}, EXAMPLES["instructions"]
     )
 
 
 def reason(positive: str, text: str = ANCHOR, style: str = "simple", **changes: object) -> str | None:
-    return judge([text], [positive], [style], {**OFF, **changes}, EXAMPLES["instructions"])[0]
+    return judge_pairs([text], [positive], [style], {**OFF, **changes}, EXAMPLES["instructions"])[0]
 
 
 # How many bad positives are found, and how many good ones are lost
@@ -64,7 +64,7 @@ def test_no_good_positive_is_lost():
 
 
 def test_without_filters_only_empty_and_repeated_positives_go():
-    found = judge(
+    found = judge_pairs(
         [row[2] for row in EXAMPLES["good"]], [row[2] for row in EXAMPLES["bad"]][: len(EXAMPLES["good"])],
         ["simple"] * len(EXAMPLES["good"]), OFF, {},
     )  # fmt: skip
@@ -102,13 +102,13 @@ def test_each_fault_has_its_reason(positive, found):
 
 @pytest.mark.parametrize(("style", "found"), [("swap", None), ("simple", "echo")])
 def test_styles_that_echo_by_intent_are_not_held_to_it(style, found):
-    answer = judge([ANCHOR], [ANCHOR], [style], ALL, {}, echoing=frozenset({"identity", "swap"}))
+    answer = judge_pairs([ANCHOR], [ANCHOR], [style], ALL, {}, echoing=frozenset({"identity", "swap"}))
     assert answer == [found]
 
 
 def test_of_identity_pairs_only_emptiness_is_asked():
     texts = ["word", "Sure! Here is the answer:", "go on go on go on go on go on", " . "]
-    assert judge(texts, texts, ["identity"] * 4, {**ALL, "min_words": 3}, {}) == [None, None, None, "empty"]
+    assert judge_pairs(texts, texts, ["identity"] * 4, {**ALL, "min_words": 3}, {}) == [None, None, None, "empty"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_noise_changes_no_language():
 def test_no_text_is_too_odd(odd):
     before = str(odd)
     for text, positive in ((ANCHOR, odd), (odd, ANCHOR), (odd, odd)):
-        assert judge([text], [positive], ["simple"], {**ALL, "max_echo": 0.1}, EXAMPLES["instructions"])[0] in {
+        assert judge_pairs([text], [positive], ["simple"], {**ALL, "max_echo": 0.1}, EXAMPLES["instructions"])[0] in {
             None,
             *REASONS,
         }
@@ -278,10 +278,10 @@ def test_a_bad_line_of_the_book_is_named(lines, told, tmp_path, monkeypatch):
 def test_workers_and_chunks_change_nothing(monkeypatch):
     rows = EXAMPLES["bad"] + EXAMPLES["good"]
     whole = reasons(rows)
-    monkeypatch.setattr(filters_module, "CHUNK", 20)
+    monkeypatch.setattr(filters_module, "PAIRS_A_CHUNK", 20)
     texts, positives = [EXAMPLES["anchors"][row[0]] for row in rows], [row[2] for row in rows]
     seen = []
-    answer = judge(
+    answer = judge_pairs(
         texts, positives, [row[1] for row in rows], ALL, EXAMPLES["instructions"], workers=2,
         progress=lambda *at: seen.append(at),
     )  # fmt: skip
@@ -290,12 +290,12 @@ def test_workers_and_chunks_change_nothing(monkeypatch):
 
 
 def test_no_rows_have_no_reasons():
-    assert judge([], [], [], ALL, {}) == []
+    assert judge_pairs([], [], [], ALL, {}) == []
 
 
 def test_rows_of_unlike_numbers_are_refused():
     with pytest.raises(ValueError, match="longer"):
-        judge(["a"], ["b", "c"], ["simple"], ALL, {})
+        judge_pairs(["a"], ["b", "c"], ["simple"], ALL, {})
 
 
 def test_reasons_are_named_once_and_judge_gives_no_other():

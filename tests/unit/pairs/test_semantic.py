@@ -73,7 +73,7 @@ def test_a_text_is_as_near_to_itself_as_can_be(model):
 
 def test_pieces_give_what_the_whole_gives(model, monkeypatch):
     whole = similarities(TEXTS, POSITIVES, {"model": str(model)})
-    monkeypatch.setattr(semantic, "CHUNK", 2)
+    monkeypatch.setattr(semantic, "PAIRS_EMBEDDED", 2)
     seen = []
     parts = similarities(TEXTS, POSITIVES, {"model": str(model)}, progress=lambda *at: seen.append(at))
     np.testing.assert_allclose(parts, whole, atol=1e-5)

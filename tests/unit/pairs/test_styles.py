@@ -1,7 +1,8 @@
 """What a language model is asked."""
 
 import pytest
-from promptpool.pairs.styles import SLOT, TEXT_STYLES, known_styles, needs_chat, shipped_styles, turns, worded
+from promptpool.pairs.styles import TEXT_STYLES, known_styles, needs_chat, shipped_styles, turns, worded
+from promptpool.templates import SLOT
 
 PLACES = {"language": "English", "pivot": "German"}
 PAPER = ("detail", "simple", "teacher", "metaphor", "question")

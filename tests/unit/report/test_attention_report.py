@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from promptpool.attention.table import read_shown
+from promptpool.attention.table import read_shown_texts
 from promptpool.report import attention as report_attention
 from promptpool.report.attention import attention_section, moves, single_layers, viewer
 from promptpool.report.build_report import environment
@@ -37,7 +37,7 @@ def test_every_checkpoint_and_layer_is_listed_last_steps_first(monkeypatch):
     rows = single_layers(summary)
     assert len(rows) == 6 * 4 and {row["layer"] for row in rows} == {0, 1, 2, 3}
     assert [row["checkpoint"] for row in rows[::4]][:2] == ["halves@80", "synthetic@80"]
-    monkeypatch.setattr(report_attention, "MOST_ROWS", 8)
+    monkeypatch.setattr(report_attention, "LAYER_ROWS", 8)
     assert {row["checkpoint"] for row in single_layers(summary)} == {"halves@80", "synthetic@80"}
 
 
@@ -63,7 +63,7 @@ def test_the_viewer_finds_each_text_under_each_prompt():
 
 @pytest.mark.parametrize(("most", "texts", "layers"), [(18 * 4 * 7 * 2, 2, 4), (18 * 2 * 7, 1, 2), (1, 1, 1)])
 def test_a_viewer_that_would_be_heavy_drops_texts_then_layers(monkeypatch, most, texts, layers):
-    monkeypatch.setattr(report_attention, "MOST_WEIGHTS", most)
+    monkeypatch.setattr(report_attention, "VIEWER_WEIGHTS", most)
     shown = viewer(sample_shown(texts=5))
     assert (len(shown["texts"]), len(shown["layers"])) == (texts, layers)
     assert shown["texts"][0].endswith("(0)") and shown["layers"][0] == 3
@@ -92,5 +92,5 @@ def test_the_section_shows_the_answer_with_intervals(checkpoints, tmp_path):
         assert "0 of 4</td>" in row and "layer 3: +" in " ".join(row.split())
     else:
         assert "Does tuning move" not in html
-    assert len(read_shown(tmp_path / "a.parquet")) == 5 * 4 * len(checkpoints)
+    assert len(read_shown_texts(tmp_path / "a.parquet")) == 5 * 4 * len(checkpoints)
     assert np.isfinite(summary["share"]).all()

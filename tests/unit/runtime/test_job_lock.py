@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from promptpool.runtime.orphans import WAITING, alone
+from promptpool.runtime.orphans import WAITING_LINE, alone
 
 WORK = """
 import os, sys, time
@@ -52,7 +52,7 @@ def test_a_new_runs_job_waits_for_one_that_was_left_though_its_log_is_gone(work,
     told = new.communicate(timeout=60)[1]
     assert new.returncode == left.wait(60) == 0
     assert order(tmp_path) == ["left begins", "left ends", "new begins", "new ends"]
-    assert told.count(WAITING) == 1
+    assert told.count(WAITING_LINE) == 1
     assert not list(tmp_path.glob(".*.lock"))
 
 

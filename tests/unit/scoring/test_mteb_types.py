@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.embedding.vector_file import write_vectors
-from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy
+from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy_rows
 from promptpool.scoring.replicates import observed
 from promptpool.scoring.score_family import score_family
 from promptpool.scoring.write_mteb_results import write_mteb_results
@@ -97,7 +97,7 @@ def test_shared_data_gives_what_a_task_of_its_own_gives(source, request):
 def test_the_mean_of_the_main_rows_is_mtebs_main_score(source):
     task = source.fresh()
     result, _ = observed(looked_up(source), task)
-    rows = pd.DataFrame(tidy(result, task.metadata.main_score, VARIANT, "mine"), columns=SCORE_COLUMNS)
+    rows = pd.DataFrame(tidy_rows(result, task.metadata.main_score, VARIANT, "mine"), columns=SCORE_COLUMNS)
     facts = {"mine": facts_of(task, RecordingEncoder())}
     if facts["mine"]["experiments"] == "bootstrap":
         facts["mine"]["documents"] = {"test/default": 100}

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 from promptpool.tasks.catalogue import benchmark_tasks, catalogue
-from promptpool.tasks.published import published, reference_lines
+from promptpool.tasks.published import published, published_scores
 
 V2 = {name: {"source": "mteb", "revision": None, **spec} for name, spec in benchmark_tasks("paper").items()}
 
 
 def lines(tasks: dict, names=None) -> list[str]:
-    return [line["label"] for line in reference_lines({"tasks": tasks}, names or tasks)]
+    return [line["label"] for line in published_scores({"tasks": tasks}, names or tasks)]
 
 
 def test_every_number_has_a_source_and_a_sensible_size():
@@ -21,7 +21,7 @@ def test_every_number_has_a_source_and_a_sensible_size():
 
 
 def test_the_same_tasks_have_the_leaderboards_and_the_papers_lines():
-    found = reference_lines({"tasks": V2}, V2)
+    found = published_scores({"tasks": V2}, V2)
     assert [line["value"] for line in found] == sorted(line["value"] for line in found)
     assert {33.2, 46.8, 54.1} <= {line["value"] for line in found}
     # The first version is another set of tasks, with other averages.
@@ -33,7 +33,7 @@ def test_the_first_version_has_its_own():
         n: {"source": "mteb", "revision": None, **s}
         for n, s in benchmark_tasks("MTEB(eng, v1)", ["Clustering"]).items()
     }
-    assert {line["value"] for line in reference_lines({"tasks": tasks}, tasks)} == {41.9, 43.6, 46.5, 49.9, 50.3, 56.3}
+    assert {line["value"] for line in published_scores({"tasks": tasks}, tasks)} == {41.9, 43.6, 46.5, 49.9, 50.3, 56.3}
 
 
 @pytest.mark.parametrize("change", ["fewer", "more", "revision", "subsets", "own file"])

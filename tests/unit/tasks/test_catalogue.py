@@ -7,7 +7,7 @@ import yaml
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.study.study import Study
-from promptpool.tasks.catalogue import RESOURCE, build, catalogue, write
+from promptpool.tasks.catalogue import RESOURCE, build, catalogue, write_catalogue
 from sample_config import ROOT, demo, told
 
 ENGLISH_V2 = [
@@ -27,7 +27,7 @@ def expanded(**benchmark: object) -> dict:
 
 
 def test_the_shipped_table_is_the_installed_mtebs(tmp_path):
-    write(build(), tmp_path / "mteb.json")
+    write_catalogue(build(), tmp_path / "mteb.json")
     assert (tmp_path / "mteb.json").read_text() == RESOURCE.read_text(), "run: python -m promptpool.tasks.catalogue"
 
 

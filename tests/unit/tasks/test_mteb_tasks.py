@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy
+from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy_rows
 from promptpool.scoring.score_baseline import average
 from promptpool.scoring.scorer import Scorer, mteb_name
 from promptpool.tasks.build_task import build_task, sample_texts
@@ -41,7 +41,7 @@ def scored(vectors: dict, labelled: pd.DataFrame):
 
 
 def rows_of(vectors: dict, labelled: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(tidy(scored(vectors, labelled), "v_measure", VARIANT, "topics"), columns=SCORE_COLUMNS)
+    return pd.DataFrame(tidy_rows(scored(vectors, labelled), "v_measure", VARIANT, "topics"), columns=SCORE_COLUMNS)
 
 
 def experiments(vectors: dict, labelled: pd.DataFrame) -> list[float]:
@@ -74,7 +74,7 @@ def test_a_text_that_was_never_recorded_is_named(noise, labelled):
 
 
 def test_rows_have_exactly_the_columns_of_scores(noise, labelled):
-    rows = tidy(scored(noise, labelled), "v_measure", VARIANT, "topics")
+    rows = tidy_rows(scored(noise, labelled), "v_measure", VARIANT, "topics")
     assert all(list(row) == SCORE_COLUMNS for row in rows)
     assert {row["task"] for row in rows} == {"topics"}
 
@@ -96,7 +96,7 @@ def test_the_main_score_is_mtebs(noise, labelled):
 def test_levels_of_a_hierarchical_task_are_rows_of_their_own(noise, labelled):
     result = scored(noise, labelled)
     result.scores["test"][0]["v_measures"] = {"Level 0": [0.4, 0.6], "Level 1": [0.5, 0.5]}
-    rows = [row for row in tidy(result, "v_measure", VARIANT, "topics") if row["metric"] == "v_measure"]
+    rows = [row for row in tidy_rows(result, "v_measure", VARIANT, "topics") if row["metric"] == "v_measure"]
     assert [(row["level"], row["experiment"], row["value"]) for row in rows] == [
         ("Level 0", 0, 0.4), ("Level 0", 1, 0.6), ("Level 1", 0, 0.5), ("Level 1", 1, 0.5)
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from promptpool.templates import Template
 from promptpool.training.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
 from promptpool.training.losses import InfoNCE
 from promptpool.training.rank import ids, train_rank
-from promptpool.training.tracking import COLUMNS, VALIDATION
+from promptpool.training.tracking import TRAINING_COLUMNS, VALIDATION
 from promptpool.training.trainer import ContrastiveTrainer
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs
 from transformers import AutoModel
@@ -66,7 +66,7 @@ def test_the_steps_are_unlike_each_other(trained):
 
 def test_the_log_has_a_row_a_step_and_finite_figures(trained):
     table = log(trained)
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == TRAINING_COLUMNS
     assert table["step"].tolist() == [1, 2, 3]
     assert np.isfinite(table.to_numpy(dtype=float)).all() and (table["grad_norm"] > 0).all()
     assert (table["negatives"] == 7).all() and table["accuracy"].between(0, 1).all()
@@ -334,9 +334,9 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
 def test_tensorboard_has_every_figure_of_every_step(trained):
     table = log(trained)
     found = {(step, tag): value for step, tag, value in events(trained / "tensorboard")}
-    assert len(found) == 3 * (len(COLUMNS) - 1)
+    assert len(found) == 3 * (len(TRAINING_COLUMNS) - 1)
     for row in table.to_dict("records"):
-        for name in COLUMNS[1:]:
+        for name in TRAINING_COLUMNS[1:]:
             assert found[row["step"], f"train/{name}"] == pytest.approx(row[name], rel=1e-6)
 
 
@@ -383,7 +383,7 @@ def test_the_best_step_is_recorded(validated):
 def test_validating_changes_no_step(model, pairs, validated, tmp_path):
     """The same training pairs without being judged give the same adapter: judging draws nothing."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("promptpool.training.rank.judge", lambda *_: None)
+        patched.setattr("promptpool.training.rank.validator", lambda *_: None)
         train_rank(**call(model, pairs, tmp_path / "x", **VALIDATED))
     assert same(weights(tmp_path / "x", 4), weights(validated, 4))
 

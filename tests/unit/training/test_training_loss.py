@@ -84,7 +84,7 @@ def result(loss: torch.Tensor, model: nn.Module) -> tuple[float, dict[str, torch
     ids=["one pass", "one pass in chunks", "all twice", "a text at a time", "some twice"],
 )
 def test_loss_and_gradients_are_those_of_the_definition(monkeypatch, masked, symmetric, margin, memory):
-    monkeypatch.setattr("promptpool.training.losses.ROWS", 3)  # the score matrix is cut, too
+    monkeypatch.setattr("promptpool.training.losses.SCORE_ROWS", 3)  # the score matrix is cut, too
     recipe = {"margin": margin, "symmetric": symmetric}
     wanted, gradients = result(plain(reference := Toy(), batch(), IDS, masked=masked, **recipe), reference)
     ours = InfoNCE(Toy(), TEMPERATURE, mask_duplicates=masked, **recipe, **memory)

@@ -5,7 +5,7 @@ import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.models.sentence_model import sentence_model
 from promptpool.templates import Template
-from promptpool.training.validation import MOST, best_step, hold_out, retrieval, wilson
+from promptpool.training.validation import MOST_HELD_OUT, best_step, hold_out, retrieval, wilson
 from tiny_training import TEMPLATE, base_model
 
 
@@ -55,7 +55,7 @@ def test_no_text_is_on_both_sides():
 
 def test_at_most_so_many_are_scored_and_the_rest_is_not_trained_on():
     kept, held = hold_out(table(8000), 0.5, seed=1)
-    assert len(held) == MOST and len(kept) < 4300
+    assert len(held) == MOST_HELD_OUT and len(kept) < 4300
 
 
 def test_no_share_holds_out_none():

@@ -32,7 +32,7 @@ def tasks_of(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column not in (*VARIANT, "mean")]
 
 
-def checkpoint(adapter: str, step: int) -> str:
+def checkpoint_name(adapter: str, step: int) -> str:
     """How a checkpoint is named to a reader: `base`, or `name@step`."""
     return "base" if adapter == "base" else f"{adapter}@{step}"
 
@@ -43,7 +43,7 @@ def checkpoint_order(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(_first=first).sort_values(["_first", "adapter", "step"], kind="stable").drop(columns="_first")
 
 
-def label(variant: Sequence) -> str:
+def variant_label(variant: Sequence) -> str:
     """What a person calls a variant."""
     model, adapter, step, prompt, pooling, layer = variant
     if adapter == BASELINE:

@@ -10,7 +10,7 @@ from ..artifacts.files import atomic_path, write_table
 from ..statistics.estimates import Estimate, interval, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
 from ..variants import split_adapter_id
-from .score_table import BASELINE, label, measures
+from .score_table import BASELINE, measures, variant_label
 
 Facts = Mapping[str, Mapping]  # task -> its facts
 
@@ -67,7 +67,8 @@ def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapp
 
 
 def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean") -> dict:
-    return {"row": row, "kind": kind, "task": task, "label": label(variant), **dict(zip(VARIANT, variant, strict=True)),
+    return {"row": row, "kind": kind, "task": task, "label": variant_label(variant),
+            **dict(zip(VARIANT, variant, strict=True)),
             "score": found.estimate, "low": found.low, "high": found.high, "n": found.n}  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def remove(path: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def pack(folder: str | Path, archive: str | Path) -> None:
+def pack_folder(folder: str | Path, archive: str | Path) -> None:
     """Moves a directory into one uncompressed tar file; equal contents give equal files."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -149,7 +149,7 @@ def pack(folder: str | Path, archive: str | Path) -> None:
     remove(folder)
 
 
-def unpack(archive: str | Path, folder: str | Path) -> None:
+def unpack_folder(archive: str | Path, folder: str | Path) -> None:
     """The directory that `pack` made an archive of."""
     with atomic_path(folder) as temporary, tarfile.open(archive) as handle:
         handle.extractall(temporary, filter="data")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import PromptpoolError
-from .files import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, sweep_for, unpack, write_sidecar
+from .files import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, sweep_for, unpack_folder, write_sidecar
 
 
 def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | None:
@@ -84,7 +84,7 @@ def unpack_sealed(archive: str | Path, folder: str | Path) -> None:
     """
     sweep_for(folder)
     try:
-        unpack(archive, folder)
+        unpack_folder(archive, folder)
     except tarfile.TarError as error:
         fault = str(error)
     else:

@@ -23,8 +23,8 @@ from ..templates import Composer, Template
 from ..text.content_words import read_function_words
 from ..variants import split_adapter_id
 from .rows import last_rows
-from .spans import MEAN, SPANS, Labelled, entropy, label, shares
-from .table import SCHEMA
+from .spans import MEAN, SPANS, Labelled, entropy, label_tokens, span_shares
+from .table import ATTENTION_SCHEMA
 
 
 def measure_attention(
@@ -60,10 +60,10 @@ def measure_attention(
     if len(measured) == 1:
         raise PromptpoolError("attention.task: none of the texts drawn has a token; name another task")
     place = {"model": model_name, "adapter": name, "step": step}
-    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, ATTENTION_SCHEMA, compression="zstd") as writer:
         for prompt, template in prompts.items():
             parsed = Template.parse(prompt, template)
-            labelled = [label(composer, parsed, text, words) for text in measured]
+            labelled = [label_tokens(composer, parsed, text, words) for text in measured]
             told = f"attention of {adapter_id}, prompt {prompt}"
             shown = measured[: spec["samples"] + 1]
             with backbone.precision.products(backbone.device):
@@ -118,7 +118,7 @@ def attention_of(
         for layer, own in found.items():
             mean = own.mean(0, keepdims=True, dtype=np.float64)
             every = np.concatenate([mean, own]) if heads else mean
-            values = np.column_stack([shares(every, labelled[text_id].spans), entropy(every)]).astype(np.float32)
+            values = np.column_stack([span_shares(every, labelled[text_id].spans), entropy(every)]).astype(np.float32)
             for head in range(len(every)):
                 kept = mean[0].astype(np.float32) if head == 0 and text_id < shown else None
                 rows.append((layer, head - 1 if head else MEAN, text_id, values[head], len(mean[0]), kept))
@@ -145,4 +145,6 @@ def as_table(
         "spans": [None if one is None else labelled[one].spans for one in kept],
         **{key: [value] * len(kept) for key, value in place.items()},
     }
-    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in SCHEMA}, schema=SCHEMA)
+    return pa.table(
+        {field.name: pa.array(columns[field.name], field.type) for field in ATTENTION_SCHEMA}, schema=ATTENTION_SCHEMA
+    )

@@ -21,7 +21,7 @@ class Labelled:
     spans: tuple[str, ...]
 
 
-def label(composer: Composer, template: Template, text: str, function_words: frozenset[str]) -> Labelled:
+def label_tokens(composer: Composer, template: Template, text: str, function_words: frozenset[str]) -> Labelled:
     """Composes a prompted text and names each token's span, by the composition alone.
 
     `sink` is the first token and `itself` the last, whatever they are; further special tokens count as prefix; the
@@ -51,7 +51,7 @@ def first_copy(composer: Composer, template: Template, composed: Tokenized) -> i
     return None if template.middle is None else composed.bos + len(composer.piece(template.prefix))
 
 
-def shares(rows: np.ndarray, spans: Sequence[str]) -> np.ndarray:
+def span_shares(rows: np.ndarray, spans: Sequence[str]) -> np.ndarray:
     """What each of SPANS gets of each row. rows: [heads, tokens]; returns [heads, 6] float64."""
     places = np.array([[span == name for name in SPANS] for span in spans], dtype=np.float64)
     return rows.astype(np.float64) @ places.reshape(-1, len(SPANS))

@@ -19,11 +19,11 @@ from .table import CHECKPOINT, join, read_measured
 # What is summarised: the spans; `prompt`, prefix and suffix together; `content_beyond_sink`, the content words' part of
 # all that the sink does not get (a sink that grows or shrinks moves all other shares); entropy.
 MEASURES = (*SPANS, "prompt", "content_beyond_sink", "entropy")
-COLUMNS = [
+SUMMARY_COLUMNS = [
     *CHECKPOINT, "layer", "head", "span", "share", "share_low", "share_high", "estimate", "low", "high", "p", "p_holm",
     "n",
 ]  # fmt: skip
-NOTHING = Estimate(*[float("nan")] * 4, 0)
+NO_ESTIMATE = Estimate(*[float("nan")] * 4, 0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def summarise_attention(parts: Sequence[str | Path], table_out: str | Path, summ
 def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:
     """A row a checkpoint, prompt, layer, head and span: its mean share, and what tuning added to the base's.
 
-    parts: parquets of one model and adapter each, `base` among each model's. Columns COLUMNS: layer and head may be
-    MEAN, over those measured; span is one of MEASURES, and one that a prompt lacks has no row; share, share_low,
+    parts: parquets of one model and adapter each, `base` among each model's. Columns SUMMARY_COLUMNS: layer and head
+    may be MEAN, over those measured; span is one of MEASURES, and one that a prompt lacks has no row; share, share_low,
     share_high: the mean over texts with its 95 % interval (shares of 1, entropy in nats); estimate, low, high, p:
     tuned minus base, text by text, NaN on base's own rows; p_holm: Holm's adjustment over all differences of the head
     means, and apart from them over all of single heads; n: texts.
@@ -94,7 +94,7 @@ def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:
     summary = pd.DataFrame(rows)
     for _, family in summary.groupby(summary["head"] == MEAN):
         summary.loc[family.index, "p_holm"] = holm(family["p"].tolist())
-    return summary.astype({"step": "int32", "layer": "int16", "head": "int16", "n": "int32"})[COLUMNS]
+    return summary.astype({"step": "int32", "layer": "int16", "head": "int16", "n": "int32"})[SUMMARY_COLUMNS]
 
 
 def _rows(cube: Cube, base: Cube | None) -> Iterator[dict]:
@@ -108,7 +108,7 @@ def _rows(cube: Cube, base: Cube | None) -> Iterator[dict]:
         layer, head, measure = place
         if absent[measure] and (base is None or not base.values[..., measure].any()):
             continue
-        known, change = own[place], NOTHING if moved is None else moved[place]
+        known, change = own[place], NO_ESTIMATE if moved is None else moved[place]
         yield {
             "layer": cube.layers[layer], "head": cube.heads[head], "span": MEASURES[measure], "n": n,
             "share": known.estimate, "share_low": known.low, "share_high": known.high,

@@ -15,7 +15,7 @@ CHECKPOINT = ["model", "adapter", "step", "prompt"]
 # A row is one text in one layer, for one head or their mean. `text`, `tokens`, `spans` and `weights` (one entry a
 # token) are there for the few texts that are shown, on rows of the mean alone: token rows of all would be 20 times
 # the file.
-SCHEMA = pa.schema(
+ATTENTION_SCHEMA = pa.schema(
     [
         ("model", pa.string()),
         ("adapter", pa.string()),  # the name alone, `base` for none
@@ -34,12 +34,12 @@ SCHEMA = pa.schema(
     ]
 )
 MEASURED = [*CHECKPOINT, "layer", "head", "text_id", *SPANS, "entropy"]
-SHOWN = [*CHECKPOINT, "layer", "text_id", "text", "tokens", "spans", "weights"]
+SHOWN_COLUMNS = [*CHECKPOINT, "layer", "text_id", "text", "tokens", "spans", "weights"]
 
 
 def join(parts: Sequence[str | Path], out: str | Path) -> None:
     """Writes the parts as one file, in the order given. A row group of one part is held at a time."""
-    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+    with atomic_path(out) as temporary, pq.ParquetWriter(temporary, ATTENTION_SCHEMA, compression="zstd") as writer:
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for group in range(file.num_row_groups):
@@ -55,6 +55,8 @@ def read_measured(path: str | Path, adapter: str | None = None) -> pd.DataFrame:
     return pd.read_parquet(path, columns=MEASURED, filters=wanted)
 
 
-def read_shown(path: str | Path) -> pd.DataFrame:
-    """The texts that are kept token by token: SHOWN's columns, in the file's order."""
-    return pd.read_parquet(path, columns=SHOWN, filters=(pc.field("head") == MEAN) & pc.field("text").is_valid())
+def read_shown_texts(path: str | Path) -> pd.DataFrame:
+    """The texts that are kept token by token: SHOWN_COLUMNS, in the file's order."""
+    return pd.read_parquet(
+        path, columns=SHOWN_COLUMNS, filters=(pc.field("head") == MEAN) & pc.field("text").is_valid()
+    )

@@ -7,10 +7,10 @@ from ..templates import Template
 from .benchmarks import unknown_tasks
 from .files import corpus_file_problems, task_file_problems, topic_problems
 from .inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
-from .outputs import ablations, attention, ensembles, exports, grid
+from .outputs import ablations, attention, ensembles, exports, grid_faults
 from .paths import paths
 from .secrets import secrets
-from .text_map import text_map
+from .text_map import text_map_faults
 
 FILES = (corpus_file_problems, topic_problems, task_file_problems)
 
@@ -22,8 +22,8 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     last, and only if asked for: they take longest.
     """
     checks = (
-        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid, ensembles, tasks,
-        unknown_tasks, baselines, ablations, attention, exports, text_map,
+        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles, tasks,
+        unknown_tasks, baselines, ablations, attention, exports, text_map_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
-from ..pairs.styles import SLOT, TEXT_STYLES, known_styles, turns
+from ..pairs.styles import TEXT_STYLES, known_styles, turns
+from ..templates import SLOT
 from ..variants import BASE
 from .references import docstrings_only, no_echo, no_revision, references
 

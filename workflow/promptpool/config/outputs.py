@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from ..errors import PromptpoolError, choices
-from ..pairs.styles import SLOT
+from ..templates import SLOT
 from ..text.content_words import read_function_words
 from ..variants import BASE
 from .adapters import adapter_ids
-from .references import checkpoint, layers, no_echo, references
+from .references import checkpoint_faults, layers, no_echo, references
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
-VARIANT = ("model", "adapter", "prompt", "pooling", "layer")
+VARIED = ("model", "adapter", "prompt", "pooling", "layer")
 
 
-def grid(config: Mapping) -> Iterator[str]:
+def grid_faults(config: Mapping) -> Iterator[str]:
     grid = config["grid"]
     yield from references("grid.models", "model", grid["models"], config, "models")
     yield from references("grid.prompts", "prompt", grid["prompts"], config, "prompts")
@@ -23,7 +23,7 @@ def grid(config: Mapping) -> Iterator[str]:
     for reference in config["adapters"] if selected == "all" else selected:
         name, at, _ = reference.partition("@")
         if at or name not in config["adapters"]:
-            yield from checkpoint("grid.adapters", reference, config)
+            yield from checkpoint_faults("grid.adapters", reference, config)
         if name != BASE and config["adapters"][name]["model"] not in grid["models"]:
             model = config["adapters"][name]["model"]
             yield f"grid.adapters: {name!r} tunes {model!r}, which grid.models lacks; add it there, or name others"
@@ -59,7 +59,7 @@ def ablations(config: Mapping) -> Iterator[str]:
         }
         if vary in fixed:
             yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; take it out"
-        for part in VARIANT:
+        for part in VARIED:
             if part != vary and part not in fixed:
                 yield f"{key}.fixed.{part}: missing; {choices('', values[part])}"
         for where, part, value in (
@@ -105,7 +105,7 @@ def exports(config: Mapping) -> Iterator[str]:
                     f"{key}: the grid is scored with {part} {config['grid'][part]}, which no exported tokenizer can "
                     f"repeat; set grid.{part}: {plain}, or take the export out"
                 )
-        yield from checkpoint(f"{key}.adapter", spec["adapter"], config, spec["model"])
+        yield from checkpoint_faults(f"{key}.adapter", spec["adapter"], config, spec["model"])
         adapter = spec["adapter"].partition("@")[0]
         if adapter != BASE and config["adapters"][adapter]["tokenization"] == "joint":
             yield (

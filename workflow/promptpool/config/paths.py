@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from .references import texts
 
-KEYS = {"path", "file", "labels", "function_words", "python", "model"}  # what may hold a path, in any section
+PATH_KEYS = {"path", "file", "labels", "function_words", "python", "model"}  # what may hold a path, in any section
 
 
 def paths(config: Mapping) -> Iterator[str]:
@@ -14,7 +14,7 @@ def paths(config: Mapping) -> Iterator[str]:
     What the latter names depends on where the study lies.
     """
     for key, value in texts(config):
-        if key[-1] not in KEYS:
+        if key[-1] not in PATH_KEYS:
             continue
         steps = os.path.normpath(value).split(os.sep)
         if steps[0] == "..":

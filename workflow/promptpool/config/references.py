@@ -33,7 +33,7 @@ def docstrings_only(key: str, corpus: str, what: str, config: Mapping) -> Iterat
         yield f"{key}: {what} needs a corpus of source docstrings, and {corpus!r} is of source {source}; name another"
 
 
-def checkpoint(key: str, reference: str, config: Mapping, model: str | None = None) -> Iterator[str]:
+def checkpoint_faults(key: str, reference: str, config: Mapping, model: str | None = None) -> Iterator[str]:
     """The faults of one `base` or `name@step`, which must tune `model` where one is given."""
     name, _, step = reference.partition("@")
     if reference == BASE:

@@ -11,7 +11,7 @@ from ..errors import PromptpoolError
 from .adapters import adapter_ids, adapter_of
 from .benchmarks import expand_benchmarks
 from .checks import first_problem
-from .paths import KEYS
+from .paths import PATH_KEYS
 from .schema import fill_defaults
 from .sources import file_at_fault, repeated_key
 
@@ -59,7 +59,7 @@ def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
                 source = file_at_fault(where, sources)
                 raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
         plain = {key: _plain(item, sources, (*path, key)) for key, item in value.items()}
-        return {key: _at_home(item) if key in KEYS else item for key, item in plain.items()}
+        return {key: _at_home(item) if key in PATH_KEYS else item for key, item in plain.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, sources, path) for item in value]
     return value

@@ -57,7 +57,7 @@ def map_choice(config: Mapping) -> dict | None:
     }
 
 
-def text_map(config: Mapping) -> Iterator[str]:
+def text_map_faults(config: Mapping) -> Iterator[str]:
     """The faults of `map`, as `dotted.key: what is wrong; the mend`."""
     spec = config["map"]
     if spec is None:

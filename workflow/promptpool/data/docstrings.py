@@ -24,7 +24,7 @@ MAX_CHARACTERS = 6_000
 SECTION = re.compile(
     r"^\s*(:param|:return|:rtype|Args?:|Arguments:|Parameters|Returns?:?|Raises:?|Examples?:*|>>>|\.\. )"
 )
-COLUMNS = ["id", "package", "label", "split", "summary", "paragraphs", "text"]
+DOCSTRING_COLUMNS = ["id", "package", "label", "split", "summary", "paragraphs", "text"]
 
 
 def read_docstrings(
@@ -45,7 +45,7 @@ def read_docstrings(
     with warnings.catch_warnings(), ProcessPoolExecutor(max_workers=workers) as pool:
         warnings.simplefilter("ignore")
         found = list(pool.map(_file_docstrings, files, chunksize=64))
-    table = pd.DataFrame([row for rows in found for row in rows], columns=COLUMNS[:3] + COLUMNS[4:])
+    table = pd.DataFrame([row for rows in found for row in rows], columns=DOCSTRING_COLUMNS[:3] + DOCSTRING_COLUMNS[4:])
     table = table.sort_values("id", kind="stable").drop_duplicates("text").drop_duplicates(["summary", "label"])
     labelled = set(labelled)
     table["split"] = [
@@ -53,7 +53,7 @@ def read_docstrings(
         for summary, package in zip(table["summary"], table["package"], strict=True)
     ]
     table.loc[_told_in_tasks(table), "split"] = "task"
-    return table[COLUMNS].reset_index(drop=True)
+    return table[DOCSTRING_COLUMNS].reset_index(drop=True)
 
 
 def corpus_versions(packages: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ..errors import PromptpoolError
 from ..hub.snapshots import snapshots
 from .table_formats import Columns, arrow_columns, kind_of, read_csv, read_json, read_jsonl, read_tsv
 
-Read = Callable[[Path, Sequence[str]], tuple[list[str], Columns]]
+ReadFile = Callable[[Path, Sequence[str]], tuple[list[str], Columns]]
 OWN_LAYOUT = ("names", "column_names", "skiprows", "usecols")  # a card's options that say where a csv's columns lie
 
 
@@ -63,7 +63,7 @@ def _files(builder: Any, split: str) -> list[str]:
     return list(splits[split])
 
 
-def _reader(builder: Any, file: str) -> Read:
+def _reader(builder: Any, file: str) -> ReadFile:
     """How a file is read, by its ending and the options that the data set's card gives `datasets`."""
     kind, options = kind_of(Path(file)), builder.config
     if kind in (".json", ".jsonl", ".ndjson"):

@@ -69,12 +69,12 @@ def train_base_model(corpus: str, out: str, spec: Mapping, log: str) -> None:
             model.to(torch.bfloat16).save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             write_json(temporary / "training.json", facts)
-            (temporary / "README.md").write_text(model_card(facts), encoding="utf-8")
+            (temporary / "README.md").write_text(base_model_card(facts), encoding="utf-8")
         scratch.unlink(missing_ok=True)
         say(f"held-out loss {facts['heldout_loss']:.3f}, perplexity {facts['perplexity']}")
 
 
-def model_card(facts: Mapping) -> str:
+def base_model_card(facts: Mapping) -> str:
     """README.md of the base model, from the figures that its training recorded."""
     spec = facts["spec"]
     samples = "\n".join(f"> {prompt}\n>\n> *{_line(text)}*\n" for prompt, text in facts["samples"].items())

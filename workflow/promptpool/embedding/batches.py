@@ -13,13 +13,13 @@ from ..errors import PromptpoolError
 from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
+from .forward_passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
 from .packing import Trunk, longest_first, take
-from .passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
 from .token_budget import TokenBudget
 
 
 @dataclass(frozen=True)
-class Work:
+class TreeWork:
     """One family as it will run. lead: ids before the text that are no part of a shared head; middle: echo's."""
 
     templates: tuple[Template, ...]
@@ -36,7 +36,7 @@ class Work:
         return replace(self.layout, head=())
 
 
-class Batches:
+class FamilyBatches:
     """A model, and how much of a batch it bears. tokens: run through it so far, padding and shared heads aside."""
 
     def __init__(self, model: PreTrainedModel, eos_id: int, budget: TokenBudget, precision: Precision = EXACT):
@@ -65,7 +65,7 @@ class Batches:
         set_attention(model, "eager")
         return False
 
-    def run(self, work: Work, trunks: Sequence[Trunk]) -> Iterator[tuple[list[int], dict[int, np.ndarray]]]:
+    def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[tuple[list[int], dict[int, np.ndarray]]]:
         """Batches of texts by index, longest first, and what was found; a batch without room is halved."""
         bare = {index for index, trunk in enumerate(trunks) if not trunk.ids} if work.layout.head else set()
         if bare:

@@ -36,7 +36,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Work:
+class FamilyWork:
     """All that changes the vectors of one file, its texts apart."""
 
     checkpoint: Checkpoint
@@ -79,7 +79,7 @@ def embed_family(
     known = pd.read_parquet(texts)["text"].tolist()
     if not known:
         raise PromptpoolError(f"{texts}: no texts; check the task that recorded them")
-    work = Work(checkpoint, dict(sorted(prompts.items())), grid)
+    work = FamilyWork(checkpoint, dict(sorted(prompts.items())), grid)
     place = pick_device(checkpoint.device)
     embedder = work.embedder(str(place))
     if place.type == "cuda":
@@ -125,7 +125,7 @@ def embed_family(
 
 
 def embed_shared(
-    embedder: Embedder, work: Work, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm
+    embedder: Embedder, work: FamilyWork, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm
 ) -> int:
     """Writes all chunks that are not there yet: this process its share, and `workers` - 1 others theirs. Tokens run."""
     started = time.time()
@@ -148,14 +148,16 @@ def embed_shared(
     return tokens
 
 
-def run_share(work: Work, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]) -> int:
+def run_share(
+    work: FamilyWork, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]
+) -> int:
     """One further process's part of the texts, on its own device."""
     return write_share(work.embedder(devices[share]), work, file, texts, size, share, len(devices))
 
 
 def write_share(
     embedder: Embedder,
-    work: Work,
+    work: FamilyWork,
     file: VectorFile,
     texts: Sequence[str],
     size: int,
@@ -183,7 +185,7 @@ def write_share(
     return embedder.batches.tokens
 
 
-def made(work: Work, kind: str, texts: str, code: str, embedder: Embedder) -> str:
+def made(work: FamilyWork, kind: str, texts: str, code: str, embedder: Embedder) -> str:
     """A name for what the vectors are made of. A model's files count by size and time: their digest takes minutes."""
     made_of = work.checkpoint
     files = [file_digest(texts), file_digest(made_of.adapter) if made_of.adapter else ""]

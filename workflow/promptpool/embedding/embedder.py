@@ -11,14 +11,14 @@ from ..models.backbone import Backbone, decoder_layers, load_backbone
 from ..models.precision import Precision
 from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling
-from .batches import Batches, Work
+from .batches import FamilyBatches, TreeWork
 from .family_pooling import Readout
+from .forward_passes import Layout
 from .packing import Trunk, plant
-from .passes import Layout
 from .token_budget import TokenBudget
 from .tree_attention import IMPLEMENTATION
 
-Progress = Callable[[int, int], None]
+TextsDone = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
 SHARED_FROM = 4  # a shorter head costs less in every text than the keys put before every text's own
 CHUNK_BYTES = 256 * 2**20
@@ -44,7 +44,7 @@ class Embedder:
         self.composer = Composer(backbone.tokenizer, max_text_tokens, text_normalisation)
         self.joint = tokenization == "joint"
         budget = TokenBudget.for_device(backbone.device, token_budget)
-        self.batches = Batches(backbone.model, self.composer.eos_id, budget, backbone.precision)
+        self.batches = FamilyBatches(backbone.model, self.composer.eos_id, budget, backbone.precision)
 
     @classmethod
     def load(
@@ -88,7 +88,7 @@ class Embedder:
         poolings: Sequence[str] = ("mean",),
         layers: Sequence[Layer] = (-1,),
         normalize: bool = False,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
     ) -> dict[Key, np.ndarray]:
         """Vectors of every variant: {(prompt, pooling, layer): float32 [n, dim]}, in the order of `texts`.
 
@@ -137,7 +137,7 @@ class Embedder:
         poolings: Sequence[str],
         layers: Sequence[Layer],
         skip: Callable[[range], bool] = lambda rows: False,
-        progress: Progress | None = None,
+        progress: TextsDone | None = None,
         size: int | None = None,
     ) -> Iterator[Chunk]:
         """As grid, some texts at a time, so that memory is bounded. Equal texts are not looked for.
@@ -169,7 +169,7 @@ class Embedder:
                 yield rows, found
                 done += len(rows)
 
-    def _work(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> Work:
+    def _work(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> TreeWork:
         spans = [split_pooling(key) for key in poolings]
         if self.joint and any(span == "text" for _, span in spans):
             raise PromptpoolError("poolings: tokenization joint knows no text span; use composed, or leave :text out")
@@ -184,16 +184,16 @@ class Embedder:
         slack = SLACK if self.backbone.device.type == "cuda" else 0.0
         layout = Layout(head, tree, tuple(poolings), numbers, composer.eos_id, slack)
         middle = None if self.joint or family.middle is None else tuple(composer.piece(family.middle))
-        return Work(family.templates, layout, lead, middle)
+        return TreeWork(family.templates, layout, lead, middle)
 
-    def _ids(self, works: Sequence[Work], texts: Sequence[str], rows: range) -> list[list[list[int]]]:
+    def _ids(self, works: Sequence[TreeWork], texts: Sequence[str], rows: range) -> list[list[list[int]]]:
         """Each family's token ids of some texts."""
         own = list(texts[rows.start : rows.stop])
         if self.joint:
             return [self.composer.joint(work.templates[0], own) for work in works]
         return [self.composer.texts(own)] * len(works)
 
-    def _require_room(self, work: Work, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
+    def _require_room(self, work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
         """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
         most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
         around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
@@ -207,7 +207,7 @@ class Embedder:
 
     def _vectors(
         self,
-        work: Work,
+        work: TreeWork,
         texts: Sequence[str],
         trunks: Sequence[Trunk],
         poolings: Sequence[str],
@@ -241,7 +241,7 @@ class Embedder:
         return vectors
 
 
-def require_tokens(work: Work, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
+def require_tokens(work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
     """PromptpoolError that names the first text without a token for some pooling."""
     layout = work.layout
     for pooling in layout.poolings:

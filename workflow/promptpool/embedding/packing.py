@@ -159,7 +159,7 @@ def tiles_of(lengths: Sequence[int], slack: float) -> list[int]:
     return counts
 
 
-def pack(trunks: Sequence[Trunk], tree: Tree, pad_id: int, head: int = 0, slack: float = 0.0) -> Batch:
+def pack_trunks(trunks: Sequence[Trunk], tree: Tree, pad_id: int, head: int = 0, slack: float = 0.0) -> Batch:
     """Lays out texts, longest first; rows keep that order. slack: the share of a tile that may be padding."""
     nodes, depths = np.array(tree.ids, dtype=np.int64), np.array(tree.depths, dtype=np.int64)
     ids, positions, tiles = [], [], []

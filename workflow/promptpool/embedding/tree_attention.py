@@ -16,11 +16,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from ..errors import PromptpoolError
 from ..models.backbone import decoder_layers
 from ..models.precision import exact
-from .packing import Batch, Tile, Trunk, pack, plant
+from .packing import Batch, Tile, Trunk, pack_trunks, plant
 
 IMPLEMENTATION = "promptpool_tree"
 Rows = list[Tensor]  # a tile's attention rows each: [rows, picks, head + width], head-mean
-Read = Callable[[int, Tensor, Rows | None], None]
+ReadLayer = Callable[[int, Tensor, Rows | None], None]
 
 
 @dataclass
@@ -183,7 +183,7 @@ def run(
     model: PreTrainedModel,
     batch: Batch,
     numbers: Sequence[int],
-    read: Read,
+    read: ReadLayer,
     head: Head | None = None,
     picks: list[Tensor] | None = None,
 ) -> None:
@@ -198,7 +198,7 @@ def run(
 @torch.inference_mode()
 def run_head(model: PreTrainedModel, ids: Sequence[int], numbers: Sequence[int]) -> Head:
     """Keys, values and states of the tokens that precede every text."""
-    batch = pack([Trunk(ids, 0, 0)], plant([]), pad_id=0).to(next(model.parameters()).device)
+    batch = pack_trunks([Trunk(ids, 0, 0)], plant([]), pad_id=0).to(next(model.parameters()).device)
     plan = _Plan(batch, Head(tokens=len(ids)), keep=True)
     depth = len(decoder_layers(model))
     # To the end, whatever is asked: later texts need all the keys up to their deepest layer.
@@ -206,7 +206,7 @@ def run_head(model: PreTrainedModel, ids: Sequence[int], numbers: Sequence[int])
     return plan.head
 
 
-def _forward(model: PreTrainedModel, plan: _Plan, numbers: Sequence[int], read: Read) -> None:
+def _forward(model: PreTrainedModel, plan: _Plan, numbers: Sequence[int], read: ReadLayer) -> None:
     depth = len(decoder_layers(model))
     attention_of = {number: max(number, 1) - 1 for number in numbers}
     plan.recorded = frozenset(attention_of.values())

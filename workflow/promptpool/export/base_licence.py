@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-KEYS = ("license", "license_name", "license_link")
+LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
 def base_licence(model: str, revision: str | None = None) -> dict[str, str]:
@@ -15,10 +15,10 @@ def base_licence(model: str, revision: str | None = None) -> dict[str, str]:
     """
     try:
         path = Path(model) / "README.md" if Path(model).is_dir() else _from_hub(model, revision)
-        facts = front_matter(path.read_text(encoding="utf-8")) if path else {}
+        facts = read_front_matter(path.read_text(encoding="utf-8")) if path else {}
     except (OSError, UnicodeDecodeError):
         return {}
-    return {key: str(facts[key]) for key in KEYS if isinstance(facts.get(key), str) and facts[key].strip()}
+    return {key: str(facts[key]) for key in LICENCE_KEYS if isinstance(facts.get(key), str) and facts[key].strip()}
 
 
 def _from_hub(model: str, revision: str | None) -> Path | None:
@@ -31,7 +31,7 @@ def _from_hub(model: str, revision: str | None) -> Path | None:
         return None  # a card is not worth failing for
 
 
-def front_matter(card: str) -> Mapping:
+def read_front_matter(card: str) -> Mapping:
     """The YAML block at a card's head, {} where there is none or it is no mapping."""
     parts = card.lstrip("\ufeff").split("\n---", 1)
     if len(parts) < 2 or not parts[0].startswith("---"):

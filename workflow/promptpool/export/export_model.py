@@ -26,7 +26,7 @@ from .base_licence import base_licence
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 
-NOTHING = 1e-6  # vectors of length 1 that differ by less are the same
+LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less are the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
 
 
@@ -97,7 +97,7 @@ def export_model(
     with atomic_path(out) as temporary:
         temporary.mkdir()
         if beside:
-            save_adapter(temporary, adapter, model, revision)
+            copy_adapter(temporary, adapter, model, revision)
         else:
             save_model(temporary, transformer.model, spec["dtype"])
         save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
@@ -163,7 +163,7 @@ def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping
     """The merged model must differ from its base, and by more than its weights' rounding, which is done in place."""
     tuned = probe(built)
     effect = np.abs(tuned - before).max()
-    if effect < NOTHING:
+    if effect < LEAST_DIFFERENCE:
         raise PromptpoolError(f"exports.{name}: adapter {spec['adapter']} changes nothing; train it longer")
     if spec["dtype"] != "float32":
         round_weights(built[0].model, spec["dtype"])
@@ -175,7 +175,7 @@ def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping
             )
 
 
-def save_adapter(folder: Path, adapter: str, model: str, revision: str | None) -> None:
+def copy_adapter(folder: Path, adapter: str, model: str, revision: str | None) -> None:
     """The adapter's two files, the base named so that it is found: a hub id with its revision, or a whole path."""
     local = Path(model).is_dir()
     shutil.copyfile(Path(adapter) / "adapter_model.safetensors", folder / "adapter_model.safetensors")

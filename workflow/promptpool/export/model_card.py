@@ -37,14 +37,14 @@ def model_card(card: Card) -> str:
     """The card as Markdown with YAML front matter. Names and prompts may hold any character."""
     head = yaml.safe_dump(front_matter(card), sort_keys=True, allow_unicode=True)
     parts = [
-        f"# {plain(card.name)}",
+        f"# {escaped(card.name)}",
         summary(card),
         facts(card),
         "## How to load\n\n" + loading(card),
         "## Prompt and limits\n\n" + limits(card),
         "## Scores\n\n" + scored(card),
         "## Training data\n\n" + data(card),
-        "## Recipe\n\n" + recipe(card),
+        "## Recipe\n\n" + recipe_section(card),
     ]
     return f"---\n{head}---\n\n" + "\n\n".join(parts) + "\n"
 
@@ -99,8 +99,8 @@ def licence(found: Mapping) -> str:
     """In words: the base's own, or that nobody knows."""
     if not found:
         return "unknown: the base model's card names none; ask its authors"
-    named = plain(found.get("license_name") or found.get("license") or "")
-    link = f", {plain(found['license_link'])}" if "license_link" in found else ""
+    named = escaped(found.get("license_name") or found.get("license") or "")
+    link = f", {escaped(found['license_link'])}" if "license_link" in found else ""
     return f"{named}{link} (the base model's; its terms bind this model too)"
 
 
@@ -175,7 +175,7 @@ def scored(card: Card) -> str:
         return f"{100 * value:{'+' if sign else ''}.1f}"
 
     rows = [
-        f"| {cell(plain(row.what))} | {points(row.score, row.difference)} | "
+        f"| {cell(escaped(row.what))} | {points(row.score, row.difference)} | "
         f"{points(row.low, row.difference)} to {points(row.high, row.difference)} |"
         for row in scores.itertuples()
     ]
@@ -189,13 +189,13 @@ def data(card: Card) -> str:
     if not card.data:
         return "None: the base model was not tuned."
     rows = [
-        f"| {cell(code(row['set']))} | {cell(code(row['corpus']))} | {cell(plain(row['style']))} | {row['count']:,} |"
+        f"| {cell(code(row['set']))} | {cell(code(row['corpus']))} | {cell(escaped(row['style']))} | {row['count']:,} |"
         for row in card.data
     ]
     return "Positive pairs.\n\n| set | corpus | style | pairs |\n| --- | --- | --- | --- |\n" + "\n".join(rows)
 
 
-def recipe(card: Card) -> str:
+def recipe_section(card: Card) -> str:
     if card.recipe is None:
         return "None: the base model was not tuned."
     return fenced(yaml.safe_dump(dict(card.recipe), sort_keys=True, allow_unicode=True).rstrip(), "yaml")
@@ -219,7 +219,7 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def plain(text: object) -> str:
+def escaped(text: object) -> str:
     """Text with Markdown's and HTML's own characters made plain, on one line."""
     return re.sub(r"([\\`*\[\]<>#])", r"\\\1", " ".join(str(text).split()))
 

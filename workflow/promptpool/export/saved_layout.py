@@ -54,14 +54,14 @@ def save_modules(
         )
         if config:  # Normalize has none, and git keeps no empty folder
             (folder / path).mkdir(parents=True)
-            write(folder / path / "config.json", config)
+            write_json_file(folder / path / "config.json", config)
         if kind == "WeightedLayerPooling":
             save_file({"layer_weights": torch.tensor([1.0, 0.0])}, folder / path / "model.safetensors")
-    write(folder / "modules.json", modules)
-    write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    write_json_file(folder / "modules.json", modules)
+    write_json_file(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
     versions = package_versions(["sentence-transformers", "transformers", "torch"])
     names = {"sentence-transformers": "sentence_transformers", "torch": "pytorch"}
-    write(
+    write_json_file(
         folder / "config_sentence_transformers.json",
         {
             "__version__": {names.get(name, name): version for name, version in versions.items()},
@@ -95,7 +95,7 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, max_tokens:
         # Otherwise transformers 4 adds token types, and a GPT-2 adds an embedding for them.
         "model_input_names": ["input_ids", "attention_mask"],
     }
-    write(path, content)
+    write_json_file(path, content)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
 
 
@@ -109,7 +109,7 @@ def save_model(folder: Path, model: PreTrainedModel, dtype: str) -> None:
         scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
         content["rope_theta"] = rope["rope_theta"]
         content["rope_scaling"] = scaling if scaling.get("rope_type", "default") != "default" else None
-        write(path, content)
+        write_json_file(path, content)
 
 
 def round_weights(model: PreTrainedModel, dtype: str) -> None:
@@ -129,5 +129,5 @@ def keep_layers(model: PreTrainedModel, count: int) -> None:
     model.config.output_hidden_states = True
 
 
-def write(path: Path, content: object) -> None:
+def write_json_file(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,17 +8,17 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
 
-from ..analysis.score_table import checkpoint, checkpoint_order
+from ..analysis.score_table import checkpoint_name, checkpoint_order
 from ..attention.spans import MEAN, SPANS
 from ..errors import PromptpoolError
+from ..statistics.estimates import LEVEL
 from .style import GREY, INK, SPAN_COLOURS, WIDTH, drawing, grid
 
-NAMES = {"sink": "first token", "content": "content words", "function": "function words, punctuation"}
+SPAN_NAMES = {"sink": "first token", "content": "content words", "function": "function words, punctuation"}
 STATE = ["model", "prompt", "adapter", "step"]
-MOST_ROWS = 24  # of stacked bars: beyond them only each adapter's first and last step are drawn
+MOST_BARS = 24  # of stacked bars: beyond them only each adapter's first and last step are drawn
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 MOST_CELLS = 14  # layers whose numbers are printed in the layer map
-ALPHA = 0.05
 
 
 def attention_bars(shown: pd.DataFrame, out: str | Path) -> None:
@@ -47,7 +47,7 @@ def attention_bars(shown: pd.DataFrame, out: str | Path) -> None:
             if with_names:
                 axis.set_xticklabels([printable(token) for token in row.tokens[1:]], rotation=90, fontsize=6.5)
             grid(axis, "y")
-            title = checkpoint(row.adapter, row.step) + (f", {row.model}" if several else "")
+            title = checkpoint_name(row.adapter, row.step) + (f", {row.model}" if several else "")
             axis.set_title(f"{title}   (first token: {row.weights[0]:.0%}, not drawn)")
         legend(figure, {span for row in rows for span in row.spans[1:]})
         layers = " or ".join(str(layer) for layer in sorted({row.layer for row in rows}))
@@ -71,7 +71,7 @@ def printable(token: str) -> str:
 
 def legend(figure, spans: set[str]) -> None:
     """The spans' colours, in the order of reading."""
-    handles = [Patch(color=SPAN_COLOURS[span], label=NAMES.get(span, span)) for span in SPANS if span in spans]
+    handles = [Patch(color=SPAN_COLOURS[span], label=SPAN_NAMES.get(span, span)) for span in SPANS if span in spans]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), handlelength=1, borderpad=0)
 
 
@@ -86,7 +86,7 @@ def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
         raise PromptpoolError("attention_spans: no shares; measure at least one text")
     one = table.groupby("model")["layer"].transform("min")  # the mean over layers, or the only layer
     table = checkpoint_order(table[table["layer"] == one])
-    if table.groupby(STATE).ngroups > MOST_ROWS:
+    if table.groupby(STATE).ngroups > MOST_BARS:
         table = ends(table)
     blocks = list(table.groupby(["model", "prompt"], sort=False))
     several = table["model"].nunique() > 1
@@ -109,7 +109,7 @@ def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
                 for row in y[width >= 4]:
                     axis.text(left[row] - width[row] / 2, row, f"{width[row]:.0f}", ha="center", va="center",
                               color=INK if span in LIGHT else "white", fontsize=6.5)  # fmt: skip
-            axis.set_yticks(range(len(rows)), [checkpoint(*row) for row in rows])
+            axis.set_yticks(range(len(rows)), [checkpoint_name(*row) for row in rows])
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.set_xlim(0, 100)
             axis.tick_params(length=0)
@@ -161,7 +161,7 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
                 for (y, x), share in np.ndenumerate(cells.to_numpy() * 100):
                     if np.isnan(share):
                         continue
-                    told = cells.columns[x] == 0 or sure.iloc[y, x] < ALPHA
+                    told = cells.columns[x] == 0 or sure.iloc[y, x] < 1 - LEVEL
                     dark = scale(share) >= 0.5
                     colour = (INK if dark else "white") if told else (GREY if dark else "#b5b5c5")
                     axis.text(x, y, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=6.5)

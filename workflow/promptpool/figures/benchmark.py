@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.score_means import variant_means
-from ..analysis.score_table import BASELINE, checkpoint, checkpoint_order
+from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
 from ..variants import layer_name
-from .layers import FLOORS
-from .style import BLUE, FAINT, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines
+from .style import BLUE, FAINT, FLOOR_LINES, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines
 
-MOST = 24  # checkpoints that are drawn; the best ones where there are more
+MOST_CHECKPOINTS = 24  # checkpoints that are drawn; the best ones where there are more
 
 
 def benchmark(
@@ -36,9 +35,9 @@ def benchmark(
     if own.empty:
         raise PromptpoolError(f"benchmark: no variant is scored on a task of {title}; score at least one")
     groups = list(checkpoint_order(own).groupby(["model", "adapter", "step"], sort=False))
-    dropped = len(groups) - MOST
+    dropped = len(groups) - MOST_CHECKPOINTS
     if dropped > 0:
-        best = sorted(groups, key=lambda group: -np.nan_to_num(group[1]["mean"].max()))[:MOST]
+        best = sorted(groups, key=lambda group: -np.nan_to_num(group[1]["mean"].max()))[:MOST_CHECKPOINTS]
         kept = {key for key, _ in best}
         groups = [group for group in groups if group[0] in kept]
     several = own["model"].nunique() > 1
@@ -46,7 +45,7 @@ def benchmark(
     with drawing(out, figsize=size) as (figure, axis):
         names = []
         for place, ((model, adapter, step), rows) in enumerate(groups):
-            name = "untuned" if adapter == "base" else checkpoint(adapter, step)
+            name = "untuned" if adapter == "base" else checkpoint_name(adapter, step)
             name = f"{name}\n{model}" if several else name
             scored = rows.dropna(subset=["mean"])
             if scored.empty:
@@ -69,7 +68,7 @@ def benchmark(
         axis.set_xlim(-0.6, len(groups) - 0.4)
         axis.margins(y=0.12)
         floors = means[(means["adapter"] == BASELINE) & means["mean"].notna()]
-        floor_lines = [(row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOORS.get(row.model, "-."))
+        floor_lines = [(row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOOR_LINES.get(row.model, "-."))
                        for row in floors.itertuples()]  # fmt: skip
         heights = [line[1] for line in floor_lines] + [line["value"] for line in lines]
         if heights:
@@ -83,6 +82,6 @@ def benchmark(
         if lines:
             told += "\ndashed, named with a number: published by others, not measured here"
         if dropped > 0:
-            told += f"\nthe best {MOST} of {len(groups) + dropped} checkpoints"
+            told += f"\nthe best {MOST_CHECKPOINTS} of {len(groups) + dropped} checkpoints"
         figure.suptitle(told, x=0.01, ha="left", fontsize=8)
         reference_lines(axis, [*floor_lines, *known], [GREY] * len(floor_lines) + [PURPLE] * len(known))

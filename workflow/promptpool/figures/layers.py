@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 
 from ..analysis.score_means import variant_means
-from ..analysis.score_table import BASELINE, checkpoint, checkpoint_order
+from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
-from .style import GREY, SERIES, WIDTH, drawing, grid, reference_lines, series
+from .style import FLOOR_LINES, GREY, SERIES, WIDTH, drawing, grid, reference_lines, series
 
 WIDE = 30  # times the cheapest variant, from which on costs are drawn on a logarithmic axis
-FLOORS = {"random": ":", "tfidf-svd": "--"}
 
 
 def layer_curves(
@@ -82,7 +81,7 @@ def best_panels(means: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for (model, adapter), group in ordered.groupby(["model", "adapter"], sort=False):
         top = group.sort_values("mean", ascending=False, kind="stable").iloc[0]
         rows = group[(group["step"] == top["step"]) & (group["prompt"] == top["prompt"])]
-        name = "untuned" if adapter == "base" else checkpoint(adapter, top["step"])
+        name = "untuned" if adapter == "base" else checkpoint_name(adapter, top["step"])
         panels.append((f"{name}, prompt {top['prompt']}" + (f", {model}" if several else ""), rows))
     return panels
 
@@ -133,7 +132,7 @@ def cost_scores(
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
         figure.legend(loc="outside lower left", ncols=2 if several else 3)
         reference_lines(axis, [
-            (row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOORS.get(row.model, "-."))
+            (row.model, row.mean * 100, (row.low * 100, row.high * 100), FLOOR_LINES.get(row.model, "-."))
             for row in floors.itertuples()
         ])  # fmt: skip
 
@@ -143,7 +142,7 @@ def shown_states(own: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     several, states = own["model"].nunique() > 1, []
     for (model, adapter), group in checkpoint_order(own).groupby(["model", "adapter"], sort=False):
         step = group.sort_values("mean", ascending=False, kind="stable")["step"].iloc[0]
-        name = "untuned" if adapter == "base" else checkpoint(adapter, step)
+        name = "untuned" if adapter == "base" else checkpoint_name(adapter, step)
         states.append((f"{model}, {name}" if several else name, group[group["step"] == step]))
     best = sorted(states, key=lambda state: -state[1]["mean"].max())
     return best[: len(SERIES)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..analysis.score_table import checkpoint, checkpoint_order
+from ..analysis.score_table import checkpoint_name, checkpoint_order
 from .style import GREY, SERIES, WIDTH, drawing, empty
 
 # Okabe & Ito's, and two dark ones of Tol's; each with a shape of its own, so that nothing hangs on colour alone.
@@ -38,7 +38,7 @@ def text_map(table: pd.DataFrame, out: str | Path, *, title: str = "") -> None:
             axis.set_xlim(-1.06, 1.06)
             axis.set_ylim(-1.06, 1.06)
             axis.spines[:].set_visible(True)
-            name = "untuned" if adapter == "base" else checkpoint(adapter, step)
+            name = "untuned" if adapter == "base" else checkpoint_name(adapter, step)
             mean, margin = agreement(panel)
             axis.set_title(f"{name}\n{mean:.0f} ± {margin:.0f} % of neighbours share the label")
         for axis in axes.flat[len(panels) :]:

@@ -8,7 +8,7 @@ The Snakefile reads this module in every process, so it imports nothing that dra
 
 from collections.abc import Sequence
 
-from ..tasks.published import reference_lines
+from ..tasks.published import published_scores
 from .entry import Figure, StudyView
 
 
@@ -56,7 +56,7 @@ def _over_adapters(study: StudyView) -> list[str]:
 
 def _benchmark_options(study: StudyView, name: str) -> dict:
     tasks = list(study.benchmarks()[name])
-    return {"title": study["benchmarks"][name]["name"], "tasks": tasks, "lines": reference_lines(study.config, tasks)}
+    return {"title": study["benchmarks"][name]["name"], "tasks": tasks, "lines": published_scores(study.config, tasks)}
 
 
 def _map_title(study: StudyView, name: str) -> dict:
@@ -161,7 +161,7 @@ FIGURES: tuple[Figure, ...] = (
         name="score_by_step",
         drawing="scores.score_by_step",
         inputs=_steps,
-        options=lambda study, name: {"lines": reference_lines(study.config, study.ablation_tasks(name))},
+        options=lambda study, name: {"lines": published_scores(study.config, study.ablation_tasks(name))},
         title="score by step",
         category="Training",
         section="headline",

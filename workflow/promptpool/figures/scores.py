@@ -13,14 +13,13 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from ..analysis.score_means import variant_means
-from ..analysis.score_table import BASELINE, checkpoint, checkpoint_order
+from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
 from ..variants import layer_name
-from .style import GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines, series
+from .style import FLOOR_LINES, FLOOR_NAMES, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines, series
 
-MISSING = {"hatch": "////", "facecolor": "white", "edgecolor": "#b0b0b0", "linewidth": 0, "gid": "missing"}
+MISSING_CELL = {"hatch": "////", "facecolor": "white", "edgecolor": "#b0b0b0", "linewidth": 0, "gid": "missing"}
 BAND = "#f3f3f3"
-FLOORS = {"random": ("random floor", ":"), "tfidf-svd": ("TF-IDF + SVD", "--")}
 
 
 def heat_map(
@@ -62,7 +61,7 @@ def heat_map(
             image = axis.imshow(cells, cmap="viridis", norm=scale, aspect="auto")
             for (y, x), value in np.ndenumerate(cells):
                 if np.isnan(value):
-                    axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **MISSING))
+                    axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **MISSING_CELL))
                 else:
                     shade = "white" if scale(value) < 0.5 else INK
                     known = f"\n±{margins[y, x]:.1f}" if np.isfinite(margins[y, x]) else ""
@@ -75,7 +74,7 @@ def heat_map(
                 # Above an empty place the names may hang into it; the lines need not move apart.
                 label.set_in_layout(line + 1 == len(lines))
             axis.spines[:].set_visible(False)
-            parts = [checkpoint(adapter, step)]
+            parts = [checkpoint_name(adapter, step)]
             parts += [model] * several["model"] + [f"layer {layer_name(layer)}"] * several["layer"]
             axis.set_title(", ".join(parts))
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / size[1]), aspect=12, pad=0.02)
@@ -223,7 +222,7 @@ def _horizontal(axis, scores: pd.DataFrame, facts: Mapping, tasks: set[str], lin
     floors = variant_means(kept, facts, sorted(tasks)) if len(kept) else pd.DataFrame()
     drawn = []
     for row in floors.itertuples():
-        label, dash = FLOORS.get(row.model, (row.model, "-."))
+        label, dash = FLOOR_NAMES.get(row.model, row.model), FLOOR_LINES.get(row.model, "-.")
         drawn.append((label, row.mean * 100, (row.low * 100, row.high * 100), dash))
     drawn = [one for one in drawn if np.isfinite(one[1])]
     known = [(f"{line['label']} {line['value']:.1f}", line["value"], None, "--") for line in lines]

@@ -27,6 +27,8 @@ SPAN_COLOURS = {
     "suffix": BLUE,
     "itself": PURPLE,
 }
+FLOOR_LINES = {"random": ":", "tfidf-svd": "--"}
+FLOOR_NAMES = {"random": "random floor", "tfidf-svd": "TF-IDF + SVD"}
 WIDTH = 7.0  # inches: a page's text width; half of it is a column
 
 STYLE = {

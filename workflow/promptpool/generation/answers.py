@@ -22,7 +22,7 @@ class NoCompletionError(ValueError):
     """An answer that is no completion: another try may bring one."""
 
 
-def read(answer: httpx2.Response, request: Request) -> Written:
+def read_answer(answer: httpx2.Response, request: Request) -> Written:
     """What a server wrote. NoCompletionError for an answer that has another shape."""
     try:
         content = answer.json()
@@ -62,7 +62,7 @@ def _text(content: object) -> tuple[str, bool]:
     return "".join(texts), any(part.get("type") in ("thinking", "reasoning") for part in parts)
 
 
-def fault_of(answer: httpx2.Response) -> str:
+def refusal_of(answer: httpx2.Response) -> str:
     """The fault of a request that alone is refused: `too-long`, `filtered`, or `refused` for any other reason."""
     codes = codes_of(answer)
     if answer.status_code == 413 or codes & TOO_LONG_CODES:

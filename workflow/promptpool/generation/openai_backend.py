@@ -1,7 +1,7 @@
 """The backend for any OpenAI-compatible server, `vllm serve` included: many requests at once, each with its retries.
 
 A refusal is one request's own if the server has answered others, or answers a harmless one that is sent to find out
-(PROBE): its text then has no positive, and the set goes on. Else it concerns them all, and ends the writing.
+(PROBE_REQUEST): its text then has no positive, and the set goes on. Else it concerns them all, and ends the writing.
 """
 
 import random
@@ -14,9 +14,9 @@ from typing import Self
 import httpx2
 
 from ..errors import PromptpoolError
-from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, fault_of, message_of, read
+from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, message_of, read_answer, refusal_of
 from .backend import Progress, Request, Written, encodable, one_line
-from .server import WHERE, Key, base_url, key_advice
+from .server import WHERE, ApiKey, base_url, key_advice
 from .watch import Watch
 
 CONNECT = 10  # seconds until a server counts as unreachable
@@ -24,9 +24,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds before a retry; doubled each tim
 LONGEST_ASKED = 600.0  # seconds: what a Retry-After may ask for
 PASSING = (408, 409, 425, 429)  # refusals that another try may overcome, beside all of 500 and up
 FOR_ALL = (401, 402, 404, 405, 407)  # refusals that no single request has earned
-PROBE = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
-SHOWN = 3  # refusals that are shown in the log
-REMEDIES = {
+PROBE_REQUEST = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
+REFUSALS_SHOWN = 3  # refusals that are shown in the log
+STATUS_REMEDIES = {
     "too-long": "take shorter texts, or a server whose context is longer",
     "filtered": "take such texts out of the corpus, or use another server",
     "refused": "take such texts out of the corpus, or use another server",
@@ -41,7 +41,7 @@ class OpenAIBackend:
 
     def __init__(self, model: str, sampling: Mapping, options: Mapping):
         self.url, self.model = base_url(options["url"]), model
-        self._key = Key(options["key_variable"])
+        self._key = ApiKey(options["key_variable"])
         self.max_new_tokens = sampling["max_new_tokens"]
         self.retries, self.concurrency = options["retries"], options["concurrency"]
         self.body = {
@@ -162,7 +162,7 @@ class OpenAIBackend:
             raise _PassingError(self._told(error)) from None
         if answer.status_code == 200:
             try:
-                found = read(answer, request)
+                found = read_answer(answer, request)
             except NoCompletionError:
                 raise _PassingError(f"no completion: {one_line(self._key.hidden(answer.text), 80)!r}") from None
             self._answers[request.chat] = True
@@ -183,7 +183,7 @@ class OpenAIBackend:
         answers = self._answers_now if status == 403 else self._has_answered
         if for_all or not answers(request.chat):
             raise self._refusal(answer)
-        fault = fault_of(answer)
+        fault = refusal_of(answer)
         self.tell(fault, f"HTTP {status}: {one_line(self._key.hidden(message_of(answer)), 160)}")
         return Written("", 0, 0, False, fault, settled=True)
 
@@ -206,12 +206,12 @@ class OpenAIBackend:
 
     def _probe(self, chat: bool) -> bool | None:
         """Whether the server answers a harmless request; None where it fails to say."""
-        request = Request(PROBE[chat], chat, 0)
+        request = Request(PROBE_REQUEST[chat], chat, 0)
         path, body = self._posted(request)
         try:
             answer = self._client.post(f"{self.url}/{path}", json=body)
             if answer.status_code == 200:
-                read(answer, request)
+                read_answer(answer, request)
                 return True
         except (httpx2.RequestError, NoCompletionError):
             return None
@@ -220,7 +220,7 @@ class OpenAIBackend:
     def tell(self, fault: str, told: str) -> None:
         """Keeps what the server said of a text without an answer, and shows the first few."""
         self._refusals.append(told)
-        if len(self._refusals) <= SHOWN:
+        if len(self._refusals) <= REFUSALS_SHOWN:
             print(f"Warning: {WHERE}: a text has no answer ({fault}: {told})", file=sys.stderr)
 
     def _advice(self, fault: str, texts: int) -> PromptpoolError:
@@ -232,7 +232,7 @@ class OpenAIBackend:
             )
         last = f", the last with {self._refusals[-1]}" if self._refusals else ""
         return PromptpoolError(
-            f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {REMEDIES[fault]}"
+            f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {STATUS_REMEDIES[fault]}"
         )
 
     def _posted(self, request: Request) -> tuple[str, dict]:

@@ -9,7 +9,7 @@ from ..errors import PromptpoolError
 WHERE = "backends.openai"
 
 
-class Key:
+class ApiKey:
     """A key that is shown nowhere: not in reprs, not in messages that a server sends back."""
 
     def __init__(self, variable: str | None):
@@ -35,7 +35,7 @@ class Key:
         return f"Key({self.variable})"
 
 
-def key_advice(key: Key) -> str:
+def key_advice(key: ApiKey) -> str:
     """What to do about a key that a server refuses."""
     if key.headers():
         return f"export the right key as {key.variable}"

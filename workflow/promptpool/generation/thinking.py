@@ -8,9 +8,12 @@ import re
 from functools import cache
 
 # How thinking begins and how it ends, as regular expressions, upper and lower case alike.
-NAMES = r"(?:\w{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
+THINKING_TAGS = r"(?:\w{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 BLOCKS = (
-    (rf"<{NAMES}\s?>", rf"</{NAMES}\s?>"),  # DeepSeek, Qwen, GLM, Seed-OSS, EXAONE, Marco-o1 and many more
+    (
+        rf"<{THINKING_TAGS}\s?>",
+        rf"</{THINKING_TAGS}\s?>",
+    ),  # DeepSeek, Qwen, GLM, Seed-OSS, EXAONE, Marco-o1 and many more
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere

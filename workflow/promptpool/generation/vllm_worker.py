@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, BinaryIO
 
-WAITING = 2048  # requests the engine holds at once: more than it can batch, so that it never starves
+REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so that it never starves
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
 LIKELIEST = 256  # candidates looked at for top-p, sixteen times as many for the rows that need more
 GRACE = 15  # seconds a parent waits for the engine to shut down
@@ -105,7 +105,7 @@ class Engine:
         prompts = enumerate(self._prompts(requests))
         more = True
         while more or waiting:
-            while more and waiting < WAITING:
+            while more and waiting < REQUESTS_HELD:
                 number, ids = next(prompts, (None, None))
                 if number is None:
                     more = False

@@ -9,7 +9,7 @@ from huggingface_hub import snapshot_download
 
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
-from .hub_errors import one_line
+from .hub_errors import hub_errors_as_one_line
 from .pin_snapshot import require_space
 from .snapshots import held, missing_files, snapshot_folder
 
@@ -41,7 +41,7 @@ def fetch(pin: Mapping, wanted_by: str) -> None:
     require_space([pin], wanted_by)
     # A list of every file would be matched against every file: only a selection is spelt out.
     only = None if pin["whole"] else [glob.escape(name) for name in pin["files"]]
-    with one_line(wanted_by, pin["repo_type"], pin["repo"], pin["commit"]):
+    with hub_errors_as_one_line(wanted_by, pin["repo_type"], pin["repo"], pin["commit"]):
         snapshot_download(pin["repo"], repo_type=pin["repo_type"], revision=pin["commit"], allow_patterns=only)
     lost = missing_files(pin)
     if lost:

@@ -22,7 +22,7 @@ TOKEN = "`hf auth login` or HF_TOKEN"
 
 
 @contextmanager
-def one_line(where: str, repo_type: str, repo: str, revision: str) -> Iterator[None]:
+def hub_errors_as_one_line(where: str, repo_type: str, repo: str, revision: str) -> Iterator[None]:
     """Turns what the hub's client raises for one repository into a PromptpoolError that begins with `where`."""
     try:
         yield

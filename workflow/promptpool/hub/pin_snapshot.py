@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
-from .hub_errors import one_line
+from .hub_errors import hub_errors_as_one_line
 from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock, snapshot_id
 
 # Beside the safetensors weights that transformers reads, model repositories hold the same in other programs' formats.
@@ -54,7 +54,7 @@ def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted
     if before and not missing_files(before):
         return dict(before)
     api = HfApi()
-    with one_line(wanted_by, repo_type, repo, revision):
+    with hub_errors_as_one_line(wanted_by, repo_type, repo, revision):
         commit = alike[0]["commit"] if alike else revision
         if not REGEX_COMMIT_HASH.fullmatch(commit):
             commit = api.repo_info(repo, repo_type=repo_type, revision=revision).sha

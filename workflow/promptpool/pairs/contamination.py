@@ -12,7 +12,7 @@ from ..text.words import word_count
 
 # A shorter known text ("Return the number of nodes.") may stand within another by chance: only the whole counts.
 LEAST_WORDS_WITHIN = 8
-CHUNK = 20_000  # texts shingled at a time; bounds memory
+TEXTS_A_CHUNK = 20_000  # texts shingled at a time; bounds memory
 
 
 class Hit(NamedTuple):
@@ -51,14 +51,14 @@ def contaminated(
         index.add(place)
     brief = np.array([word_count(known[number]) < LEAST_WORDS_WITHIN for number in numbers])
     heads = index.head_hashes()
-    for start in range(0, len(texts), CHUNK):
-        chunk = shingled(texts[start : start + CHUNK])
+    for start in range(0, len(texts), TEXTS_A_CHUNK):
+        chunk = shingled(texts[start : start + TEXTS_A_CHUNK])
         for row, probes in _probes(chunk, heads):
             if hits[start + row] is None:
                 place = _best(index, chunk.of(row), probes, brief)
                 hits[start + row] = None if place is None else Hit("near", numbers[place])
         if progress:
-            progress(min(start + CHUNK, len(texts)), len(texts))
+            progress(min(start + TEXTS_A_CHUNK, len(texts)), len(texts))
     return hits
 
 

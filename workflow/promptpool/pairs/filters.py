@@ -24,7 +24,7 @@ ECHO_CHARACTERS = 20_000  # compared at most: a longer text that comes back show
 LEAK_SHARE = 0.5  # of the word triples of one sentence of the instruction
 LEAK_TRIPLES = 3  # and so many of them: five words in a row
 REPEATED_SHARE = 0.5
-CHUNK = 2_000
+PAIRS_A_CHUNK = 2_000
 CLOSING = "\"'`”’»)]}*_」』）】"  # quotes, brackets and emphasis behind the end of a sentence
 ENDS = tuple(".!?…‽。！？｡．؟۔।॥።՞։")
 
@@ -32,7 +32,7 @@ Triple = tuple[str, str, str]
 Leaks = Mapping[str, Sequence[frozenset[Triple]]]
 
 
-def judge(
+def judge_pairs(
     texts: Sequence[str],
     positives: Sequence[str],
     styles: Sequence[str],
@@ -61,7 +61,7 @@ def judge(
     """
     leaks = {style: instruction_triples(template) for style, template in instructions.items()}
     rows = list(zip(texts, positives, styles, [False] * len(texts) if cut is None else cut, strict=True))
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    chunks = [rows[start : start + PAIRS_A_CHUNK] for start in range(0, len(rows), PAIRS_A_CHUNK)]
     task = partial(_judge_chunk, filters=dict(filters), leaks=leaks, echoing=echoing)
     answer: list[str | None] = []
     for reasons in _mapped(task, chunks, workers):

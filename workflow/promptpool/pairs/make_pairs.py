@@ -28,14 +28,15 @@ from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
 from ..generation.backend import FAULTS, Backend, Progress, Request, open_backend
 from ..models.checkpoint import Checkpoint
+from ..templates import SLOT
 from .anchors import pick_anchors
 from .augmentation import halves, noisers
-from .filters import judge
-from .styles import ECHOING_STYLES, FIXED_STYLES, SLOT, TEXT_STYLES, needs_chat, turns
+from .filters import judge_pairs
+from .styles import ECHOING_STYLES, FIXED_STYLES, TEXT_STYLES, needs_chat, turns
 
 WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "cut", "seconds"]
 ANCHOR = ["text", "document", "given", "style"]
-REMEDIES = {
+REASON_REMEDIES = {
     "thinking": "switch the model's thinking off, or raise max_new_tokens",
     "cut": "raise max_new_tokens, or set filters.cut to false",
     "too-long": "take shorter texts, or a model with a longer context",
@@ -44,7 +45,7 @@ REMEDIES = {
     "failed": "look at the server's own log",
 }
 
-UNASKED = {"prompt_tokens": 0, "tokens": 0, "fault": None, "settled": False, "cut": False}
+NOT_ASKED = {"prompt_tokens": 0, "tokens": 0, "fault": None, "settled": False, "cut": False}
 
 
 def make_pairs(
@@ -96,7 +97,7 @@ def make_pairs(
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
     if table["reason"].notna().all():
         worst = Counter(table["reason"]).most_common(1)[0][0]
-        remedy = REMEDIES.get(worst, "mend the style, the model or the filters")
+        remedy = REASON_REMEDIES.get(worst, "mend the style, the model or the filters")
         raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {remedy}")
     write_table(
         out, table, inputs=[corpus], spec=spec, started=started, seed=spec["seed"],
@@ -137,7 +138,7 @@ def write_shard(
 ) -> pd.DataFrame:
     """The columns WRITTEN for some anchors, in their order. An unfit positive is tried again with a new seed."""
     started = time.time()
-    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, **UNASKED)
+    rows = anchors.reset_index(drop=True).assign(positive="", reason=None, attempts=0, **NOT_ASKED)
     rows[["reason", "fault"]] = rows[["reason", "fault"]].astype(object)
     left = rows.index
     for attempt in range(1, spec["retries"] + 2):
@@ -171,7 +172,7 @@ def write_once(
             positive = noise[style](text, random.Random(seed_of(spec["seed"], style, text, attempt)))
         texts.append(text)
         positives.append(positive)
-    rows = rows.assign(text=texts, positive=positives, **UNASKED)
+    rows = rows.assign(text=texts, positive=positives, **NOT_ASKED)
     rows["fault"] = rows["fault"].astype(object)
     asked = rows.index[~rows["style"].isin(TEXT_STYLES)]
     if len(asked):
@@ -216,7 +217,7 @@ def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
     """The backend's own fault, else the filters' reason. A plain prefix has no end to be cut before."""
     chats = {style for style, wording in spec["wording"].items() if needs_chat(wording)}
     instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
-    reasons = judge(
+    reasons = judge_pairs(
         rows["text"].tolist(), rows["positive"].tolist(), rows["style"].tolist(), spec["filters"], instructions,
         echoing=ECHOING_STYLES, cut=(rows["cut"] & rows["style"].isin(chats)).tolist(),
     )  # fmt: skip

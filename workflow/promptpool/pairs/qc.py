@@ -11,7 +11,9 @@ from ..text.normalisation import normalise
 
 BIN = 0.05  # of similarity
 MOST_WORDS = 100  # the last bin of a length histogram holds all longer texts
-SAMPLE = 10_000  # pairs of a style that similarity and distinct-n are taken from: distinct-n falls as texts are added
+PAIRS_SAMPLED = (
+    10_000  # pairs of a style that similarity and distinct-n are taken from: distinct-n falls as texts are added
+)
 
 
 def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
@@ -47,7 +49,7 @@ def _counts(table: pd.DataFrame) -> dict:
 
 def _style(table: pd.DataFrame) -> dict:
     good = table[table["reason"].isna()]
-    sample = good.head(SAMPLE)  # the first of a seeded draw
+    sample = good.head(PAIRS_SAMPLED)  # the first of a seeded draw
     close = [similarity(text, positive) for text, positive in zip(sample["text"], sample["positive"], strict=True)]
     words = sample["positive"].str.split().tolist()
     return {

@@ -8,7 +8,7 @@ from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE, require_safetensors
 from ..templates import Template
 
-CHUNK = 10_000  # pairs embedded at a time; bounds memory
+PAIRS_EMBEDDED = 10_000  # pairs embedded at a time; bounds memory
 
 Encode = Callable[[Sequence[str]], np.ndarray]
 
@@ -31,8 +31,8 @@ def similarities(
         raise ValueError(f"{len(texts)} texts and {len(positives)} positives: give one positive for each text")
     encode = load_encoder(spec, device)
     cosines = np.empty(len(texts), dtype=np.float32)
-    for start in range(0, len(texts), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(texts), PAIRS_EMBEDDED):
+        part = slice(start, start + PAIRS_EMBEDDED)
         left, right = list(texts[part]), list(positives[part])
         unique = list(dict.fromkeys(left + right))
         vectors = _directions(encode(unique), unique, spec["model"])
@@ -40,7 +40,7 @@ def similarities(
         rows, others = vectors[[place[t] for t in left]], vectors[[place[t] for t in right]]
         cosines[part] = np.clip(np.einsum("nd,nd->n", rows, others), -1, 1)
         if progress:
-            progress(min(start + CHUNK, len(texts)), len(texts))
+            progress(min(start + PAIRS_EMBEDDED, len(texts)), len(texts))
     return cosines
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import yaml
 
 STYLES_FILE = Path(__file__).parents[2] / "resources" / "styles.yaml"
-SLOT = "{text}"
 # Made from the text alone, without a language model (promptpool.pairs.augmentation).
 TEXT_STYLES = ("halves", "identity", "dataset", "word-deletion", "word-swap", "character-noise")
 # Always the same, so that trying again is of no use.

@@ -5,29 +5,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..analysis.score_table import checkpoint, checkpoint_order
+from ..analysis.score_table import checkpoint_name, checkpoint_order
 from ..attention.spans import MEAN
-from ..attention.table import read_shown
+from ..attention.table import read_shown_texts
+from ..statistics.estimates import LEVEL
 
-MOST_WEIGHTS = 250_000  # that the viewer holds, 1.3 MB: the page must stay light
-MOST_ROWS = 400  # of the table of single layers
-SHOWN = ("content", "function", "prompt", "sink", "itself")  # the table's columns
-ALPHA = 0.05
+VIEWER_WEIGHTS = 250_000  # that the viewer holds, 1.3 MB: the page must stay light
+LAYER_ROWS = 400  # of the table of single layers
+SPANS_SHOWN = ("content", "function", "prompt", "sink", "itself")  # the table's columns
 
 
 def attention_section(table: str | Path, summary: str | Path) -> dict:
     """What the page shows of attention.parquet and attention_summary.parquet: `viewer`, `moves`, `layers`."""
     found = pd.read_parquet(summary)
-    return {"viewer": viewer(read_shown(table)), "moves": moves(found), "layers": single_layers(found)}
+    return {"viewer": viewer(read_shown_texts(table)), "moves": moves(found), "layers": single_layers(found)}
 
 
 def moves(summary: pd.DataFrame) -> list[dict]:
     """The answer, a row an adapter and prompt: what its last step moved, over the mean of the layers.
 
     summary: summarise_attention's table. A row has model, adapter, step, prompt, n (texts), base and share (of content
-    words), a change for each of SHOWN (estimate, low, high; None where the prompt lacks the span), `layers` (how many
-    were measured), in how many of them content words gained (`up`) or lost (`down`) by Holm's test, and `most`, the
-    single layer where they changed most.
+    words), a change for each of SPANS_SHOWN (estimate, low, high; None where the prompt lacks the span), `layers` (how
+    many were measured), in how many of them content words gained (`up`) or lost (`down`) by Holm's test, and `most`,
+    the single layer where they changed most.
     """
     return [
         {**changes(own[own["layer"] == own["layer"].min()]), **_over_layers(own)} for own in _states(summary, last=True)
@@ -39,7 +39,7 @@ def _over_layers(own: pd.DataFrame) -> dict:
     content = content[content["layer"] != MEAN]
     if content.empty:
         return {"layers": 0, "up": 0, "down": 0, "most": None}
-    told = content["p_holm"] < ALPHA
+    told = content["p_holm"] < 1 - LEVEL
     most = content.loc[content["estimate"].abs().idxmax()]
     return {
         "layers": len(content),
@@ -53,16 +53,16 @@ def single_layers(summary: pd.DataFrame) -> list[dict]:
     """Every checkpoint, prompt and layer with its changes, at most MOST_ROWS, last steps first where that cuts."""
     states = [*_states(summary, last=True), *_states(summary, last=False)]
     every = [group for own in states for layer, group in own.groupby("layer") if layer != MEAN]
-    return [{**changes(group), "layer": int(group["layer"].iloc[0])} for group in every[:MOST_ROWS]]
+    return [{**changes(group), "layer": int(group["layer"].iloc[0])} for group in every[:LAYER_ROWS]]
 
 
 def changes(rows: pd.DataFrame) -> dict:
     """One checkpoint, prompt and layer: its names, and span -> change."""
     first, by_span = rows.iloc[0], rows.set_index("span")
     kept = ["estimate", "low", "high", "p_holm"]
-    known = {span: by_span.loc[span, kept].to_dict() if span in by_span.index else None for span in SHOWN}
+    known = {span: by_span.loc[span, kept].to_dict() if span in by_span.index else None for span in SPANS_SHOWN}
     share = by_span["share"].get("content")
-    start = {"checkpoint": checkpoint(first["adapter"], first["step"]), "n": int(first["n"])}
+    start = {"checkpoint": checkpoint_name(first["adapter"], first["step"]), "n": int(first["n"])}
     if share is not None:
         start |= {"base": share - by_span.loc["content", "estimate"], "share": share}
     return {**start, "model": first["model"], "prompt": first["prompt"], "changes": known}
@@ -93,7 +93,7 @@ def viewer(shown: pd.DataFrame) -> dict:
     sequences: dict[tuple, int] = {}
     rows = []
     for row in shown.itertuples():
-        label = checkpoint(row.adapter, row.step) + (f", {row.model}" if several else "")
+        label = checkpoint_name(row.adapter, row.step) + (f", {row.model}" if several else "")
         if label not in checkpoints:
             checkpoints.append(label)
         sequence = (tuple(row.tokens), tuple(row.spans))
@@ -120,8 +120,8 @@ def viewer(shown: pd.DataFrame) -> dict:
 def _thinned(shown: pd.DataFrame) -> pd.DataFrame:
     """The rows of as many texts as the page holds; if it can't hold one, of fewer layers, the last among them."""
     sizes = shown["weights"].str.len().groupby(shown["text_id"]).sum().sort_index().cumsum()
-    kept = max(1, int((sizes <= MOST_WEIGHTS).sum()))
+    kept = max(1, int((sizes <= VIEWER_WEIGHTS).sum()))
     shown = shown[shown["text_id"].isin(sizes.index[:kept])]
     layers = sorted(shown["layer"].unique(), reverse=True)
-    stride = -(-int(shown["weights"].str.len().sum()) // MOST_WEIGHTS)
+    stride = -(-int(shown["weights"].str.len().sum()) // VIEWER_WEIGHTS)
     return shown[shown["layer"].isin(layers[::stride])] if len(shown) else shown

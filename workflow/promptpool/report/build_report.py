@@ -27,7 +27,7 @@ from .attention import attention_section
 from .map import map_content
 from .pairs import pair_section
 from .provenance import DIGITS, chain
-from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline, score_rows
+from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_rows, score_rows
 
 TEMPLATES = Path(__file__).parents[2] / "report"
 
@@ -76,11 +76,12 @@ def build_report(
     started, run = time.time(), config["run"]
     start = command(run, configfile)
     pictures = [picture(name, path, f"{start} results/{run}/figures") for name, path in given.figures.items()]
-    table = by_task(read(given.scores))
+    table = by_task(table_of(given.scores))
     of_benchmarks = benchmarks_of(given, config, published or {}, pictures)
     questions = {name: (spec or {}).get("question", "") for name, spec in (config.get("ablations") or {}).items()}
     of_ablations = [
-        ablation_section(name, read(path), questions.get(name, ""), pictures) for name, path in given.ablations.items()
+        ablation_section(name, table_of(path), questions.get(name, ""), pictures)
+        for name, path in given.ablations.items()
     ]
     sections = {"headline": True, "scores": True, "map": given.text_map, "attention": given.attention,
                 "training": given.training, "pairs": given.pairs}  # fmt: skip
@@ -90,9 +91,9 @@ def build_report(
         .render(
             run=run,
             measure=measures(read_facts(map(found, given.facts))),
-            headline=headline(read(given.summary)),
+            headline=headline_rows(table_of(given.summary)),
             benchmarks=of_benchmarks,
-            text_map=map_content(read(given.text_map)) if given.text_map else None,
+            text_map=map_content(table_of(given.text_map)) if given.text_map else None,
             tasks=tasks_of(table),
             rows=score_rows(table),
             left_out=max(0, len(table) - MOST_ROWS),
@@ -100,7 +101,7 @@ def build_report(
             attention=attention_section(*map(found, given.attention)) if given.attention else None,
             training=[training_row(name, found(path)) for name, path in sorted(given.training.items())],
             pairs=[
-                pair_section(name, read(path), json.loads(found(qc).read_text(encoding="utf-8")))
+                pair_section(name, table_of(path), json.loads(found(qc).read_text(encoding="utf-8")))
                 for name, (path, qc) in given.pairs.items()
             ],
             pictures=pictures,
@@ -111,8 +112,8 @@ def build_report(
             commands=commands(run, list(given.ablations), list(config.get("exports") or {}), configfile),
             chain=chain(given.files()),
             digits=DIGITS,
-            config=yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=100),
-            provenance=plain(provenance),
+            config=yaml.safe_dump(as_json_types(config), sort_keys=False, allow_unicode=True, width=100),
+            provenance=as_json_types(provenance),
         )
     )
     with atomic_path(out) as temporary:
@@ -125,7 +126,7 @@ def benchmarks_of(given: Artifacts, config: Mapping, published: Mapping, picture
     if not given.benchmarks:
         return []
     wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
-    return benchmark_sections(read(given.benchmarks), wholes, published, pictures)
+    return benchmark_sections(table_of(given.benchmarks), wholes, published, pictures)
 
 
 def environment() -> jinja2.Environment:
@@ -152,7 +153,7 @@ def points(value: float, sign: bool = False) -> str:
     return f"{value * 100:{'+' if sign else ''}.1f}".replace("-", "−")
 
 
-def read(path: str | Path) -> pd.DataFrame:
+def table_of(path: str | Path) -> pd.DataFrame:
     return pd.read_parquet(found(path))
 
 
@@ -232,6 +233,6 @@ def commands(
     return rows + [(f"the exported model {name}", f"{start} results/{run}/models/{name}") for name in exports]
 
 
-def plain(value: object) -> object:
+def as_json_types(value: object) -> object:
     """The same content in JSON's types, so that it can be printed."""
     return json.loads(json.dumps(value, default=str))

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from ..analysis.score_table import checkpoint, checkpoint_order
+from ..analysis.score_table import checkpoint_name, checkpoint_order
 from ..figures.map import OTHERS, agreement, label_looks
 
-LONGEST = 240  # characters of a text that are shown
+LABEL_CHARACTERS = 240  # characters of a text that are shown
 
 
 def map_content(table: pd.DataFrame) -> dict:
@@ -22,7 +22,7 @@ def map_content(table: pd.DataFrame) -> dict:
     texts = table.drop_duplicates("text")[["text", "label"]].reset_index(drop=True)
     for (adapter, step), part in checkpoint_order(table).groupby(["adapter", "step"], sort=False):
         mean, margin = agreement(part)
-        title = "untuned" if adapter == "base" else checkpoint(adapter, step)
+        title = "untuned" if adapter == "base" else checkpoint_name(adapter, step)
         panels.append({"title": title, "share": f"{mean:.0f} ± {margin:.0f}"})
         places.append(part.set_index("text").loc[texts["text"], ["x", "y"]].round(3).to_numpy().tolist())
     return {
@@ -39,4 +39,4 @@ def map_content(table: pd.DataFrame) -> dict:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= LABEL_CHARACTERS else text[: LABEL_CHARACTERS - 1] + "…"

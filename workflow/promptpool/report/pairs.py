@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-SAMPLE = 20  # pairs of each style
-LONGEST = 600  # characters of a text that is shown
+PAIRS_SHOWN = 20  # pairs of each style
+TEXT_CHARACTERS = 600  # characters of a text that is shown
 
 
 def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
@@ -52,7 +52,7 @@ def style_row(style: str, part: Mapping, table: pd.DataFrame) -> dict:
 
 def sample(table: pd.DataFrame) -> list[dict]:
     """Pairs drawn by a fixed seed, in the table's order, long texts cut."""
-    drawn = table.sample(min(SAMPLE, len(table)), random_state=0).sort_index()
+    drawn = table.sample(min(PAIRS_SHOWN, len(table)), random_state=0).sort_index()
     return [{key: cut(row[key]) for key in ("text", "positive")} for row in drawn.to_dict("records")]
 
 
@@ -82,4 +82,4 @@ def contamination(qc: Mapping) -> dict | None:
 
 def cut(text: object) -> str:
     text = str(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…"

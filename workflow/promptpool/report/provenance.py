@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..artifacts.files import sidecar_path
 
-MOST = 2000  # artifacts that are listed
+MOST_ARTIFACTS = 2000  # artifacts that are listed
 DIGITS = 16  # of a SHA-256 that are shown
 
 
@@ -14,7 +14,7 @@ def chain(paths: Sequence[str | Path]) -> dict:
     """The artifacts behind some files, each named by a sidecar of what was made of it.
 
     Returns `rows` (artifact, digest, commit, finished, seconds, device; None where no sidecar says), sorted by name,
-    `left_out` (how many beyond MOST), `commits` and `packages` (name -> versions), of which a run that was made in
+    `left_out` (how many beyond MOST_ARTIFACTS), `commits` and `packages` (name -> versions), of which a run made in
     one go has one each. An input without a sidecar of its own (a user's file, a model) has its digest alone.
     """
     waiting = [(str(path), None) for path in paths]
@@ -40,8 +40,8 @@ def chain(paths: Sequence[str | Path]) -> dict:
         waiting += (told.get("inputs") or {}).items()
     ordered = [rows[path] for path in sorted(rows)]
     return {
-        "rows": ordered[:MOST],
-        "left_out": max(0, len(ordered) - MOST),
+        "rows": ordered[:MOST_ARTIFACTS],
+        "left_out": max(0, len(ordered) - MOST_ARTIFACTS),
         "commits": sorted(commits),
         "packages": {name: sorted(versions) for name, versions in sorted(packages.items())},
     }

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from ..analysis.score_table import BASELINE, VARIANT, checkpoint
+from ..analysis.score_table import BASELINE, VARIANT, checkpoint_name
 from ..variants import layer_name
 
 MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
 MOST_OF_A_BENCHMARK = 50
 
 
-def headline(summary: pd.DataFrame) -> list[dict]:
+def headline_rows(summary: pd.DataFrame) -> list[dict]:
     """The summary's rows as they are; a summary without tasks holds means alone."""
     if "task" not in summary:
         summary = summary.assign(task="mean")
@@ -25,7 +25,7 @@ def score_rows(table: pd.DataFrame) -> list[dict]:
 
 
 def _named(row: dict) -> dict:
-    tuned = BASELINE if row["adapter"] == BASELINE else checkpoint(row["adapter"], row["step"])
+    tuned = BASELINE if row["adapter"] == BASELINE else checkpoint_name(row["adapter"], row["step"])
     return {**row, "checkpoint": tuned, "layer": layer_name(row["layer"])}
 
 

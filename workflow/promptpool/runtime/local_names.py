@@ -50,9 +50,9 @@ class Names(ast.NodeTransformer):
         node.args.kw_defaults = [part and self.visit(part) for part in node.args.kw_defaults]
         if outer and not own and not getattr(node, "method", False):
             used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-            for arg in arguments(node):
+            for arg in arguments_of(node):
                 arg.arg = arg.arg if arg.arg in used else "_"  # what it is called is no matter
-        self.scopes.append(self.numbered(bound(node), {arg.arg for arg in arguments(node)}))
+        self.scopes.append(self.numbered(bound(node), {arg.arg for arg in arguments_of(node)}))
         node.body = self.visit(node.body) if own else [self.visit(part) for part in node.body]
         self.scopes.pop()
         return node
@@ -109,7 +109,7 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
-def arguments(node: ast.AST) -> list[ast.arg]:
+def arguments_of(node: ast.AST) -> list[ast.arg]:
     args = node.args
     return [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, [args.vararg, args.kwarg])]
 

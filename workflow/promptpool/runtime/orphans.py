@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-WAITING = "a job of an earlier run is still at this; waiting for its end"
+WAITING_LINE = "a job of an earlier run is still at this; waiting for its end"
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def alone(log: str | Path, terminal: int = 2) -> Iterator[None]:
     Not on the log itself: Snakemake removes that before it starts a job.
     """
     path = Path(log).with_name(f".{Path(log).name}.lock")
-    handle = _locked(path, lambda: os.write(terminal, f"{log}: {WAITING}\n".encode()))
+    handle = _locked(path, lambda: os.write(terminal, f"{log}: {WAITING_LINE}\n".encode()))
     try:
         yield
     finally:

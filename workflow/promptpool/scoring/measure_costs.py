@@ -21,7 +21,7 @@ from ..tasks.build_task import sample_texts
 from ..templates import Composer, Template
 from ..variants import layer_number
 
-SAMPLE = 1000  # texts of a task whose tokens are counted; their mean is within a few per cent of all texts'
+TEXTS_SAMPLED = 1000  # texts of a task whose tokens are counted; their mean is within a few per cent of all texts'
 
 
 def measure_costs(
@@ -43,7 +43,7 @@ def measure_costs(
     shape = Shape.of(model, revision)
     tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE)
     composer = Composer(tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
-    samples = {task: sample_texts(path, SAMPLE, spec["seed"]) for task, path in texts.items()}
+    samples = {task: sample_texts(path, TEXTS_SAMPLED, spec["seed"]) for task, path in texts.items()}
     lengths = {task: np.array([len(ids) for ids in composer.texts(sample)]) for task, sample in samples.items()}
     rows = []
     for prompt, template in spec["prompts"].items():

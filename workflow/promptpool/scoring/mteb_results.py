@@ -12,7 +12,7 @@ SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "me
 BY_LEVEL = {"v_measure": "v_measures", "ami": "ami_scores"}  # metric -> MTEB's key of its experiments
 
 
-def tidy(result: TaskResult, main: str, variant: Mapping, task: str) -> list[dict]:
+def tidy_rows(result: TaskResult, main: str, variant: Mapping, task: str) -> list[dict]:
     """MTEB's scores as rows of SCORE_COLUMNS: one per metric, level and experiment.
 
     main: the task's main metric. variant: the columns model, adapter, step, prompt, pooling, layer. The main metric

@@ -15,7 +15,7 @@ from ..artifacts.integrity import read_sealed
 from ..errors import PromptpoolError
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import TaskSource
-from .mteb_results import SCORE_COLUMNS, result_line, tidy
+from .mteb_results import SCORE_COLUMNS, result_line, tidy_rows
 from .replicates import observed
 
 Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
@@ -48,7 +48,7 @@ class Scorer:
                 encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
                 task = self.source.fresh()
                 result, beyond = observed(encoder, task)
-                rows += tidy(result, task.metadata.main_score, columns, self.task)
+                rows += tidy_rows(result, task.metadata.main_score, columns, self.task)
                 for (split, subset, level, metric), values in beyond.items():
                     base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
                     rows += [

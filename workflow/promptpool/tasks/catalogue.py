@@ -74,7 +74,7 @@ def _name(entry: str | dict) -> str:
     return entry if isinstance(entry, str) else entry["name"]
 
 
-def write(table: Mapping, path: Path = RESOURCE) -> None:
+def write_catalogue(table: Mapping, path: Path = RESOURCE) -> None:
     """One line a task and a benchmark, so that a newer MTEB shows as a readable difference."""
 
     def lines(section: Mapping) -> str:
@@ -85,4 +85,4 @@ def write(table: Mapping, path: Path = RESOURCE) -> None:
 
 
 if __name__ == "__main__":
-    write(build())
+    write_catalogue(build())

@@ -17,7 +17,7 @@ def published() -> list[dict]:
     return yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))
 
 
-def reference_lines(config: Mapping, tasks: Iterable[str]) -> list[dict]:
+def published_scores(config: Mapping, tasks: Iterable[str]) -> list[dict]:
     """What was published on exactly these tasks: `label`, `value` (times 100) and `source`, by value.
 
     config: the resolved one. Nothing, unless the tasks are all of a benchmark's (of its types that the average is over)

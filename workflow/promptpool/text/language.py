@@ -12,7 +12,7 @@ LEAST_LETTERS = 12  # fewer say nothing about a language
 CONFIDENT = 0.5  # probability of the likeliest language
 UNLIKELY = 0.05  # a text whose own language still has this much may be in it: Danish beside Norwegian
 WORDLESS = {"zxx", "und"}  # "no linguistic content" and "undetermined"
-UNASKED = {"la"}  # no model answers in Latin, but "quantum" twice in a sentence is taken for it
+NEVER_ANSWERED = {"la"}  # no model answers in Latin, but "quantum" twice in a sentence is taken for it
 TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "BOPOMOFO": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 
 
@@ -49,7 +49,7 @@ def other_script(text: str, positive: str) -> bool:
 @cache
 def _identifier() -> LanguageIdentifier:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages([code for code in identifier.labels if code not in UNASKED])
+    identifier.set_languages([code for code in identifier.labels if code not in NEVER_ANSWERED])
     identifier.nb_ptc = np.ascontiguousarray(identifier.nb_ptc)  # left in columns, its rows take 1.7 times as long
     return identifier
 

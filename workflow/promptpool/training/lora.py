@@ -22,7 +22,7 @@ from ..models.sentence_model import sentence_model
 from ..templates import Template
 
 ALL_LINEAR = "all-linear"
-PROBE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
+PROBE_SHAPE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
 CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
 
@@ -174,7 +174,7 @@ def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointin
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    ids = torch.zeros(PROBE, dtype=torch.long, device=device)
+    ids = torch.zeros(PROBE_SHAPE, dtype=torch.long, device=device)
     features = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "modality": "text"}
     half = next(model.parameters()).dtype == torch.bfloat16
     devices = [device] if device.type == "cuda" else []

@@ -19,7 +19,7 @@ from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved while it holds more
-ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
+SCORE_ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
 
@@ -180,7 +180,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         if with_backward:
             anchors, positives = (side.detach().requires_grad_() for side in ends)
         total = torch.zeros((), dtype=anchors.dtype, device=anchors.device)
-        for rows in torch.arange(start, start + local, device=anchors.device).split(ROWS):
+        for rows in torch.arange(start, start + local, device=anchors.device).split(SCORE_ROWS):
             loss = self._rows(anchors, positives, ids, rows) / local
             if with_backward:
                 loss.backward()

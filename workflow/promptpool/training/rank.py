@@ -24,13 +24,13 @@ from ..models.precision import in_words, processor, training_dtype, training_pre
 from ..templates import SLOT, Composer, Template, format_joint
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import InfoNCE
-from .sampler import Batches
+from .sampler import PairBatches
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
 from .validation import best_step, hold_out, retrieval, wilson
 
 # How a training runs, which changes its result by rounding at most; `execution` of train_rank overrides it.
-EXECUTION = {
+EXECUTION_DEFAULTS = {
     "micro_batch_size": None,
     "gradient_checkpointing": False,
     "attention": "sdpa",
@@ -53,15 +53,15 @@ def train_rank(
     """Trains one adapter and writes its weights at every named step, all at the end.
 
     pairs: parquet files (text, positive, style, source_id); out: a directory that gets step-{step}/
-    (adapter_model.safetensors and its config), training.parquet (a row a step: `tracking.COLUMNS`), with a validation
-    share also validation.parquet (step, accuracy, n, low, high) and best_step.json, and tensorboard/.
-    A killed job goes on from `scratch`, which is outside the declared outputs. execution: see EXECUTION.
+    (adapter_model.safetensors and its config), training.parquet (a row a step: `tracking.TRAINING_COLUMNS`), with a
+    validation share also validation.parquet (step, accuracy, n, low, high) and best_step.json, and tensorboard/.
+    A killed job goes on from `scratch`, which is outside the declared outputs. execution: see EXECUTION_DEFAULTS.
     Started as one of several ranks, each takes its share of every step and the first writes.
     Raises PromptpoolError, one line, for pairs too few, a loss that is not finite, and what can't be written.
     """
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
-    how = {**EXECUTION, **(execution or {})}
+    how = {**EXECUTION_DEFAULTS, **(execution or {})}
     if spec["negatives"] == "micro_batch":  # there it is part of the recipe
         how["micro_batch_size"] = spec["micro_batch_size"]
     place = pick_device(device)
@@ -70,7 +70,7 @@ def train_rank(
     # The weights' own digest, not their path: a scratch is gone on with only where all is the same.
     made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
-    args = arguments(spec, work / "trainer", place, how, out)
+    args = trainer_arguments(spec, work / "trainer", place, how, out)
     per_epoch = len(table) // spec["batch_size"]
     if not per_epoch:
         raise PromptpoolError(
@@ -87,7 +87,7 @@ def train_rank(
     set_seed(spec["seed"])
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
     require_tokenizer(tuned.tokenizer, tuned.transformers_model, model)
-    checkpoints = Checkpoints(work, spec["steps"], judge(tuned, held) if len(held) else None)
+    checkpoints = Checkpoints(work, spec["steps"], validator(tuned, held) if len(held) else None)
     if how["micro_batch_size"]:
         live = 2 * how["micro_batch_size"] * tuned.max_seq_length
     else:
@@ -183,7 +183,9 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
         raise PromptpoolError(
             f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pair to train on; lower validation or take it out"
         )
-    return Batches(sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths)
+    return PairBatches(
+        sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths
+    )
 
 
 def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
@@ -200,7 +202,7 @@ def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -
     )
 
 
-def judge(tuned: SentenceTransformer, held: pd.DataFrame):
+def validator(tuned: SentenceTransformer, held: pd.DataFrame):
     """A function that scores the model on the held-out pairs and returns a row to log."""
 
     def validate(model: SentenceTransformer) -> dict[str, float]:
@@ -244,7 +246,7 @@ def verify_step(path: Path, work: Path) -> None:
         raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train anew")
 
 
-def arguments(
+def trainer_arguments(
     spec: Mapping, folder: Path, device: torch.device, how: Mapping, where: str
 ) -> SentenceTransformerTrainingArguments:
     """The trainer's arguments. Raises PromptpoolError where the ranks can't share a batch evenly."""

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-WINDOW = 32  # batches whose pairs are sorted by length together
+BATCHES_SORTED = 32  # batches whose pairs are sorted by length together
 
 
-class Batches(Sampler[list[int]]):
+class PairBatches(Sampler[list[int]]):
     """Indices of pairs, a list for each forward of a step; an epoch's batches depend on seed and epoch alone.
 
     The pairs of all sets are numbered through: the first `sizes[0]` are the first set's. An epoch draws as many as
@@ -16,8 +16,8 @@ class Batches(Sampler[list[int]]):
     share, and no pair of a set is drawn again before all of that set were drawn, over the epochs too.
 
     batch_size: pairs of a step; rows: pairs of one list, a divisor of it (a micro-batch, a rank's share). The last,
-    smaller batch of an epoch is left out. lengths: of each pair; the pairs of every WINDOW batches are then sorted by
-    length before they are cut into batches, and the batches are shuffled, so an epoch's pairs stay the same.
+    smaller batch of an epoch is left out. lengths: of each pair; the pairs of every BATCHES_SORTED batches are
+    then sorted by length before they are cut into batches, and the batches are shuffled: an epoch has the same pairs.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Batches(Sampler[list[int]]):
         self.step_size, self.batch_size = batch_size, rows or batch_size
         self.seed, self.lengths, self.epoch = seed, lengths, 0
         self.drop_last = True
-        self.counts = self.sizes if weights is None else shares(self.total, weights)
+        self.counts = self.sizes if weights is None else batch_shares(self.total, weights)
         self.steps = self.total // batch_size  # of an epoch
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Batches(Sampler[list[int]]):
         pairs = draw.permutation(np.concatenate([self._drawn(number, epoch) for number in range(len(self.sizes))]))
         pairs = pairs[: self.steps * self.step_size]
         if self.lengths is not None:
-            window = WINDOW * self.step_size
+            window = BATCHES_SORTED * self.step_size
             parts = (pairs[start : start + window] for start in range(0, len(pairs), window))
             pairs = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
         batches = pairs.reshape(self.steps, self.step_size)
@@ -74,7 +74,7 @@ class Batches(Sampler[list[int]]):
         return np.concatenate([*drawn, np.empty(0, dtype=np.int64)]) + sum(self.sizes[:number])
 
 
-def shares(total: int, weights: Sequence[float]) -> list[int]:
+def batch_shares(total: int, weights: Sequence[float]) -> list[int]:
     """`total` parted by weight, in whole numbers that add up to it (largest remainders)."""
     exact = total * np.asarray(weights, dtype=float) / np.sum(weights)
     counts = np.floor(exact).astype(int)

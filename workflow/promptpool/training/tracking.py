@@ -13,14 +13,23 @@ from transformers import TrainerCallback
 from ..artifacts.files import remove
 from ..errors import PromptpoolError
 
-COLUMNS = ["step", "loss", "accuracy", "negatives", "tokens_per_second", "learning_rate", "grad_norm", "seconds"]
+TRAINING_COLUMNS = [
+    "step",
+    "loss",
+    "accuracy",
+    "negatives",
+    "tokens_per_second",
+    "learning_rate",
+    "grad_norm",
+    "seconds",
+]
 VALIDATION = ["step", "accuracy", "n", "low", "high"]
 PREFIX = "validation_"
 
 
 def training_table(history: Sequence[Mapping]) -> pd.DataFrame:
-    """The trainer's log as a row a step, with COLUMNS."""
-    return pd.DataFrame([entry for entry in history if "loss" in entry], columns=COLUMNS)
+    """The trainer's log as a row a step, with TRAINING_COLUMNS."""
+    return pd.DataFrame([entry for entry in history if "loss" in entry], columns=TRAINING_COLUMNS)
 
 
 def validation_table(history: Sequence[Mapping]) -> pd.DataFrame:
@@ -91,7 +100,7 @@ class TensorBoard(TrainerCallback):
         from tensorboardX.summary import scalar
 
         for name, value in entry.items():
-            if name in COLUMNS[1:] or name.startswith(PREFIX):
+            if name in TRAINING_COLUMNS[1:] or name.startswith(PREFIX):
                 tag = f"validation/{name.removeprefix(PREFIX)}" if name.startswith(PREFIX) else f"train/{name}"
                 self.writer.write_event(Event(wall_time=time.time(), step=entry["step"], summary=scalar(tag, value)))
 

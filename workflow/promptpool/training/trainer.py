@@ -23,7 +23,7 @@ from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
 from .lora import learning, save_adapter
 from .losses import FACTS
-from .sampler import Batches
+from .sampler import PairBatches
 
 WEIGHTS = "weights.safetensors"
 MANIFEST = "whole.json"  # what a checkpoint's other files are
@@ -37,7 +37,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
     where: the adapter's directory, for messages. batches: the sampler, which fixes each epoch's batches.
     """
 
-    def __init__(self, *args, batches: Batches, where: str, **kwargs):
+    def __init__(self, *args, batches: PairBatches, where: str, **kwargs):
         self.batches, self.where = batches, where
         self.clock = time.monotonic()
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
     def add_model_card_callback(self, *args, **kwargs) -> None:
         """No card: this model is not kept, its adapter is."""
 
-    def get_batch_sampler(self, *args, **kwargs) -> Batches:
+    def get_batch_sampler(self, *args, **kwargs) -> PairBatches:
         return self.batches
 
     def training_step(self, model, inputs, *args, **kwargs) -> torch.Tensor:
@@ -132,8 +132,8 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
             self._save_rng_state(str(half))
             if self.args.should_save:
                 save_file({name: weight.detach() for name, weight in learning(self.model).items()}, half / WEIGHTS)
-                write(self.optimizer.state_dict(), half / OPTIMIZER_NAME)
-                write(self.lr_scheduler.state_dict(), half / SCHEDULER_NAME)
+                write_state(self.optimizer.state_dict(), half / OPTIMIZER_NAME)
+                write_state(self.lr_scheduler.state_dict(), half / SCHEDULER_NAME)
                 self.state.save_to_json(str(half / TRAINER_STATE_NAME))
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -214,7 +214,7 @@ def last_whole(folder: Path) -> str | None:
     return str(whole[-1]) if whole else None
 
 
-def write(state: object, path: Path) -> None:
+def write_state(state: object, path: Path) -> None:
     """`torch.save`, whose own writer would not say why it fails."""
     buffer = io.BytesIO()
     torch.save(state, buffer)

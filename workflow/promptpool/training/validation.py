@@ -11,7 +11,7 @@ from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
 from ..models.precision import exact
 
-MOST = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
+MOST_HELD_OUT = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
 LEAST = 2
 
 
@@ -20,7 +20,7 @@ def hold_out(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame
 
     A source is held out by the digest of its `source_id`, so that more pairs move none from one side to the other.
     A pair is left out of training, too, where one of its two texts is any held-out pair's. Of the held-out pairs, the
-    first MOST by digest are returned, with no text or positive twice.
+    first MOST_HELD_OUT by digest are returned, with no text or positive twice.
     Raises PromptpoolError where a share above 0 leaves fewer than LEAST pairs to validate on.
     """
     if not share:
@@ -30,7 +30,7 @@ def hold_out(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame
     texts = set(held["text"]) | set(held["positive"])
     kept = table[~table.index.isin(held.index) & ~table["text"].isin(texts) & ~table["positive"].isin(texts)]
     first = held.loc[keys[held.index].sort_values(kind="stable").index]
-    first = first.drop_duplicates("text").drop_duplicates("positive").head(MOST)
+    first = first.drop_duplicates("text").drop_duplicates("positive").head(MOST_HELD_OUT)
     if len(first) < LEAST:
         raise PromptpoolError(
             f"validation: {share} of {len(table)} pairs holds out {len(first)}; give a larger share, or 0 for none"

@@ -13,7 +13,7 @@ from ..errors import PromptpoolError
 from ..models.backbone import decoder_layers
 from ..models.memory import is_device_fault, is_out_of_memory
 from .family_pooling import Readout
-from .packing import Batch, Tree, Trunk, pack, plant
+from .packing import Batch, Tree, Trunk, pack_trunks, plant
 from .tree_attention import IMPLEMENTATION, Head, reading, run, run_head
 
 Found = dict[int, Tensor]  # layer number -> [texts, parts, dim] float32
@@ -42,7 +42,7 @@ class TreePass:
     def run(self, trunks: Sequence[Trunk]) -> Found:
         """Vectors of texts, longest trunk first; see Readout.columns."""
         layout = self.layout
-        batch = pack(trunks, layout.tree, layout.eos_id, self.head.tokens, layout.slack).to(self.model.device)
+        batch = pack_trunks(trunks, layout.tree, layout.eos_id, self.head.tokens, layout.slack).to(self.model.device)
         picks = [self.readout.picks(tile) for tile in batch.tiles] if self.readout.attends else None
         found: Found = {}
 
@@ -77,7 +77,7 @@ class SeparatePasses:
             whole = [
                 Trunk((*layout.head, *t.ids), t.start + len(layout.head), t.stop + len(layout.head)) for t in trunks
             ]
-            batch = pack(whole, alone.tree, layout.eos_id).to(self.model.device)
+            batch = pack_trunks(whole, alone.tree, layout.eos_id).to(self.model.device)
             for number, parts in self._plain(batch, alone).items():
                 if number not in found:
                     shape = (len(trunks), self.readout.width, parts.shape[-1])
@@ -113,8 +113,8 @@ class SeparatePasses:
         return {number: torch.cat(found) for number, found in parts.items()}
 
 
-PROBE = (Trunk((5, 6, 7, 8, 9), 0, 5), Trunk((9, 8, 7), 0, 3))
-ROWS = 16  # of the embedding: every token of the probe is below that
+PROBE_TREES = (Trunk((5, 6, 7, 8, 9), 0, 5), Trunk((9, 8, 7), 0, 3))
+PROBE_ROWS = 16  # of the embedding: every token of the probe is below that
 
 
 @torch.inference_mode()
@@ -127,10 +127,10 @@ def takes_trees(model: PreTrainedModel, eos_id: int) -> bool:
     config = model.config.get_text_config()
     if config._attn_implementation != IMPLEMENTATION:
         return False
-    few = min(ROWS, config.vocab_size)
+    few = min(PROBE_ROWS, config.vocab_size)
     ids = tuple(token % few for token in (3, 4, 5, 6))
     tree = plant([(10 % few,) * 6, (11 % few, 12 % few), ()], eos_id % few)
-    trunks = [Trunk(tuple(token % few for token in t.ids), t.start, t.stop) for t in PROBE]
+    trunks = [Trunk(tuple(token % few for token in t.ids), t.start, t.stop) for t in PROBE_TREES]
     try:
         small = model if model.dtype == torch.float32 else small_copy(model)
         depth = len(decoder_layers(small))
@@ -157,7 +157,7 @@ def small_copy(model: PreTrainedModel) -> PreTrainedModel:
     memo: dict[int, object] = {id(layer): nn.Identity() for layer in layers[kept:]}  # what is not copied
     table = model.get_input_embeddings()
     if isinstance(table, nn.Embedding):
-        memo[id(table.weight)] = nn.Parameter(table.weight[:ROWS].clone(), requires_grad=False)
+        memo[id(table.weight)] = nn.Parameter(table.weight[:PROBE_ROWS].clone(), requires_grad=False)
     small = copy.deepcopy(model, memo)
     del decoder_layers(small)[kept:]
     small.config.get_text_config().num_hidden_layers = kept

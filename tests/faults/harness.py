@@ -303,11 +303,11 @@ def warm() -> None:
     """What the jobs import, once for all forks, without starting a thread."""
     import mteb  # noqa: F401
     import torch
-    from promptpool.analysis import comparison  # noqa: F401
+    from promptpool.analysis import compare_ablation, summarise_scores  # noqa: F401
     from promptpool.export import check_parity, export_model  # noqa: F401
     from promptpool.pairs import make_pairs  # noqa: F401
     from promptpool.report import build_report  # noqa: F401
-    from promptpool.scoring import score  # noqa: F401
+    from promptpool.scoring import score_family  # noqa: F401
     from promptpool.training import rank  # noqa: F401
 
     torch.set_num_threads(1)

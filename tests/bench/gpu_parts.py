@@ -20,6 +20,7 @@ import torch
 from gpu_models import ROOT, SHAPES, build_model, docstrings, multiplied, pairs_of, peak_flops, texts_of
 from promptpool.embedding.embedder import Embedder
 from promptpool.generation.backend import Request, open_backend
+from promptpool.models.precision import in_words
 
 PROMPTS = {
     "none": "{text}",
@@ -127,7 +128,7 @@ def embedding(bench: Bench) -> None:
                 flops = 2 * weights * found["tokens_per_second"]
                 share = round(flops / peak, 4) if peak else None
                 bench.note({
-                    **row, **found, "text_count": len(texts), "precision": engine.backbone.precision.name,
+                    **row, **found, "text_count": len(texts), "precision": in_words(engine.backbone.precision),
                     "share_of_peak": share, "tokens_a_batch": engine.batches.budget.tokens,
                 })  # fmt: skip
             del engine

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from promptpool.embedding.embedder import Embedder
+from promptpool.models.precision import in_words
 from tiny import TEXTS, tiny_adapter, tiny_model
 
 pytestmark = [
@@ -39,7 +40,7 @@ def test_auto_multiplies_float32_weights_as_tf32_and_leaves_the_adapter_beside_t
     model = tiny_model(tmp_path / "model")
     adapter = str(tiny_adapter(tmp_path / "step-3", model))
     gpu, cpu = (Embedder.load(str(model), adapter, device=device) for device in ("cuda", "cpu"))
-    assert gpu.backbone.precision.name == "float32 weights, TF32 products" and gpu.backbone.kept == 1
+    assert in_words(gpu.backbone.precision) == "float32 weights, TF32 products" and gpu.backbone.kept == 1
     assert any("lora_A" in name for name, _ in gpu.backbone.model.named_parameters())
     assert not any("lora_A" in name for name, _ in cpu.backbone.model.named_parameters())
     found, wanted = (engine.grid(MANY, PROMPTS, ["mean", "last"]) for engine in (gpu, cpu))

@@ -44,7 +44,7 @@ def waits_a_tile(path) -> tuple[dict, float]:
     with pretended_gpu(), pytest.MonkeyPatch.context() as patch:
         engine = Embedder.load(str(path), device="cuda:0", dtype="float32", token_budget=120)
         engine.grid(FEW, FAMILY, POOLINGS, LAYERS)
-        plain = passes.pack
+        plain = passes.pack_trunks
 
         def pack(*given, **more):
             batch = plain(*given, **more)

@@ -120,8 +120,9 @@ def test_no_module_is_longer_than_300_lines():
     assert {Path(path).name for path in long} <= {"study.py"}
 
 
-# Defined twice for a reason: entry points of other processes, and a worker that runs in vLLM's own environment.
-TWICE = {"main", "LIKELIEST", "RESOURCE"}
+# Defined twice for a reason: entry points of other processes, a worker that runs in vLLM's own environment, and the
+# readers of figures, which are called after the argument that they give.
+TWICE = {"main", "LIKELIEST", "RESOURCE", "read_facts", "read_shown", "read_table"}
 
 
 def test_a_public_name_is_defined_in_one_module():
@@ -138,14 +139,21 @@ def test_a_public_name_is_defined_in_one_module():
     assert {name: found for name, found in places.items() if len(found) > 1 and name not in TWICE} == {}
 
 
+def imports_from_the_package(path: Path) -> list[ast.ImportFrom]:
+    """Of a module, or of a file of rules, which is no Python as a whole."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        text = "\n".join(re.findall(r"^from promptpool.*$", text, re.M))
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    return [node for node in nodes if (node.module or "").startswith("promptpool")]
+
+
 def test_whatever_is_imported_from_the_package_is_there():
     """Benches, fault harness and GPU tests are not run by every change, and must not find out when they are."""
     lost = []
     for folder in ("workflow", "tests", "docs"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("promptpool"):
-                    continue
+        for path in (ROOT / "Snakefile", *(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.smk")):
+            for node in imports_from_the_package(path):
                 place = PACKAGE.joinpath(*node.module.split(".")[1:])
                 module = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
                 known = set(re.findall(r"\w+", module.read_text(encoding="utf-8"))) if module.is_file() else set()

@@ -1,6 +1,6 @@
 import os
 
-from promptpool.tasks.published import reference_lines
+from promptpool.tasks.published import published_scores
 
 # As the report's commands name it, from where the workflow is started.
 CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)
@@ -42,7 +42,7 @@ rule build_report:
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),
         trained=TRAINED,
-        published={name: reference_lines(study.config, tasks) for name, tasks in study.benchmarks().items()},
+        published={name: published_scores(study.config, tasks) for name, tasks in study.benchmarks().items()},
         configfile=CONFIGFILE,
         page=file_digest(f"{workflow.basedir}/workflow/report"),
         code=code_digest("build_report"),

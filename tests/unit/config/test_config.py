@@ -800,7 +800,7 @@ def test_how_a_job_runs_reaches_it_by_one_way_with_all_defaults():
         "device": "auto", "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
         "tracking": {"tensorboard": True, "wandb": "mine"},
     }  # fmt: skip
-    assert study.execution("adapters", "synthetic") == {**rank.EXECUTION, "gpus": 1, "device": "auto"}
+    assert study.execution("adapters", "synthetic") == {**rank.EXECUTION_DEFAULTS, "gpus": 1, "device": "auto"}
     assert study.execution("pairs", "halves").keys() == {"device", "options", "shard_size"}
     for name in study["adapters"]:  # and is no part of what decides its weights
         assert not set(EXECUTION) & set(study.adapter_spec(name))

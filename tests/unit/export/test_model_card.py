@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from promptpool.export.base_licence import read_front_matter as read_front_matter
-from promptpool.export.export_model import data_of, scores_of
+from promptpool.export.base_licence import read_front_matter
+from promptpool.export.export_model import Training, data_of, scores_of
 from promptpool.export.model_card import Card, cell, code, escaped, fenced, model_card
 from tiny_export import PROMPT, VARIANT, tables
 
@@ -152,7 +152,7 @@ def test_code_and_fences_grow_with_their_content():
 
 def test_pairs_are_counted_by_style_from_qc(tmp_path):
     given = tables(tmp_path)
-    assert data_of(given["pairs"], given["qc"]) == [
+    assert data_of(Training(given["pairs"], given["qc"])) == [
         {"set": "rewritten", "corpus": "lines", "style": "detail", "count": 1420},
         {"set": "rewritten", "corpus": "lines", "style": "simple", "count": 77},
     ]

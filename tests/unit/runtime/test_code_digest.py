@@ -145,7 +145,7 @@ SINGLE = [
     ("scoring.replicates", "_retrieval", {"score_family", "score_baseline"}),
     ("figures.tuned", "tuned", {"draw_tuned"}),
     ("figures.readers", "read_costs", {"draw_cost_scores", "draw_layer_curves"}),  # found by an argument's name
-    ("figures.readers", "shown_from", {"draw_attention_bars"}),
+    ("figures.readers", "read_shown", {"draw_attention_bars"}),
     ("data.hub_tables", "read_hub", {"build_corpus"}),
     ("data.topics", "read_topics", {"build_task"}),
     ("generation.answers", "asked_wait", {"make_pairs OpenAIBackend"}),  # what an exception carries

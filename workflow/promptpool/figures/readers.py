@@ -14,7 +14,7 @@ from ..attention import table as attention_table
 from ..statistics import samples
 
 
-def table_from(files: Sequence[str]) -> pd.DataFrame:
+def read_table(files: Sequence[str]) -> pd.DataFrame:
     """One parquet."""
     (path,) = files
     return pd.read_parquet(path)
@@ -25,7 +25,7 @@ def read_costs(files: Sequence[str]) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
 
 
-def facts_from(files: Sequence[str]) -> dict[str, dict]:
+def read_facts(files: Sequence[str]) -> dict[str, dict]:
     """Task -> its facts.json."""
     return samples.read_facts(files)
 
@@ -54,7 +54,7 @@ def read_qc(files: Sequence[str]) -> dict[str, dict]:
     return {Path(path).parent.name: json.loads(Path(path).read_text(encoding="utf-8")) for path in files}
 
 
-def shown_from(files: Sequence[str]) -> pd.DataFrame:
+def read_shown(files: Sequence[str]) -> pd.DataFrame:
     """The attention of the one sentence that is shown token by token."""
     (path,) = files
     return attention_table.read_shown_texts(path)

@@ -25,7 +25,7 @@ def modules(room: Path) -> dict[str, Path]:
 
 
 def copy_of_workflow(room: Path) -> Path:
-    for part in ("promptpool", "scripts", "resources"):
+    for part in ("promptpool", "scripts"):
         shutil.copytree(WORKFLOW / part, room / part, ignore=shutil.ignore_patterns("__pycache__"))
     return room
 

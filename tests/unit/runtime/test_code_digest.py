@@ -29,7 +29,7 @@ def fresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory) -> tuple[Path, dict[str, str], dict]:
-    """A copy of the package, its scripts and its resources, its digests, and what was read of it."""
+    """A copy of the package and its scripts, its digests, and what was read of it."""
     kept, code.PACKAGE = code.PACKAGE, copy_of_workflow(tmp_path_factory.mktemp("copy")) / "promptpool"
     code.forget()
     yield code.PACKAGE.parent, digests(), dict(code._KNOWN)
@@ -41,7 +41,7 @@ def copied(tmp_path_factory) -> tuple[Path, dict[str, str], dict]:
 def checkout(copied, monkeypatch) -> Iterator[Path]:
     """The copy, which the digests are of; its files are put back."""
     room, _, known = copied
-    texts = {path: path.read_bytes() for path in [*modules(room).values(), *(room / "resources").glob("*.*")]}
+    texts = {path: path.read_bytes() for path in [*modules(room).values(), *(room / "promptpool/text").glob("*.*")]}
     monkeypatch.setattr(code, "PACKAGE", room / "promptpool")
     code.forget()
     code._KNOWN.update(known)
@@ -197,7 +197,7 @@ def test_a_helper_that_moved_to_another_module_runs_nothing(checkout, before):
     ("resource", "runs"), [("boilerplate.yaml", GROUPS["every set"]), ("function_words.txt", {"measure_attention"})]
 )
 def test_a_changed_list_of_words_runs_what_reads_it(checkout, before, resource, runs):
-    with (checkout / "resources" / resource).open("a", encoding="utf-8") as handle:
+    with (checkout / "promptpool/text" / resource).open("a", encoding="utf-8") as handle:
         handle.write("\n")
     code.forget()
     assert run_again(before) == runs

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import PromptpoolError
+from ..runtime.installation import checkout
 from . import vllm_worker
 from .backend import Progress, Request, Written, encodable, one_line, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
-CHECKOUT = Path(__file__).parents[3]
 TAIL = 400  # lines of the worker's stderr that are kept, to tell why it died
 # What vLLM says -> what it means, and the mend. The first that fits is told.
 CAUSES = (
@@ -200,7 +200,7 @@ class VllmBackend:
 
 
 def interpreter(given: str | None) -> str:
-    """The interpreter that has vLLM: the configured one, else `.vllm` of this checkout, else this very one.
+    """The interpreter that has vLLM: the configured one, else `.vllm` of the checkout or of this folder, else this one.
 
     Raises PromptpoolError where there is none.
     """
@@ -210,9 +210,9 @@ def interpreter(given: str | None) -> str:
                 f"backends.vllm.python: {given!r} is no interpreter; mend the path, or take it out and run make vllm"
             )
         return given
-    built = CHECKOUT / ".vllm" / "bin" / "python"
-    if os.access(built, os.X_OK):
-        return str(built)
+    for folder in filter(None, (checkout(), Path.cwd())):
+        if os.access(built := folder / ".vllm" / "bin" / "python", os.X_OK):
+            return str(built)
     if importlib.util.find_spec("vllm") is not None:
         return sys.executable
     raise PromptpoolError("backends.vllm: vLLM is not installed; run make vllm, or name an interpreter that has it")

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from plain_pooling import pool
 from promptpool.embedding.embedder import Embedder
-from promptpool.embedding.pooling import POOLINGS, pool
+from promptpool.embedding.pooling import POOLINGS
 from promptpool.generation.backend import Request, open_backend
 from promptpool.models.precision import Precision
 from promptpool.models.sentence_model import sentence_model

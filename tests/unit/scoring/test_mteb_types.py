@@ -13,9 +13,9 @@ from promptpool.scoring.write_mteb_results import write_mteb_results
 from promptpool.statistics.bootstrap import REPLICATES
 from promptpool.statistics.samples import RESAMPLED, samples_by_variant
 from promptpool.tasks.build_task import build_task
-from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.encoders import RecordingEncoder
 from promptpool.tasks.mteb_tasks import ListedColumns, TaskSource, evaluate, facts_of, fresh_task
-from tiny_tasks import DATA, bag_of_words, tiny_data
+from tiny_tasks import DATA, bag_of_words, lookup, tiny_data
 
 # isort: split
 import mteb

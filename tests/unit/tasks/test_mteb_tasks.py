@@ -11,9 +11,10 @@ from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy_rows
 from promptpool.scoring.score_baseline import average
 from promptpool.scoring.scorer import Scorer, mteb_name
 from promptpool.tasks.build_task import build_task, sample_texts
-from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.encoders import RecordingEncoder
 from promptpool.tasks.mteb_tasks import evaluate, fresh_task, local_task
 from tiny_study import WORDS, sentences
+from tiny_tasks import lookup
 
 VARIANT = {"model": "small", "adapter": "tuned", "step": 3, "prompt": "cluster", "pooling": "last", "layer": -1}
 

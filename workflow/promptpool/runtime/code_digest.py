@@ -40,7 +40,7 @@ _KNOWN: dict[tuple, object] = {}  # (function, its arguments) -> what it gave
 
 
 def remembered(function: Callable) -> Callable:
-    """As functools.cache; `forget` drops what was read of one module."""
+    """As functools.cache, but that what was read of one module can be dropped again: tests edit sources."""
 
     @wraps(function)
     def known(*given: object) -> object:
@@ -253,10 +253,3 @@ def resources(definition: Definition) -> str:
             if (path := file_of(module).parent.joinpath(*words)).is_file():
                 found.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return " ".join(["", *found])
-
-
-def forget(module: str | None = None) -> None:
-    """Reads the sources again from now on, those of one module or all."""
-    for key in list(_KNOWN):
-        if module is None or (key[1:] and module in (key[1], key[1][0])):
-            del _KNOWN[key]

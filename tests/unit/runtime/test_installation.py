@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def wheel(monkeypatch, tmp_path) -> Path:
     """The package as it lies in an environment inside somebody's folder."""
-    place = tmp_path / ".venv/lib/python3.11/site-packages/promptpool"
+    place = tmp_path / ".venv/lib/python3.11/site-packages"
     place.mkdir(parents=True)
-    monkeypatch.setattr(installation, "PACKAGE", place)
+    monkeypatch.setattr(installation, "IMPORTED_FROM", place)
     return place
 
 

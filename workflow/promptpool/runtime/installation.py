@@ -4,13 +4,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+IMPORTED_FROM = Path(__file__).parents[2]
 SEARCHED = "PYTHONPATH"
 
 
 def checkout() -> Path | None:
     """The checkout that this package is imported from; None for an installed one."""
-    root = PACKAGE.parents[1]
+    root = IMPORTED_FROM.parent
     return root if (root / "Snakefile").is_file() else None
 
 
@@ -21,5 +21,5 @@ def with_package(environment: Mapping[str, str]) -> dict[str, str]:
     """
     if checkout() is None:
         return dict(environment)
-    paths = [str(PACKAGE.parent), *filter(None, [environment.get(SEARCHED)])]
+    paths = [str(IMPORTED_FROM), *filter(None, [environment.get(SEARCHED)])]
     return {**environment, SEARCHED: os.pathsep.join(paths)}

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from ..errors import PromptpoolError
-from ..runtime.installation import PACKAGE, checkout, with_package
+from ..runtime.installation import IMPORTED_FROM, checkout, with_package
 
 TIMEOUT = 5  # seconds
 
@@ -52,7 +52,7 @@ def share_package(environments: bool = False) -> None:
     """
     if environments and checkout() is None:
         raise PromptpoolError(
-            f"--sdm conda: its environments do not hold promptpool, which is installed in {PACKAGE.parent}; "
+            f"--sdm conda: its environments do not hold promptpool, which is installed in {IMPORTED_FROM}; "
             "run `pip install -e .` in the checkout, or leave out --sdm conda"
         )
     os.environ.update(with_package(os.environ))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,11 @@ def python(room: Path, *arguments: str, folder: str = "elsewhere") -> subprocess
     )
 
 
+def at_once(room: Path, *commands: list[str], folder: str = "elsewhere") -> list[subprocess.CompletedProcess]:
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda command: python(room, *command, folder=folder), commands))
+
+
 def files_of(package: Path) -> set[str]:
     found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(package).as_posix() for path in found}
@@ -165,21 +171,20 @@ def test_the_entry_points_that_the_documentation_names_run(installed):
         path.write_text("content")
         write_sidecar(path)
     artifacts[1].write_text("changed")
-    done = python(installed, "-m", "promptpool.runtime.rebuild", "results/run")
-    assert done.returncode == 1 and "2 artifacts looked at, 1 damaged" in done.stdout, done.stderr
-
     table = installed / "site/promptpool/tasks/mteb.json"
     text = table.read_text(encoding="utf-8")
     table.write_text("{}", encoding="utf-8")
-    done = python(installed, "-m", "promptpool.tasks.catalogue")
-    assert done.returncode == 0 and table.read_text(encoding="utf-8") == text, done.stderr
+    looked, written = at_once(
+        installed, ["-m", "promptpool.runtime.rebuild", "results/run"], ["-m", "promptpool.tasks.catalogue"]
+    )
+    assert looked.returncode == 1 and "2 artifacts looked at, 1 damaged" in looked.stdout, looked.stderr
+    assert written.returncode == 0 and table.read_text(encoding="utf-8") == text, written.stderr
 
 
 def test_the_workflow_runs_with_the_installed_package(installed):
     """Its rules and scripts lie in a checkout, and the package among the interpreter's own."""
     demo = ["-m", "snakemake", "--workflow-profile", "workflow/profiles/demo", "--dry-run", "--quiet", "rules"]
-    done = python(installed, *demo, folder="study")
-    assert done.returncode == 0 and "train_adapter" in done.stdout, done.stderr
-    done = python(installed, *demo, "--sdm", "conda", folder="study")
-    assert done.returncode == 1
-    assert "--sdm conda: its environments do not hold promptpool" in done.stdout + done.stderr
+    planned, refused = at_once(installed, demo, [*demo, "--sdm", "conda"], folder="study")
+    assert planned.returncode == 0 and "train_adapter" in planned.stdout, planned.stderr
+    assert refused.returncode == 1
+    assert "--sdm conda: its environments do not hold promptpool" in refused.stdout + refused.stderr

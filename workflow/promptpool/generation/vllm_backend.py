@@ -20,7 +20,7 @@ from typing import Self
 from ..errors import PromptpoolError
 from ..runtime.installation import checkout
 from . import vllm_worker
-from .backend import Progress, Request, Written, encodable, one_line, unwritten, written
+from .backend import Progress, Request, WriterSetup, Written, encodable, one_line, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
@@ -56,21 +56,12 @@ CAUSES = (
 class VllmBackend:
     """Starts the worker when opened, and ends it and every process it started when closed, broken or forgotten."""
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None,
-        sampling: Mapping,
-        options: Mapping,
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        needs_chat: bool,
-    ):
+    def __init__(self, setup: WriterSetup):
+        model, sampling, options = setup.model, setup.sampling, setup.options
         python = interpreter(options["python"])
-        _, tokenizer = check_writer(model, revision, needs_chat)
+        _, tokenizer = check_writer(model, setup.revision, setup.needs_chat)
         self.name = model
-        self.thinks = needs_chat and template_thinks(tokenizer)
+        self.thinks = setup.needs_chat and template_thinks(tokenizer)
         how = "use a model that does not think, or whose chat template can switch it off"
         self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -86,7 +77,7 @@ class VllmBackend:
         self._relay.start()
         settings = {name: value for name, value in options.items() if name != "python"}
         keys = ("max_new_tokens", "temperature", "top_p")
-        settings |= {"model": model, "revision": revision, "device": device, "dtype": dtype}
+        settings |= {"model": model, "revision": setup.revision, "device": setup.device, "dtype": setup.dtype}
         settings |= {key: sampling[key] for key in keys}
         settings |= dict(zip(("marks", "dropped"), map(sorted, kept_marks(tokenizer)), strict=True))
         with self._ending_on_error():

@@ -63,31 +63,34 @@ class Backend(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_backend(
-    kind: str,
-    model: str,
-    revision: str | None,
-    sampling: Mapping,
-    options: Mapping,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    needs_chat: bool,
-) -> Backend:
-    """A backend, checked and ready to write.
+@dataclass(frozen=True)
+class WriterSetup:
+    """What a backend is opened with.
 
     model: directory or hub id (for `openai`, the name that the server knows it by); sampling: `max_new_tokens`,
     `temperature` (0 always takes the likeliest token), `top_p`; options: the config's `backends.<kind>`.
-    needs_chat: whether any request will be a chat. PromptpoolError, one line, for what cannot work: a model that is
-    no causal LM or has no chat template, a missing interpreter, an unreachable server, a missing key.
+    needs_chat: whether any request will be a chat.
+    """
+
+    model: str
+    revision: str | None
+    sampling: Mapping
+    options: Mapping
+    needs_chat: bool
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def open_backend(kind: str, setup: WriterSetup) -> Backend:
+    """A backend, checked and ready to write.
+
+    PromptpoolError, one line, for what cannot work: a model that is no causal LM or has no chat template, a missing
+    interpreter, an unreachable server, a missing key.
     """
     if kind not in BACKENDS:
         raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(BACKENDS)}")
     # Found by name, not by an import statement: the code digest of a set then holds its own backend's code alone.
-    backend = getattr(import_module(f"{__package__}.{kind}_backend"), BACKENDS[kind])
-    if kind == "openai":
-        return backend(model, sampling, options)
-    return backend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
+    return getattr(import_module(f"{__package__}.{kind}_backend"), BACKENDS[kind])(setup)
 
 
 def written(

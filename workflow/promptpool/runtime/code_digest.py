@@ -25,6 +25,7 @@ from pathlib import Path
 from .computation import Computation
 
 PACKAGE = Path(__file__).parents[1]
+SCRIPTS: Path | None = None  # None: beside the package, as in a checkout
 NAME = "promptpool"
 # What these do is in no artifact's content: how files are written and fetched, how a job runs and how it fails. What
 # the config and the study work out reaches a stage by its params and its inputs, which Snakemake compares.
@@ -39,7 +40,7 @@ _KNOWN: dict[tuple, object] = {}  # (function, its arguments) -> what it gave
 
 
 def remembered(function: Callable) -> Callable:
-    """As functools.cache; `forget` drops what was read of one module."""
+    """As functools.cache, but that what was read of one module can be dropped again: tests edit sources."""
 
     @wraps(function)
     def known(*given: object) -> object:
@@ -57,6 +58,12 @@ class Source:
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # (package module or "", the rest of the name)
+
+
+def use_scripts(folder: str | Path) -> None:
+    """Says where the workflow's scripts lie: with an installed package they are not beside it."""
+    global SCRIPTS
+    SCRIPTS = Path(folder)
 
 
 def code_digest(script: str, *more: str) -> str:
@@ -81,8 +88,8 @@ def digest_of(computed: dict[Definition, str]) -> str:
 @remembered
 def _state() -> str:
     """Changes when a source file does: each job's process reads the Snakefile again, and would parse them all again."""
-    rooms = (PACKAGE, PACKAGE.parent / "scripts", PACKAGE.parent / "resources")
-    files = [path for room in rooms for path in sorted(room.rglob("*")) if path.suffix != ".pyc"]
+    folders = (PACKAGE, SCRIPTS or PACKAGE.parent / "scripts")
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix != ".pyc"]
     told = [f"{path}\0{found.st_size}\0{found.st_mtime_ns}" for path in files if (found := path.stat())]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()
 
@@ -230,27 +237,19 @@ def _imports(node: ast.AST, module: str) -> Iterator[tuple[str, tuple[str, str]]
 
 def file_of(module: str) -> Path:
     if module.startswith("scripts/"):
-        return PACKAGE.parent / f"{module}.py"
+        return (SCRIPTS or PACKAGE.parent / "scripts") / f"{module.removeprefix('scripts/')}.py"
     return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 @remembered
 def resources(definition: Definition) -> str:
-    """Digest of the file of workflow/ that a constant names: what a list of words holds is part of the computation."""
+    """Digest of the file beside its module that a constant names: what a list of words holds is part of the result."""
     module, name = definition
     found = []
     for node in source(module).definitions.get(name, []):
         if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
             texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
             words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
-            for path in (room.joinpath(*words) for room in (PACKAGE, PACKAGE.parent)):
-                if path.is_file():
-                    found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            if (path := file_of(module).parent.joinpath(*words)).is_file():
+                found.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return " ".join(["", *found])
-
-
-def forget(module: str | None = None) -> None:
-    """Reads the sources again from now on, those of one module or all."""
-    for key in list(_KNOWN):
-        if module is None or (key[1:] and module in (key[1], key[1][0])):
-            del _KNOWN[key]

@@ -1,15 +1,16 @@
 """Which tasks and benchmarks the pinned MTEB knows: a table that ships, because importing mteb takes seven seconds.
 
-The workflow reads its config in every process, so `benchmarks:` is expanded from `workflow/resources/mteb.json`.
+The workflow reads its config in every process, so `benchmarks:` is expanded from `mteb.json` beside this module.
 `python -m promptpool.tasks.catalogue` writes the file anew from the installed mteb; a test holds the two together.
 """
 
 import functools
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "mteb.json"
+RESOURCE = files(__package__) / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 

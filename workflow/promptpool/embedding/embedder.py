@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ..errors import PromptpoolError
-from ..models.backbone import Backbone, decoder_layers, load_backbone
+from ..models.backbone import Backbone, load_backbone
+from ..models.decoder import decoder_layers
 from ..models.precision import Precision
 from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling

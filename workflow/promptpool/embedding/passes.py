@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 from ..models.memory import is_device_fault, is_out_of_memory
 from .family_pooling import Readout
 from .packing import Batch, Tree, Trunk, pack, plant

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 from ..models.precision import exact
 from .packing import Batch, Tile, Trunk, pack, plant
 

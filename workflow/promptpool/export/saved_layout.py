@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..artifacts.files import package_versions
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 
 SWITCHES = {
     "mean": "pooling_mode_mean_tokens",

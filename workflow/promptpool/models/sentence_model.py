@@ -5,16 +5,20 @@ post-processor, so stock sentence-transformers needs no code of ours.
 """
 
 from collections.abc import Mapping
+from unittest.mock import patch
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import transformer as loading_code
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..errors import PromptpoolError
-from ..hub.safe_loading import NO_CODE, SAFE
+from ..hub.safe_loading import NO_CODE
 from ..templates import Composer, Template
+from .decoder import load_decoder
 
 POOLING_MODES = {
     "mean": "mean",
@@ -24,6 +28,13 @@ POOLING_MODES = {
     "max": "max",
     "concat": ("lasttoken", "mean"),
 }
+
+
+class TextTransformer(Transformer):
+    """sentence-transformers' module over the text decoder alone, also of a model that sees."""
+
+    def _load_model(self, path: str, _task: str, config: PreTrainedConfig, *_: object, **how: object) -> nn.Module:
+        return load_decoder(path, config, attention=how.pop("attn_implementation", None), **how)
 
 
 def sentence_model(
@@ -46,15 +57,16 @@ def sentence_model(
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
-    transformer = Transformer(
-        path,
-        model_kwargs={**SAFE, "dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
-        processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
-        config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
-        module_output_name="token_embeddings",
-        # Without this a chat template would be wrapped around every text.
-        modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
-    )
+    with patch.object(loading_code, "AutoProcessor", AutoTokenizer):  # no image processor, and no package that one needs
+        transformer = TextTransformer(
+            path,
+            model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
+            processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+            config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+            module_output_name="token_embeddings",
+            # Without this a chat template would be wrapped around every text.
+            modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        )
     tokenizer = transformer.tokenizer
     tokenizer.chat_template = None
     tokenizer.padding_side = "right"

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from ..artifacts.files import atomic_path, write_sidecar
 from ..hub.safe_loading import NO_CODE
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers, text_decoder
 from ..tasks.build_task import sample_texts
 from ..templates import Composer, Template
 from ..variants import Layer, layer_number
@@ -102,7 +102,7 @@ class Shape:
         """From a model's config alone: no weight is read. All experts of a mixture count."""
         config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
         with torch.device("meta"):
-            made = AutoModel.from_config(config)
+            made = text_decoder(AutoModel.from_config(config))
         layers = decoder_layers(made)
         text = config.get_text_config()
         heads = text.num_attention_heads

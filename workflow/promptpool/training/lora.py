@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
-from ..models.backbone import supported_attention
+from ..models.decoder import supported_attention
 from ..models.memory import gpu_room
 from ..models.sentence_model import sentence_model
 from ..templates import Template

@@ -1,0 +1,115 @@
+"""The text decoder of a model: refused where there is none, and taken by its role out of a model that also sees."""
+
+from typing import Any
+
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+
+from ..errors import PromptpoolError
+from ..hub.safe_loading import SAFE
+
+TEXT_PART = "text_config"  # transformers' key of the text decoder's config in the config of a larger model
+
+
+def require_decoder(config: PreTrainedConfig, path: str) -> None:
+    """Raises PromptpoolError, from the config alone, for a model that is no decoder or that transformers cannot load.
+
+    An encoder-decoder, and an encoder, also one of which transformers can make a causal LM (`is_decoder: false`).
+    """
+    kind = config.model_type
+    flat_encoder = getattr(config, "is_decoder", True) is False and hasattr(config, "add_cross_attention")
+    if type(config).is_encoder_decoder or config.is_encoder_decoder or flat_encoder or not _is_causal(config):
+        raise PromptpoolError(f"{path}: {kind} is not a decoder-only model; name a causal LM")
+    if type(config) not in AutoModel._model_mapping:
+        raise PromptpoolError(f"{path}: transformers has no model of {kind} without its head; name another model")
+
+
+def _is_causal(config: PreTrainedConfig) -> bool:
+    """Whether transformers makes a causal LM of a config, or of its text decoder."""
+    known = (AutoModelForCausalLM._model_mapping, AutoModelForImageTextToText._model_mapping)
+    part = text_part(config)
+    return TEXT_PART in (config.base_config_key, part.base_config_key) or any(
+        type(one) in mapping for one in (config, part) for mapping in known
+    )
+
+
+def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The text decoder's config; of a model for text alone its whole config."""
+    return config.get_text_config(decoder=True)
+
+
+def supported_attention(config: PreTrainedConfig, attention: str) -> str:
+    """The attention asked for, or `eager`, which every architecture has, where `sdpa` is not one of its own."""
+    classes = _classes(text_part(config)) or _classes(config)
+    if attention == "sdpa" and not all(getattr(one, "_supports_sdpa", True) for one in classes):
+        return "eager"
+    return attention
+
+
+def _classes(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], ...]:
+    known = AutoModel._model_mapping.get(type(config), ())
+    return known if isinstance(known, tuple) else (known,)
+
+
+def load_decoder(path: str, config: PreTrainedConfig, *, attention: str | None = None, **how: Any) -> PreTrainedModel:
+    """The text decoder of a directory or hub id, without an LM head; under its own attention where its code looks
+    attentions up in a table of its own.
+
+    how: further arguments of `from_pretrained`. Raises PromptpoolError, see `require_decoder`, and for a package that
+    the model needs and this machine lacks.
+    """
+    require_decoder(config, path)
+    how |= SAFE
+    try:
+        try:
+            whole = AutoModel.from_pretrained(path, attn_implementation=attention, **how)
+        except KeyError as error:
+            if error.args != (attention,):
+                raise
+            whole = AutoModel.from_pretrained(path, attn_implementation="eager", **how)
+    except ImportError as error:
+        raise PromptpoolError(
+            f"{path}: {config.model_type} needs a package that is not installed: {' '.join(str(error).split())[:200]}"
+        ) from None
+    decoder = text_decoder(whole)
+    decoder.name_or_path = decoder.config._name_or_path = path
+    return decoder
+
+
+def text_decoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The part that reads text, by its config; the model itself where it reads nothing else.
+
+    Raises PromptpoolError for a model whose text decoder is no model of its own.
+    """
+    text = text_part(model.config)
+    if text is model.config:
+        return model
+    wanted = _classes(text)
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel) and part is not model]
+    for part in parts:
+        if isinstance(part, wanted) and type(part.config) is type(text):
+            return part
+    for part in parts:  # a class that AutoModel does not know
+        if type(part.config) is type(text) and part.get_output_embeddings() is None:
+            return part
+    raise PromptpoolError(
+        f"{model.name_or_path}: {type(model).__name__} has no text decoder of its own ({text.model_type}); name a model "
+        "for text"
+    )
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of a text decoder's layers, whatever the architecture calls it: the outermost of the config's length.
+
+    Some count sub-layers in their config; then it is the list called `layers`.
+    """
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    lists = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList)]
+    lists.sort(key=lambda named: named[0].count("."))
+    for _, part in lists:
+        if len(part) == count:
+            return part
+    for name, part in lists:
+        if name == "layers" and len(part):
+            return part
+    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")

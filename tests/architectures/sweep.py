@@ -23,8 +23,8 @@ def one(kind: str) -> dict:
     """What comes of one architecture: `result`, and the `reason` of what is refused or broken."""
     import torch
     from promptpool.errors import PromptpoolError
-    from stages import costs, embed, packed, tune
-    from tiny_configs import CannotBeTiny, tiny_architecture, tiny_config
+    from architecture_stages import costs, embed, packed, tune
+    from tiny_architectures import CannotBeTiny, tiny_architecture, tiny_config
 
     torch.set_num_threads(1)
     stage = "build"
@@ -43,11 +43,19 @@ def one(kind: str) -> dict:
         except CannotBeTiny as reason:
             return {"result": "not built", "reason": str(reason)}
         except PromptpoolError as refusal:
-            return {"result": "refused", "stage": stage, "reason": str(refusal).replace(folder, "MODEL").replace(scratch, "")}
+            return {
+                "result": "refused",
+                "stage": stage,
+                "reason": str(refusal).replace(folder, "MODEL").replace(scratch, ""),
+            }
         except BaseException as fault:
             where = traceback.extract_tb(fault.__traceback__)[-1]
             what = " ".join(str(fault).split())[:200]
-            return {"result": "traceback", "stage": stage, "reason": f"{type(fault).__name__}: {what} ({Path(where.filename).name}:{where.lineno})"}
+            return {
+                "result": "traceback",
+                "stage": stage,
+                "reason": f"{type(fault).__name__}: {what} ({Path(where.filename).name}:{where.lineno})",
+            }
         names = sorted({name.rpartition(".")[2] for name in tuned})
         return {"result": "one pass" if engine.batches.takes_trees else "separate passes", "tunes": names}
 
@@ -69,13 +77,13 @@ def apart(kind: str) -> dict:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/architectures"), str(ROOT / "workflow")]
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow")]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", help="some architectures alone, which writes nothing")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    import stages  # noqa: F401 (the children have it)
-    import tiny_configs  # noqa: F401
+    import architecture_stages  # noqa: F401 (the children have it)
+    import tiny_architectures  # noqa: F401
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     for kind in given.kinds or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):

@@ -57,7 +57,9 @@ def sentence_model(
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
-    with patch.object(loading_code, "AutoProcessor", AutoTokenizer):  # no image processor, and no package that one needs
+    with patch.object(
+        loading_code, "AutoProcessor", AutoTokenizer
+    ):  # no image processor, and no package that one needs
         transformer = TextTransformer(
             path,
             model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},

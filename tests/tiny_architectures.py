@@ -11,31 +11,55 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 WIDTH, LAYERS, HEADS, KV_HEADS, HEAD, INNER, VOCABULARY, POSITIONS = 32, 2, 4, 2, 8, 48, 400, 256
 MOST = 6_000_000  # parameters of a tiny model
 SIZES = [
-    (WIDTH, "hidden_size d_model n_embd dim embed_dim word_embed_proj_dim embedding_size lru_width attention_hidden_size "
-    "d_embed emb_dim vision_hidden_size projection_dim out_hidden_size text_hidden_size projector_hidden_size "
-    "attn_out_dim hidden_size_per_layer output_dim encoder_width mm_hidden_size qk_dim"),
-    (LAYERS, "num_hidden_layers n_layer num_layers n_layers decoder_layers encoder_layers depth num_blocks "
-    "num_decoder_layers num_encoder_layers num_hidden_layers_vision vision_layers num_global_layers"),
-    (HEADS, "num_attention_heads n_head num_heads n_heads decoder_attention_heads encoder_attention_heads "
-    "num_linear_attention_heads attention_heads num_attention_heads_vision linear_num_value_heads "
-    "swa_num_attention_heads index_n_heads"),
+    (
+        WIDTH,
+        "hidden_size d_model n_embd dim embed_dim word_embed_proj_dim embedding_size lru_width attention_hidden_size "
+        "d_embed emb_dim vision_hidden_size projection_dim out_hidden_size text_hidden_size projector_hidden_size "
+        "attn_out_dim hidden_size_per_layer output_dim encoder_width mm_hidden_size qk_dim",
+    ),
+    (
+        LAYERS,
+        "num_hidden_layers n_layer num_layers n_layers decoder_layers encoder_layers depth num_blocks "
+        "num_decoder_layers num_encoder_layers num_hidden_layers_vision vision_layers num_global_layers",
+    ),
+    (
+        HEADS,
+        "num_attention_heads n_head num_heads n_heads decoder_attention_heads encoder_attention_heads "
+        "num_linear_attention_heads attention_heads num_attention_heads_vision linear_num_value_heads "
+        "swa_num_attention_heads index_n_heads",
+    ),
     (KV_HEADS, "num_key_value_heads kv_n_heads swa_num_key_value_heads linear_num_key_heads num_kv_heads n_kv_heads"),
-    (HEAD, "head_dim d_head attention_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim kv_channels "
-    "linear_key_head_dim linear_value_head_dim d_kv swa_head_dim swa_v_head_dim dim_head index_head_dim "
-    "linear_head_dim kv_lora_rank q_lora_rank global_head_dim kda_head_dim mamba_d_head mamba_head_dim ssm_head_dim"),
-    (INNER, "intermediate_size ffn_dim n_inner d_inner inner_dim feed_forward_size ffn_hidden_size dim_ff "
-    "decoder_ffn_dim encoder_ffn_dim mlp_dim d_ff block_ff_dim intermediate_size_mlp shared_intermediate_size "
-    "dense_intermediate_size feed_forward_proj_dim"),
-    (16, "moe_intermediate_size shared_expert_intermediate_size moe_shared_expert_intermediate_size "
-    "expert_ffn_hidden_size moe_shared_intermediate_size n_experts_hidden hidden_size_per_layer_input "
-    "routed_expert_intermediate_size shared_experts_intermediate_size moe_hidden_size"),
+    (
+        HEAD,
+        "head_dim d_head attention_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim kv_channels "
+        "linear_key_head_dim linear_value_head_dim d_kv swa_head_dim swa_v_head_dim dim_head index_head_dim "
+        "linear_head_dim kv_lora_rank q_lora_rank global_head_dim kda_head_dim mamba_d_head mamba_head_dim ssm_head_dim",
+    ),
+    (
+        INNER,
+        "intermediate_size ffn_dim n_inner d_inner inner_dim feed_forward_size ffn_hidden_size dim_ff "
+        "decoder_ffn_dim encoder_ffn_dim mlp_dim d_ff block_ff_dim intermediate_size_mlp shared_intermediate_size "
+        "dense_intermediate_size feed_forward_proj_dim",
+    ),
+    (
+        16,
+        "moe_intermediate_size shared_expert_intermediate_size moe_shared_expert_intermediate_size "
+        "expert_ffn_hidden_size moe_shared_intermediate_size n_experts_hidden hidden_size_per_layer_input "
+        "routed_expert_intermediate_size shared_experts_intermediate_size moe_hidden_size",
+    ),
     (VOCABULARY, "vocab_size decoder_vocab_size vocab_size_per_layer_input text_vocab_size audio_vocab_size"),
     (POSITIONS, "max_position_embeddings n_positions n_ctx max_seq_len max_seq_length seq_length max_sequence_length"),
-    (4, "num_local_experts num_experts n_routed_experts moe_num_experts num_routed_experts state_size ssm_state_size "
-    "mamba_d_state mamba_d_conv conv_kernel linear_conv_kernel_dim n_experts num_moe_experts moe_num_routed_experts"),
+    (
+        4,
+        "num_local_experts num_experts n_routed_experts moe_num_experts num_routed_experts state_size ssm_state_size "
+        "mamba_d_state mamba_d_conv conv_kernel linear_conv_kernel_dim n_experts num_moe_experts moe_num_routed_experts",
+    ),
     (2, "num_experts_per_tok moe_top_k moe_k num_experts_per_token experts_per_token top_k_experts index_topk"),
-    (1, "first_k_dense_replace n_group topk_group num_shared_experts n_shared_experts moe_num_shared_experts n_groups "
-    "mamba_n_groups ssm_n_groups num_memory_blocks num_nextn_predict_layers num_expert_groups"),
+    (
+        1,
+        "first_k_dense_replace n_group topk_group num_shared_experts n_shared_experts moe_num_shared_experts n_groups "
+        "mamba_n_groups ssm_n_groups num_memory_blocks num_nextn_predict_layers num_expert_groups",
+    ),
 ]
 SMALL = {name: size for size, names in SIZES for name in names.split()}
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 0}

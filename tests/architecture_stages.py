@@ -16,7 +16,7 @@ from transformers import AutoConfig
 
 PROMPTS = {"none": "{text}", "sum": "the text {text} is about the following cluster of texts in one word"}
 POOLINGS = ("mean", "last")
-LORA = {"rank": 2, "alpha": 4, "dropout": 0.0, "target_modules": ["all-linear"]}
+LORA = {"rank": 2, "alpha": 4, "dropout": 0.0, "target_modules": "auto"}
 SPEC = {"pooling": "mean", "quantize": None, "lora": LORA}
 FAR = 2e-4  # of the largest number of a vector
 
@@ -41,7 +41,7 @@ def embed(folder: str, layers: tuple = (-1, 1)) -> Embedder:
     return engine
 
 
-def tune(folder: str, out: Path, targets: object = ("all-linear",)) -> list[str]:
+def tune(folder: str, out: Path, targets: object = "auto") -> list[str]:
     """A step of training, saved to `out`; the names of the layers that it tuned."""
     spec = {**SPEC, "lora": {**LORA, "target_modules": targets}}
     tuned = tunable_model(

@@ -65,7 +65,39 @@ SMALL = {name: size for size, names in SIZES for name in names.split()}
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 0}
 DERIVED = ("layer_types", "mlp_layer_types", "attention_layers", "layers_block_type", "num_attention_heads_per_layer")
 _MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_chunk_size": 16}
+_MLA = {"num_key_value_heads": HEADS}  # keys and values come from one latent vector, for every head
+_HYBRID = {"layer_types": ["linear_attention", "full_attention"]}
+_INDEXED = {
+    "layer_types": ["linear_attention", "indexed_attention"],
+    "indexer_n_heads": 4,
+    "indexer_kv_heads": 2,
+    "indexer_head_dim": 8,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+    "ngram_vocab_size_base": 100,
+    "hc_lowrank": 4,
+    "ple_embed_dim": 8,
+    "make_ngram_vocab_size_divisible_by": 4,
+    "split_ngram_parts": 2,
+}
 OWN: dict[str, dict] = {
+    **dict.fromkeys(
+        ("axk1", "axk2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "longcat_flash"),
+        _MLA,
+    ),
+    **dict.fromkeys(("minicpm3", "youtu", "dots3_note", "dots3_note_text"), _MLA),
+    **dict.fromkeys(("qwen3_next", "qwen3_5_moe_text", "qwen3_5_text"), _HYBRID),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_moe"), {"text_config": _HYBRID}),
+    "bailing_hybrid": {
+        **_MLA, **_HYBRID, "num_expert_group": 2, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"],
+    },
+    "kimi_linear": {**_MLA, **_HYBRID, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"]},
+    "codegen": {"rotary_dim": 4},
+    "gptj": {"rotary_dim": 4},
+    "qwen4_exp": {"text_config": _INDEXED},
+    "qwen4_exp_text": _INDEXED,
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "xlm": {"emb_dim": 32, "n_heads": 4},
     "bamba": {**_MAMBA, "attn_layer_indices": [1]},
     "blt": {"encoder_hash_byte_group_vocab": 50},
     "cohere_compass_text": {
@@ -73,6 +105,7 @@ OWN: dict[str, dict] = {
             kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")
         }
     },
+    "deepseek_v2": {**_MLA, "num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "layer_types": ["full_attention"] * 2},
     "falcon_h1": {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_chunk_size": 16, "mamba_d_ssm": 64},
     "gemma3n_text": {
@@ -82,14 +115,14 @@ OWN: dict[str, dict] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {**_MAMBA, "layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
-    "hunyuan_v1_moe": {"head_dim": 8, "moe_topk": 2},
+    "hunyuan_v1_moe": {"head_dim": 8, "num_experts": 4, "moe_topk": 2},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_dt_rank": 4},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "chunk_size": 16, "n_groups": 1},
     "ministral": {"head_dim": 8},
     "nemotron": {"num_key_value_heads": 2},
-    "reformer": {"is_decoder": True},
+    "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 16]},
     "zamba": {
         "num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 4, "n_mamba_heads": 2,
         "attention_hidden_size": 64, "attention_head_dim": 16, "num_key_value_heads": 4, "use_mamba_kernels": False,

@@ -19,11 +19,24 @@ LIMIT = 120  # seconds of one architecture
 FORK = multiprocessing.get_context("fork")
 
 
+def embed_any(folder: str) -> tuple:
+    """The engine, and a note where only the last layer can be read."""
+    from architecture_stages import embed
+    from promptpool.errors import PromptpoolError
+
+    try:
+        return embed(folder), {}
+    except PromptpoolError as refusal:
+        if "layers: [-1]" not in str(refusal):
+            raise
+        return embed(folder, (-1,)), {"note": "its last layer alone"}
+
+
 def one(kind: str) -> dict:
     """What comes of one architecture: `result`, and the `reason` of what is refused or broken."""
     import torch
     from promptpool.errors import PromptpoolError
-    from architecture_stages import costs, embed, packed, tune
+    from architecture_stages import costs, packed, tune
     from tiny_architectures import CannotBeTiny, tiny_architecture, tiny_config
 
     torch.set_num_threads(1)
@@ -35,7 +48,7 @@ def one(kind: str) -> dict:
             stage = "costs"
             costs(folder)
             stage = "embed"
-            engine = embed(folder)
+            engine, note = embed_any(folder)
             stage = "tune"
             tuned = tune(folder, Path(scratch, "adapter"))
             stage = "export"
@@ -57,7 +70,7 @@ def one(kind: str) -> dict:
                 "reason": f"{type(fault).__name__}: {what} ({Path(where.filename).name}:{where.lineno})",
             }
         names = sorted({name.rpartition(".")[2] for name in tuned})
-        return {"result": "one pass" if engine.batches.takes_trees else "separate passes", "tunes": names}
+        return {"result": "one pass" if engine.batches.takes_trees else "separate passes", "tunes": names, **note}
 
 
 def apart(kind: str) -> dict:

@@ -14,7 +14,10 @@ LONG = "{text} is about the following cluster of texts"
 NEAR_SIGHTED = {  # kind, and the settings that make its first layer reach a few tokens back
     "convolution": ("lfm2", {"layer_types": ["conv", "full_attention"]}),
     "convolution of experts": ("lfm2_moe", {"layer_types": ["conv", "full_attention"]}),
-    "convolution of a deeper model": ("lfm2", {"layer_types": ["conv", "conv", "full_attention"], "num_hidden_layers": 3}),
+    "convolution of a deeper model": (
+        "lfm2",
+        {"layer_types": ["conv", "conv", "full_attention"], "num_hidden_layers": 3},
+    ),
 }
 
 

@@ -202,7 +202,7 @@ class Embedder:
         """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
         most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
         around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
-        for text, trunk in zip(texts, trunks, strict=True) if most else ():
+        for text, trunk in zip(texts, trunks, strict=True) if most and most > 0 else ():  # XLNet: -1
             if around + len(trunk.ids) > most:
                 names = ", ".join(template.name for template in work.templates)
                 raise PromptpoolError(

@@ -97,6 +97,12 @@ class SeparatePasses:
             with reading(self.model, [*self.layout.numbers, depth], states.__setitem__):
                 out = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **asked)
             states[depth] = out.last_hidden_state
+            for found in states.values():
+                if found.shape[1] != tile.width:
+                    raise PromptpoolError(
+                        f"{self.model.name_or_path}: {type(self.model).__name__} gives {found.shape[1]} states for "
+                        f"{tile.width} tokens, and no pooling knows whose they are; name another model"
+                    )
             for number in self.layout.numbers:
                 rows = None
                 if readout.attends:
@@ -144,6 +150,19 @@ def takes_trees(model: PreTrainedModel, eos_id: int) -> bool:
     with plain_attention(small):
         plain = SeparatePasses(small, layout).run(trunks)
     return all(bool((ours[n] - plain[n]).norm() <= 1e-3 * plain[n].norm()) for n in layout.numbers)
+
+
+@torch.inference_mode()
+def require_causal(model: PreTrainedModel) -> None:
+    """PromptpoolError for a model whose tokens see those that follow: an encoder, whatever its config says."""
+    few = min(ROWS, model.config.get_text_config().vocab_size)
+    one, other = (torch.tensor([[token % few for token in (5, 6, 7, last)]], device=model.device) for last in (8, 9))
+    states, changed = (model(input_ids=ids, use_cache=False).last_hidden_state[:, :3] for ids in (one, other))
+    if (states - changed).norm() > 1e-3 * states.norm():
+        raise PromptpoolError(
+            f"{model.name_or_path}: {model.config.model_type} reads a text in both directions and is not a "
+            "decoder-only model; name a causal LM"
+        )
 
 
 def small_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -141,6 +141,16 @@ class _Enough(Exception):  # noqa: N818 (no fault)
     """The deepest layer that was asked for has been read."""
 
 
+def one_state_a_token(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """States as a layer hands them on, [rows, tokens, dim]. PromptpoolError where a layer hands on several streams."""
+    if states.ndim != 3:
+        raise PromptpoolError(
+            f"{model.name_or_path}: the layers of {type(model).__name__} hand on several states for each token; read "
+            "its last layer alone, layers: [-1]"
+        )
+    return states
+
+
 @contextmanager
 def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
     """Hands each asked layer's states to `read` as they are made; layers beyond the deepest asked one do not run.
@@ -152,13 +162,13 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     handles = []
 
     def first(_module, args, kwargs):
-        read(0, args[0] if args else kwargs["hidden_states"])
+        read(0, one_state_a_token(model, args[0] if args else kwargs["hidden_states"]))
         if deepest == 0:
             raise _Enough
 
     def after(number: int):
         def hook(_module, _inputs, output):
-            read(number, output[0] if isinstance(output, tuple) else output)
+            read(number, one_state_a_token(model, output[0] if isinstance(output, tuple | list) else output))
             if number == deepest:
                 raise _Enough
 

@@ -15,6 +15,7 @@ from ..analysis.comparison import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
 from ..models.backbone import merged
+from ..models.decoder import decoder_layers
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
@@ -65,7 +66,7 @@ def export_model(
         transformer.model, _ = merged(transformer.model, adapter, rounded)
         require_effect(built, before, spec, name)
     beside = bool(adapter) and not spec["merged"]
-    depth = transformer.model.config.get_text_config().num_hidden_layers
+    depth = len(decoder_layers(transformer.model))
     layer = layer_number(spec["layer"], depth)
     if layer < depth:
         keep_layers(transformer.model, layer + 1)
@@ -132,7 +133,7 @@ def variant_of(spec: Mapping, template: str) -> dict:
 def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:
     """A model that cannot read so long a text would fail on the first one, or truncate its prompt."""
     most = getattr(transformer.model.config.get_text_config(), "max_position_embeddings", None)
-    if most and transformer.max_seq_length > most:
+    if most and 0 < most < transformer.max_seq_length:
         prompt = transformer.max_seq_length - max_text_tokens
         raise PromptpoolError(
             f"exports.{name}.max_text_tokens: {max_text_tokens} and the prompt's {prompt} are more tokens than the "

@@ -121,11 +121,12 @@ def round_weights(model: PreTrainedModel, dtype: str) -> None:
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:
     """Cuts a decoder, in place, down to its first `count` layers."""
-    del decoder_layers(model)[count:]
-    config = model.config.get_text_config()
+    layers, config = decoder_layers(model), model.config.get_text_config()
+    for name, value in vars(config).items():  # what is said of each layer, such as `layer_types`
+        if "layer" in name and isinstance(value, list) and len(value) == len(layers):
+            setattr(config, name, value[:count])
+    del layers[count:]
     config.num_hidden_layers = count
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:count]
     model.config.output_hidden_states = True
 
 

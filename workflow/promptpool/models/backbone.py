@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,9 @@ def merged(
     saved = adapter_weights(adapter)
     warn_of_another_base(adapter, model.name_or_path)
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # put in by name below, and checked
+            tuned = PeftModel.from_pretrained(model, str(adapter))
     except RuntimeError as error:
         wrong = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
         raise PromptpoolError(
@@ -152,6 +155,11 @@ def merged(
         raise PromptpoolError(
             f"{adapter}: adapter key {lost[0]!r} has no place in this model; train the adapter on this base model"
         )
+    places = dict(tuned.named_parameters())
+    for name, weight in saved.items():  # PEFT renames some keys as an older transformers' checkpoint wants it
+        place = places.get(re.sub(r"(lora_[AB])\.weight$", r"\1.default.weight", name))
+        if place is not None and place.shape == weight.shape:
+            place.data.copy_(weight)
     if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
     kept = share_kept(tuned, dtype)

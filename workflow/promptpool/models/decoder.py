@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
@@ -22,6 +23,8 @@ def require_decoder(config: PreTrainedConfig, path: str) -> None:
         raise PromptpoolError(f"{path}: {kind} is not a decoder-only model; name a causal LM")
     if type(config) not in AutoModel._model_mapping:
         raise PromptpoolError(f"{path}: transformers has no model of {kind} without its head; name another model")
+    if text_part(config) is config and kind in PROCESSOR_MAPPING_NAMES:  # it reads more than text
+        raise PromptpoolError(f"{path}: {kind} reads images or sound with its text decoder; name a model for text")
 
 
 def _is_causal(config: PreTrainedConfig) -> bool:
@@ -60,18 +63,22 @@ def load_decoder(path: str, config: PreTrainedConfig, *, attention: str | None =
     """
     require_decoder(config, path)
     how |= SAFE
+    text = text_part(config)
+    # What sees may lack an attention that the text decoder has, so only the text decoder is asked for it.
+    parts = [name for name in config.sub_configs if getattr(config, name, None) is text and text is not config]
+    asked = dict.fromkeys(parts, attention) if parts and attention else attention
     try:
         try:
-            whole = AutoModel.from_pretrained(path, attn_implementation=attention, **how)
+            whole = AutoModel.from_pretrained(path, attn_implementation=asked, **how)
         except KeyError as error:
             if error.args != (attention,):
                 raise
             whole = AutoModel.from_pretrained(path, attn_implementation="eager", **how)
     except ImportError as error:
-        raise PromptpoolError(
-            f"{path}: {config.model_type} needs a package that is not installed: {' '.join(str(error).split())[:200]}"
-        ) from None
+        reason = " ".join(str(error).split())[:200]
+        raise PromptpoolError(f"{path}: {config.model_type} needs a package that is not installed: {reason}") from None
     decoder = text_decoder(whole)
+    decoder_layers(decoder)  # or it is refused here
     decoder.name_or_path = decoder.config._name_or_path = path
     return decoder
 
@@ -93,8 +100,8 @@ def text_decoder(model: PreTrainedModel) -> PreTrainedModel:
         if type(part.config) is type(text) and part.get_output_embeddings() is None:
             return part
     raise PromptpoolError(
-        f"{model.name_or_path}: {type(model).__name__} has no text decoder of its own ({text.model_type}); name a model "
-        "for text"
+        f"{model.name_or_path}: {type(model).__name__} has no text decoder of its own ({text.model_type}); name a "
+        "model for text"
     )
 
 

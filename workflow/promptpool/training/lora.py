@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +12,6 @@ from peft.tuners.lora import LoraLayer
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers import AutoConfig
-from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
@@ -20,8 +19,8 @@ from ..models.decoder import supported_attention
 from ..models.memory import gpu_room
 from ..models.sentence_model import sentence_model
 from ..templates import Template
+from .lora_targets import targets_of
 
-ALL_LINEAR = "all-linear"
 PROBE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
 CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
@@ -89,25 +88,6 @@ def tunable_model(
     if checkpointing:
         tuned.transformers_model.gradient_checkpointing_enable({"use_reentrant": False})
     return tuned
-
-
-def targets_of(model: nn.Module, names: Sequence[str], path: str) -> list[str] | str:
-    """The layers to adapt, as PEFT takes them. `[all-linear]` is PEFT's own word for every linear layer.
-
-    PEFT passes over a name without a layer as long as another has one, and so tunes less than was asked for: here every
-    name must have one, else PromptpoolError lists those that this model has.
-    """
-    if list(names) == [ALL_LINEAR]:
-        return ALL_LINEAR
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-    without = [one for one in names if not any(name == one or name.endswith(f".{one}") for name in layers)]
-    if without:
-        known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
-        raise PromptpoolError(
-            f"{path}: lora.target_modules: no layer is called {', '.join(without)}; this model has {known}, and "
-            f"[{ALL_LINEAR}] stands for all of them"
-        )
-    return list(names)
 
 
 def need(package: str, key: str, device: torch.device, mend: str) -> None:

@@ -9,7 +9,7 @@ from promptpool.embedding.embedder import Embedder
 from promptpool.models.decoder import load_decoder, supported_attention
 from promptpool.scoring.measure_costs import Shape
 from promptpool.templates import Template
-from promptpool.training.lora import learning, save_adapter, tunable_model
+from promptpool.training.lora import bytes_a_token, learning, save_adapter, tunable_model
 from tiny import TEXTS
 from tiny_export import export, parity, tables
 from transformers import AutoConfig
@@ -48,6 +48,7 @@ def tune(folder: str, out: Path, targets: object = "auto") -> list[str]:
         folder, Template.parse("none", "{text}"), spec, 16, revision=None, device=torch.device("cpu"),
         dtype=torch.float32,
     )  # fmt: skip
+    bytes_a_token(tuned, torch.device("cpu"))
     weights = learning(tuned)
     tuned.train()(tuned.preprocess(list(TEXTS[:4])))["sentence_embedding"].square().sum().backward()
     touched = [weight for name, weight in weights.items() if "lora_B" in name and weight.grad is not None]
@@ -57,7 +58,7 @@ def tune(folder: str, out: Path, targets: object = "auto") -> list[str]:
             if "lora_B" in name:
                 weight.copy_(0.3 * torch.randn_like(weight))
     save_adapter(tuned, out)
-    return sorted({name.split(".lora_")[0].removeprefix("0.model.") for name in weights})
+    return sorted({name.split(".lora_")[0].removeprefix("0.model.").removesuffix(".base_layer") for name in weights})
 
 
 def packed(folder: str, adapter: Path, scratch: Path) -> dict:

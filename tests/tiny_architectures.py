@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from tiny import tiny_tokenizer
+from tokenizers.normalizers import NFC
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 
@@ -70,7 +71,7 @@ _HYBRID = {"layer_types": ["linear_attention", "full_attention"]}
 _INDEXED = {
     "layer_types": ["linear_attention", "indexed_attention"],
     "indexer_n_heads": 4,
-    "indexer_kv_heads": 2,
+    "indexer_kv_heads": 1,
     "indexer_head_dim": 8,
     "indexer_budget": 8,
     "indexer_compress_ratio": 2,
@@ -97,7 +98,8 @@ OWN: dict[str, dict] = {
     "qwen4_exp": {"text_config": _INDEXED},
     "qwen4_exp_text": _INDEXED,
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
-    "xlm": {"emb_dim": 32, "n_heads": 4},
+    "xlm": {"causal": True},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2},
     "bamba": {**_MAMBA, "attn_layer_indices": [1]},
     "blt": {"encoder_hash_byte_group_vocab": 50},
     "cohere_compass_text": {
@@ -147,7 +149,7 @@ def shrunk(config: PreTrainedConfig) -> dict:
     for name, value in known.items():
         whole = isinstance(value, int) and not isinstance(value, bool)
         if name in SMALL and (whole or name in ("vocab_size",)):
-            found[name] = min(SMALL[name], value) if whole and value > 0 else SMALL[name]
+            found[name] = min(SMALL[name], value) if whole and value > 0 and "vocab" not in name else SMALL[name]
         elif name in IDS and value is not None:
             found[name] = IDS[name]
     for name in config.sub_configs:
@@ -197,7 +199,9 @@ def tiny_architecture(folder: Path, config: PreTrainedConfig, seed: int = 0) -> 
         raise
     except Exception as error:
         raise CannotBeTiny(" ".join(str(error).split())[:160] or type(error).__name__) from None
-    tiny_tokenizer().save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = NFC()  # as some architectures' tokenizers have, whatever their file says
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -35,8 +35,8 @@ def embed_any(folder: str) -> tuple:
 def one(kind: str) -> dict:
     """What comes of one architecture: `result`, and the `reason` of what is refused or broken."""
     import torch
-    from promptpool.errors import PromptpoolError
     from architecture_stages import costs, packed, tune
+    from promptpool.errors import PromptpoolError
     from tiny_architectures import CannotBeTiny, tiny_architecture, tiny_config
 
     torch.set_num_threads(1)

@@ -15,8 +15,8 @@ from transformers import AutoConfig
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
-from ..models.decoder import supported_attention
-from ..models.memory import gpu_room
+from ..models.decoder import decoder_layers, supported_attention
+from ..models.memory import gpu_room, is_device_fault, is_out_of_memory
 from ..models.sentence_model import sentence_model
 from ..templates import Template
 from .lora_targets import targets_of
@@ -125,6 +125,20 @@ def save_adapter(model: SentenceTransformer, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def first_forward(model: SentenceTransformer, features: dict) -> Tensor:
+    """The vectors of a first batch. PromptpoolError where the model's own code does not run on a batch in training."""
+    try:
+        return model(features)["sentence_embedding"]
+    except Exception as error:
+        if is_out_of_memory(error) or is_device_fault(error):
+            raise
+        network, reason = model.transformers_model, " ".join(str(error).split())[:200]
+        raise PromptpoolError(
+            f"{network.name_or_path}: {type(network).__name__} cannot be tuned, its code fails on a batch in training "
+            f"({type(error).__name__}: {reason}); name another model"
+        ) from error
+
+
 def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> int:
     """Tokens whose activations may wait for the backward in MEMORY_SHARE of the device's memory."""
     return int(MEMORY_SHARE[device.type] * memory(device) / bytes_a_token(model, device, checkpointing))
@@ -164,10 +178,10 @@ def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointin
         torch.autocast(device.type, torch.bfloat16, enabled=half),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
-        vectors = model.train()(features)["sentence_embedding"]  # held: a freed storage's address comes again
+        vectors = first_forward(model.train(), features)  # held: a freed storage's address comes again
     model.train(training)
     tokens = ids.numel()
-    config = model.transformers_model.config
+    network = model.transformers_model
     # A checkpointed layer keeps its input alone, out of the hooks' sight.
-    inputs = config.num_hidden_layers * config.hidden_size * vectors.element_size() if checkpointing else 0
+    inputs = len(decoder_layers(network)) * network.config.hidden_size * vectors.element_size() if checkpointing else 0
     return sum(kept.values()) / tokens + inputs

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
 
 AUTO, ALL_LINEAR = "auto", "all-linear"
+PLAIN = ("torch.", "transformers.pytorch_utils", "bitsandbytes.")  # whose layers are what their base class says
 PROJECTIONS = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # the paper's, of a Llama or Qwen
 
 
@@ -36,13 +38,22 @@ def targets_of(model: nn.Module, names: Sequence[str] | str, path: str) -> list[
 
 
 def linear_layers(model: nn.Module) -> list[str]:
-    """The names of the layers that LoRA can adapt. A router that is a Linear with an output of its own is none."""
+    """The names of the layers that LoRA can adapt."""
     return [
         name
         for name, part in model.named_modules()
-        if isinstance(part, nn.Linear | Conv1D)
-        and (type(part).forward in (nn.Linear.forward, Conv1D.forward) or "models" not in type(part).__module__)
+        if isinstance(part, nn.Linear | Conv1D) and (part.__module__.startswith(PLAIN) or _gives_vectors(part))
     ]
+
+
+@torch.no_grad()
+def _gives_vectors(part: nn.Linear) -> bool:
+    """Whether a Linear with code of its own gives what a Linear gives; some routers give a tuple."""
+    try:
+        given = part(torch.zeros_like(part.weight[:1]))
+    except Exception:  # whatever an architecture's own code raises
+        return False
+    return isinstance(given, torch.Tensor) and given.shape == (1, len(part.weight))
 
 
 def _without(names: Sequence[str], layers: Sequence[str]) -> list[str]:

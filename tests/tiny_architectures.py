@@ -81,21 +81,27 @@ _INDEXED = {
     "make_ngram_vocab_size_divisible_by": 4,
     "split_ngram_parts": 2,
 }
+
+
+def _mrope(*sections: int) -> dict:
+    """Rotary positions of time, height and width, of half a small head."""
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": list(sections)}}
+
+
 OWN: dict[str, dict] = {
     **dict.fromkeys(
         ("axk1", "axk2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "longcat_flash"),
         _MLA,
     ),
-    **dict.fromkeys(("minicpm3", "youtu", "dots3_note", "dots3_note_text"), _MLA),
-    **dict.fromkeys(("qwen3_next", "qwen3_5_moe_text", "qwen3_5_text"), _HYBRID),
-    **dict.fromkeys(("qwen3_5", "qwen3_5_moe"), {"text_config": _HYBRID}),
+    **dict.fromkeys(("minicpm3", "youtu", "dots3_note_text", "mistral_large4_text"), _MLA),
+    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _mrope(2, 1, 1)),
+    **dict.fromkeys(("glm4v_text", "glm4v_moe_text", "glm_ocr_text"), _mrope(1, 1, 0)),
     "bailing_hybrid": {
         **_MLA, **_HYBRID, "num_expert_group": 2, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"],
     },
     "kimi_linear": {**_MLA, **_HYBRID, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"]},
     "codegen": {"rotary_dim": 4},
     "gptj": {"rotary_dim": 4},
-    "qwen4_exp": {"text_config": _INDEXED},
     "qwen4_exp_text": _INDEXED,
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "xlm": {"causal": True},
@@ -107,6 +113,8 @@ OWN: dict[str, dict] = {
             kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")
         }
     },
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "lfm3": {"layer_types": ["conv", "full_attention"]},
     "deepseek_v2": {**_MLA, "num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "layer_types": ["full_attention"] * 2},
     "falcon_h1": {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_chunk_size": 16, "mamba_d_ssm": 64},
@@ -123,6 +131,7 @@ OWN: dict[str, dict] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "chunk_size": 16, "n_groups": 1},
     "ministral": {"head_dim": 8},
+    "mistral4": {**_MLA, "head_dim": 16},
     "nemotron": {"num_key_value_heads": 2},
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 16]},
     "zamba": {
@@ -152,11 +161,20 @@ def shrunk(config: PreTrainedConfig) -> dict:
             found[name] = min(SMALL[name], value) if whole and value > 0 and "vocab" not in name else SMALL[name]
         elif name in IDS and value is not None:
             found[name] = IDS[name]
+    kinds = known.get("layer_types")
+    if isinstance(kinds, list) and "linear_attention" in kinds and "full_attention" in kinds:
+        found["layer_types"] = ["linear_attention", "full_attention"]
+    rope = known.get("rope_parameters")
+    if isinstance(rope, dict) and rope.get("mrope_section"):
+        found["rope_parameters"] = {
+            **rope,
+            "mrope_section": [1, 1, 0] if "partial_rotary_factor" in rope else [2, 1, 1],
+        }
     for name in config.sub_configs:
         part = getattr(config, name, None)
         if isinstance(part, PreTrainedConfig):
             found[name] = {"model_type": part.model_type, **shrunk(part)}
-    return found
+    return merged(found, OWN.get(config.model_type, {}))
 
 
 def merged(into: dict, more: Mapping) -> dict:
@@ -172,8 +190,7 @@ def merged(into: dict, more: Mapping) -> dict:
 def tiny_config(kind: str, **changes: object) -> PreTrainedConfig:
     """A tiny config of an architecture. CannotBeTiny where its own checks, or its size, forbid it."""
     try:
-        settings = merged(shrunk(AutoConfig.for_model(kind)), OWN.get(kind, {}))
-        return AutoConfig.for_model(kind, **merged(settings, changes))
+        return AutoConfig.for_model(kind, **merged(shrunk(AutoConfig.for_model(kind)), changes))
     except Exception as error:  # whatever its own checks raise
         raise CannotBeTiny(" ".join(str(error).split())[:160]) from None
 
@@ -185,7 +202,7 @@ def tiny_architecture(folder: Path, config: PreTrainedConfig, seed: int = 0) -> 
     reason where none can be made.
     """
     torch.manual_seed(seed)
-    mapping = (AutoModelForCausalLM, AutoModelForImageTextToText)
+    mapping = (AutoModelForImageTextToText, AutoModelForCausalLM)  # of a model that sees, the whole
     maker = next((auto for auto in mapping if type(config) in auto._model_mapping), AutoModel)
     try:
         with torch.device("meta"):

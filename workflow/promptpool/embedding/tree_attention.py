@@ -159,18 +159,20 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     """
     layers = decoder_layers(model)
     deepest = max(numbers)
-    handles = []
+    handles, seen = [], set()
+
+    def found(number: int, states: Tensor) -> None:
+        seen.add(number)
+        read(number, one_state_a_token(model, states))
+        if number == deepest:
+            raise _Enough
 
     def first(_module, args, kwargs):
-        read(0, one_state_a_token(model, args[0] if args else kwargs["hidden_states"]))
-        if deepest == 0:
-            raise _Enough
+        found(0, args[0] if args else kwargs["hidden_states"])
 
     def after(number: int):
         def hook(_module, _inputs, output):
-            read(number, one_state_a_token(model, output[0] if isinstance(output, tuple | list) else output))
-            if number == deepest:
-                raise _Enough
+            found(number, output[0] if isinstance(output, tuple | list) else output)
 
         return hook
 
@@ -186,6 +188,11 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     finally:
         for handle in handles:
             handle.remove()
+    lost = {number for number in numbers if number < len(layers)} - seen
+    if lost:
+        raise PromptpoolError(
+            f"{model.name_or_path}: layer {min(lost)} of {type(model).__name__} does not run on text alone; read another"
+        )
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
 
+AutoModels = (AutoModel, AutoModelForImageTextToText)
 TEXT_PART = "text_config"  # transformers' key of the text decoder's config in the config of a larger model
 
 
@@ -18,13 +19,19 @@ def require_decoder(config: PreTrainedConfig, path: str) -> None:
     An encoder-decoder, and an encoder, also one of which transformers can make a causal LM (`is_decoder: false`).
     """
     kind = config.model_type
-    flat_encoder = getattr(config, "is_decoder", True) is False and hasattr(config, "add_cross_attention")
-    if type(config).is_encoder_decoder or config.is_encoder_decoder or flat_encoder or not _is_causal(config):
+    if type(config).is_encoder_decoder or config.is_encoder_decoder or _is_encoder(config) or not _is_causal(config):
         raise PromptpoolError(f"{path}: {kind} is not a decoder-only model; name a causal LM")
     if type(config) not in AutoModel._model_mapping:
         raise PromptpoolError(f"{path}: transformers has no model of {kind} without its head; name another model")
     if text_part(config) is config and kind in PROCESSOR_MAPPING_NAMES:  # it reads more than text
         raise PromptpoolError(f"{path}: {kind} reads images or sound with its text decoder; name a model for text")
+
+
+def _is_encoder(config: PreTrainedConfig) -> bool:
+    """Whether a config says that a token sees those that follow."""
+    part = text_part(config)
+    both_ways = getattr(part, "use_bidirectional_attention", None) is True or getattr(part, "is_causal", None) is False
+    return both_ways or (getattr(config, "is_decoder", True) is False and hasattr(config, "add_cross_attention"))
 
 
 def _is_causal(config: PreTrainedConfig) -> bool:
@@ -62,25 +69,42 @@ def load_decoder(path: str, config: PreTrainedConfig, *, attention: str | None =
     the model needs and this machine lacks.
     """
     require_decoder(config, path)
-    how |= SAFE
     text = text_part(config)
     # What sees may lack an attention that the text decoder has, so only the text decoder is asked for it.
     parts = [name for name in config.sub_configs if getattr(config, name, None) is text and text is not config]
     asked = dict.fromkeys(parts, attention) if parts and attention else attention
     try:
-        try:
-            whole = AutoModel.from_pretrained(path, attn_implementation=asked, **how)
-        except KeyError as error:
-            if error.args != (attention,):
-                raise
-            whole = AutoModel.from_pretrained(path, attn_implementation="eager", **how)
+        decoder, lost = _loaded(path, asked, attention, how)
+        if lost and type(config) in AutoModelForImageTextToText._model_mapping:  # files of the model with its head
+            decoder, lost = _loaded(path, asked, attention, how, headed=True)
     except ImportError as error:
         reason = " ".join(str(error).split())[:200]
         raise PromptpoolError(f"{path}: {config.model_type} needs a package that is not installed: {reason}") from None
-    decoder = text_decoder(whole)
+    if lost:
+        raise PromptpoolError(
+            f"{path}: its files lack {len(lost)} of the weights of {type(decoder).__name__}, such as {lost[0]}, which "
+            "would be random; get the whole model, or name another"
+        )
     decoder_layers(decoder)  # or it is refused here
     decoder.name_or_path = decoder.config._name_or_path = path
     return decoder
+
+
+def _loaded(
+    path: str, asked: object, attention: str | None, how: dict, headed: bool = False
+) -> tuple[PreTrainedModel, list[str]]:
+    """The text decoder as one of AutoModels loads it, and which of its weights the files lack."""
+    how = {"output_loading_info": True, **how}
+    try:
+        whole, told = AutoModels[headed].from_pretrained(path, attn_implementation=asked, **how, **SAFE)
+    except KeyError as error:
+        if error.args != (attention,):
+            raise
+        whole, told = AutoModels[headed].from_pretrained(path, attn_implementation="eager", **how, **SAFE)
+    decoder, missing = text_decoder(whole), set(told["missing_keys"])
+    own = {id(weight) for weight in decoder.parameters()}
+    named = whole.named_parameters(remove_duplicate=False)
+    return decoder, sorted(name for name, weight in named if name in missing and id(weight) in own)
 
 
 def text_decoder(model: PreTrainedModel) -> PreTrainedModel:

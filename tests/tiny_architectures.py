@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 
 WIDTH, LAYERS, HEADS, KV_HEADS, HEAD, INNER, VOCABULARY, POSITIONS = 32, 2, 4, 2, 8, 48, 400, 256
-MOST = 6_000_000  # parameters of a tiny model
+MOST = 20_000_000  # parameters of a tiny model
 SIZES = [
     (
         WIDTH,
@@ -34,7 +34,8 @@ SIZES = [
         HEAD,
         "head_dim d_head attention_head_dim qk_rope_head_dim qk_nope_head_dim v_head_dim kv_channels "
         "linear_key_head_dim linear_value_head_dim d_kv swa_head_dim swa_v_head_dim dim_head index_head_dim "
-        "linear_head_dim kv_lora_rank q_lora_rank global_head_dim kda_head_dim mamba_d_head mamba_head_dim ssm_head_dim",
+        "linear_head_dim kv_lora_rank q_lora_rank global_head_dim kda_head_dim mamba_d_head mamba_head_dim "
+        "ssm_head_dim",
     ),
     (
         INNER,
@@ -53,9 +54,11 @@ SIZES = [
     (
         4,
         "num_local_experts num_experts n_routed_experts moe_num_experts num_routed_experts state_size ssm_state_size "
-        "mamba_d_state mamba_d_conv conv_kernel linear_conv_kernel_dim n_experts num_moe_experts moe_num_routed_experts",
+        "mamba_d_state mamba_d_conv conv_kernel linear_conv_kernel_dim n_experts num_moe_experts "
+        "moe_num_routed_experts",
     ),
-    (2, "num_experts_per_tok moe_top_k moe_k num_experts_per_token experts_per_token top_k_experts index_topk"),
+    (64, "index_topk"),
+    (2, "num_experts_per_tok moe_top_k moe_k num_experts_per_token experts_per_token top_k_experts"),
     (
         1,
         "first_k_dense_replace n_group topk_group num_shared_experts n_shared_experts moe_num_shared_experts n_groups "
@@ -95,7 +98,8 @@ OWN: dict[str, dict] = {
     ),
     **dict.fromkeys(("minicpm3", "youtu", "dots3_note_text", "mistral_large4_text"), _MLA),
     **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _mrope(2, 1, 1)),
-    **dict.fromkeys(("glm4v_text", "glm4v_moe_text", "glm_ocr_text"), _mrope(1, 1, 0)),
+    **dict.fromkeys(("glm4v_text", "glm_ocr_text"), _mrope(2, 1, 1)),
+    "glm4v_moe_text": _mrope(1, 1, 0),
     "bailing_hybrid": {
         **_MLA, **_HYBRID, "num_expert_group": 2, "linear_num_heads": 4, "mlp_layer_types": ["dense", "sparse"],
     },
@@ -113,10 +117,16 @@ OWN: dict[str, dict] = {
             kind: {"rope_type": "default", "rope_theta": 10000.0} for kind in ("full_attention", "sliding_attention")
         }
     },
+    "chameleon": {"vocabulary_map": {"<image>": 300}},
+    "emu3": {"vocabulary_map": {"<image>": 300}},
+    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [16, 16]},
+    "hunyuan_vl_text": {"head_dim": 8},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "lfm3": {"layer_types": ["conv", "full_attention"]},
     "deepseek_v2": {**_MLA, "num_experts_per_tok": 2},
-    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "layer_types": ["full_attention"] * 2},
+    "dots1": {
+        "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "layer_types": ["full_attention"] * 2,
+    },
     "falcon_h1": {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_chunk_size": 16, "mamba_d_ssm": 64},
     "gemma3n_text": {
         "intermediate_size": [48] * 4, "num_hidden_layers": 4, "num_kv_shared_layers": 0, "laurel_rank": 4,
@@ -126,7 +136,10 @@ OWN: dict[str, dict] = {
     "granitemoehybrid": {**_MAMBA, "layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8, "num_experts": 4, "moe_topk": 2},
-    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_dt_rank": 4},
+    "jamba": {
+        "attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1,
+        "mamba_dt_rank": 4,
+    },
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "chunk_size": 16, "n_groups": 1},
@@ -224,7 +237,7 @@ def tiny_architecture(folder: Path, config: PreTrainedConfig, seed: int = 0) -> 
 
 @torch.no_grad()
 def enliven(model: nn.Module) -> None:
-    """Weights of matrices such that a layer's output is as large as its input; an initialisation of 0.02 hides faults."""
+    """Matrices such that a layer's output is as large as its input; an initialisation of 0.02 hides faults."""
     for name, weight in model.named_parameters():
         if name.endswith("weight") and weight.dim() == 2:
             wide = "embed" in name or "wte" in name

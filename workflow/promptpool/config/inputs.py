@@ -12,6 +12,7 @@ from ..variants import BASE
 from .references import docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
+TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
 
 
@@ -111,6 +112,7 @@ def adapters(config: Mapping) -> Iterator[str]:
                 f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
                 f"take it out or raise max_steps"
             )
+        yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         micro = spec["micro_batch_size"]
         if micro is not None and micro > spec["batch_size"]:
             yield f"{key}.micro_batch_size: {micro} is larger than batch_size, {spec['batch_size']}; give at most that"
@@ -124,6 +126,15 @@ def adapters(config: Mapping) -> Iterator[str]:
         per_gpu = micro if spec["negatives"] == "micro_batch" else 1
         if spec["batch_size"] % (spec["gpus"] * per_gpu):
             yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
+
+
+def target_modules(key: str, targets: object) -> Iterator[str]:
+    """The faults of a word that stands for layers; whether a model has the layers of a list, only the model says."""
+    if isinstance(targets, str) and targets not in TARGET_WORDS:
+        yield f"{key}: expected {', '.join(TARGET_WORDS)} or a list of names, not {targets!r}; write [{targets}]"
+    words = [word for word in TARGET_WORDS if word in targets] if isinstance(targets, list) else []
+    if words and len(targets) > 1:
+        yield f"{key}: {words[0]} stands for layers by itself, and the list names more; write {words[0]} alone"
 
 
 def tasks(config: Mapping) -> Iterator[str]:

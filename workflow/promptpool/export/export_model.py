@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, PreTrainedConfig
 
 from ..analysis.comparison import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
+from ..hub.safe_loading import NO_CODE
 from ..models.backbone import merged
-from ..models.decoder import decoder_layers
+from ..models.decoder import decoder_layers, loads_alone, text_part
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
 from ..templates import Template
-from ..variants import layer_number, split_adapter_id
+from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
@@ -54,6 +56,7 @@ def export_model(
     """
     started = time.time()
     parsed = Template.parse(spec["prompt"], template)
+    require_whole_text_model(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), model, spec, name)
     built = sentence_model(
         model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
         device="cpu",
@@ -128,6 +131,20 @@ def variant_of(spec: Mapping, template: str) -> dict:
         "max_text_tokens": spec["max_text_tokens"],
         "normalize": spec["normalize"],
     }
+
+
+def require_whole_text_model(config: PreTrainedConfig, model: str, spec: Mapping, name: str) -> None:
+    """Raises PromptpoolError where an export of a text decoder alone, taken out of a larger model, could not load."""
+    text = text_part(config)
+    if not loads_alone(config):
+        raise PromptpoolError(
+            f"exports.{name}: transformers does not load {text.model_type}, the text decoder of {model}, by itself, so "
+            "no export of it would; take this entry out"
+        )
+    if text is not config and spec["adapter"] != BASE and not spec["merged"]:
+        raise PromptpoolError(
+            f"exports.{name}.merged: false keeps the base as it is, and {model} is more than its text decoder; write true"
+        )
 
 
 def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:

@@ -48,6 +48,11 @@ def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
     return config.get_text_config(decoder=True)
 
 
+def loads_alone(config: PreTrainedConfig) -> bool:
+    """Whether transformers can load what is saved of the text decoder, which an export is."""
+    return type(text_part(config)) in AutoModel._model_mapping
+
+
 def supported_attention(config: PreTrainedConfig, attention: str) -> str:
     """The attention asked for, or `eager`, which every architecture has, where `sdpa` is not one of its own."""
     classes = _classes(text_part(config)) or _classes(config)

@@ -120,7 +120,7 @@ OWN: dict[str, dict] = {
     "chameleon": {"vocabulary_map": {"<image>": 300}},
     "emu3": {"vocabulary_map": {"<image>": 300}},
     "ernie4_5_vl_moe_text": {"moe_intermediate_size": [16, 16]},
-    "hunyuan_vl_text": {"head_dim": 8},
+    "hunyuan_vl_text": {**_mrope(2, 1, 1), "head_dim": 8},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "lfm3": {"layer_types": ["conv", "full_attention"]},
     "deepseek_v2": {**_MLA, "num_experts_per_tok": 2},
@@ -146,6 +146,7 @@ OWN: dict[str, dict] = {
     "ministral": {"head_dim": 8},
     "mistral4": {**_MLA, "head_dim": 16},
     "nemotron": {"num_key_value_heads": 2},
+    "step3p7": {"text_config": {"sliding_window": 8}},
     "reformer": {"is_decoder": True, "axial_pos_embds_dim": [8, 24], "axial_pos_shape": [16, 16]},
     "zamba": {
         "num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 4, "n_mamba_heads": 2,
@@ -242,3 +243,5 @@ def enliven(model: nn.Module) -> None:
         if name.endswith("weight") and weight.dim() == 2:
             wide = "embed" in name or "wte" in name
             weight.normal_(0, 1.0 if wide else weight.shape[1] ** -0.5)
+        elif name.endswith("norm.weight"):
+            weight.add_(torch.randn_like(weight), alpha=0.2)  # one that is lost is as it was before

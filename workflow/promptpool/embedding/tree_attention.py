@@ -191,7 +191,8 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     lost = {number for number in numbers if number < len(layers)} - seen
     if lost:
         raise PromptpoolError(
-            f"{model.name_or_path}: layer {min(lost)} of {type(model).__name__} does not run on text alone; read another"
+            f"{model.name_or_path}: layer {min(lost)} of {type(model).__name__} does not run on text alone; read "
+            "another"
         )
 
 

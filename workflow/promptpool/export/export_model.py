@@ -143,7 +143,8 @@ def require_whole_text_model(config: PreTrainedConfig, model: str, spec: Mapping
         )
     if text is not config and spec["adapter"] != BASE and not spec["merged"]:
         raise PromptpoolError(
-            f"exports.{name}.merged: false keeps the base as it is, and {model} is more than its text decoder; write true"
+            f"exports.{name}.merged: false keeps the base as it is, and {model} is more than its text decoder; write "
+            "true"
         )
 
 

@@ -9,7 +9,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
 
-AutoModels = (AutoModel, AutoModelForImageTextToText)
+AutoModels = (AutoModel, AutoModelForImageTextToText, AutoModelForCausalLM)
 TEXT_PART = "text_config"  # transformers' key of the text decoder's config in the config of a larger model
 
 
@@ -78,10 +78,13 @@ def load_decoder(path: str, config: PreTrainedConfig, *, attention: str | None =
     # What sees may lack an attention that the text decoder has, so only the text decoder is asked for it.
     parts = [name for name in config.sub_configs if getattr(config, name, None) is text and text is not config]
     asked = dict.fromkeys(parts, attention) if parts and attention else attention
+    # Some files hold the names of the model with its head, and only that class finds them all.
+    classes = [auto for auto in AutoModels if type(config) in auto._model_mapping]
     try:
-        decoder, lost = _loaded(path, asked, attention, how)
-        if lost and type(config) in AutoModelForImageTextToText._model_mapping:  # files of the model with its head
-            decoder, lost = _loaded(path, asked, attention, how, headed=True)
+        for auto in classes:
+            decoder, lost = _loaded(AutoModels.index(auto), path, asked, attention, how)
+            if not lost:
+                break
     except ImportError as error:
         reason = " ".join(str(error).split())[:200]
         raise PromptpoolError(f"{path}: {config.model_type} needs a package that is not installed: {reason}") from None
@@ -95,19 +98,17 @@ def load_decoder(path: str, config: PreTrainedConfig, *, attention: str | None =
     return decoder
 
 
-def _loaded(
-    path: str, asked: object, attention: str | None, how: dict, headed: bool = False
-) -> tuple[PreTrainedModel, list[str]]:
+def _loaded(number: int, path: str, asked: object, attention: str | None, how: dict) -> tuple[PreTrainedModel, list]:
     """The text decoder as one of AutoModels loads it, and which of its weights the files lack."""
     how = {"output_loading_info": True, **how}
     try:
-        whole, told = AutoModels[headed].from_pretrained(path, attn_implementation=asked, **how, **SAFE)
+        whole, told = AutoModels[number].from_pretrained(path, attn_implementation=asked, **how, **SAFE)
     except KeyError as error:
         if error.args != (attention,):
             raise
-        whole, told = AutoModels[headed].from_pretrained(path, attn_implementation="eager", **how, **SAFE)
-    decoder, missing = text_decoder(whole), set(told["missing_keys"])
-    own = {id(weight) for weight in decoder.parameters()}
+        whole, told = AutoModels[number].from_pretrained(path, attn_implementation="eager", **how, **SAFE)
+    decoder = text_decoder(whole if text_part(whole.config) is not whole.config else whole.base_model)
+    own, missing = {id(weight) for weight in decoder.parameters()}, set(told["missing_keys"])
     named = whole.named_parameters(remove_duplicate=False)
     return decoder, sorted(name for name, weight in named if name in missing and id(weight) in own)
 
@@ -148,4 +149,7 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     for name, part in lists:
         if name == "layers" and len(part):
             return part
-    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")
+    raise PromptpoolError(
+        f"{model.name_or_path}: no list of {count or 'its'} decoder layers found in {type(model).__name__}; name "
+        "another model"
+    )

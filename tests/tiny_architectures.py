@@ -96,7 +96,7 @@ OWN: dict[str, dict] = {
         ("axk1", "axk2", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa", "longcat_flash"),
         _MLA,
     ),
-    **dict.fromkeys(("minicpm3", "youtu", "dots3_note_text", "mistral_large4_text"), _MLA),
+    **dict.fromkeys(("minicpm3", "youtu", "dots3_note_text", "mistral_large4_text", "unlimited_ocr_text"), _MLA),
     **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", "paddleocr_vl_text"), _mrope(2, 1, 1)),
     **dict.fromkeys(("glm4v_text", "glm_ocr_text"), _mrope(2, 1, 1)),
     "glm4v_moe_text": _mrope(1, 1, 0),

@@ -147,9 +147,7 @@ def test_an_inner_layer_of_a_model_of_several_kinds_of_layers_is_exported(kind, 
 def test_what_grows_with_the_number_of_layers_is_not_cut(tmp_path):
     kinds = ["sliding_attention", "full_attention"] * 2
     folder = tiny_architecture(tmp_path / "model", tiny_config("gemma4_text", num_hidden_layers=4, layer_types=kinds))
-    with pytest.raises(
-        PromptpoolError, match=r"the first layers of a gemma4_text alone .*, layer: -1"
-    ):
+    with pytest.raises(PromptpoolError, match=r"the first layers of a gemma4_text alone .*, layer: -1"):
         export(tmp_path / "out", folder, None, tables(tmp_path / "tables"), layer=1, pooling="mean")
     assert not (tmp_path / "out").exists()
 

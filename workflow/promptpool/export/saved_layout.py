@@ -137,7 +137,7 @@ def keep_layers(model: PreTrainedModel, count: int) -> None:
     model.config.output_hidden_states = True
     if shapes(model) != shapes_of_config(model):
         raise PromptpoolError(
-            f"{model.name_or_path}: the first layers of a {config.model_type} alone are no model of its own kind; export "
+            f"{model.name_or_path}: the first layers of a {config.model_type} alone are no model of its kind; export "
             "its last layer, layer: -1"
         )
 

@@ -12,7 +12,15 @@ from promptpool.attention.rows import last_rows
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import load_backbone
-from promptpool.models.precision import EXACT, Precision, exact, inference_precision, processor, training_precision
+from promptpool.models.precision import (
+    EXACT,
+    Precision,
+    exact,
+    in_words,
+    inference_precision,
+    processor,
+    training_precision,
+)
 from promptpool.training.losses import InfoNCE
 from promptpool.variants import POOLING_KEYS
 from tiny import TEXTS, tiny_adapter, tiny_model
@@ -20,7 +28,7 @@ from tiny import TEXTS, tiny_adapter, tiny_model
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 PROMPTS = {"none": "{text}", "eol": 'This sentence: "{text}" means in one word:'}
 PATHS = [Precision(weights, autocast) for weights in (torch.float32, torch.bfloat16) for autocast in (False, True)]
-NAMES = [path.name for path in PATHS]
+NAMES = [in_words(path) for path in PATHS]
 
 
 @pytest.fixture(scope="module")

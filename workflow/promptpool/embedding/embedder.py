@@ -16,7 +16,7 @@ from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling
 from .batches import Batches, Work
 from .family_pooling import Readout
-from .guards import require_finite, require_tokens, same_everywhere
+from .guards import alike, require_finite, require_tokens, same_everywhere
 from .packing import Trunk, plant
 from .passes import Layout
 from .token_budget import TokenBudget
@@ -255,7 +255,7 @@ class Embedder:
             other = next(trunk for trunk in trunks if trunk.ids != trunks[0].ids)
             whole = replace(work, layout=replace(work.layout, poolings=("max",), numbers=(number,)))
             ((_, found),) = self.batches.run(whole, [trunks[0], other])
-            if (found[number][0] != found[number][1]).any():
+            if not alike(found[number][:, 0]):
                 warnings.warn(
                     f"embedding {key_text(key)}: the prompt's last token has not seen the text at layer {number}, and "
                     "all texts have one vector; read a deeper layer, or the pooling mean",

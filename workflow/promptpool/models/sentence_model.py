@@ -4,7 +4,8 @@ Training tunes it and export saves it. The prompt's prefix and suffix live in th
 post-processor, so stock sentence-transformers needs no code of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
@@ -12,8 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import transformer as loading_code
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers.processors import TemplateProcessing
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
@@ -30,11 +30,18 @@ POOLING_MODES = {
 }
 
 
-class TextTransformer(Transformer):
-    """sentence-transformers' module over the text decoder alone, also of a model that sees."""
+@contextmanager
+def text_alone() -> Iterator[None]:
+    """In here sentence-transformers' module loads a text decoder alone, also of a model that sees, and its tokenizer.
 
-    def _load_model(self, path: str, _task: str, config: PreTrainedConfig, *_: object, **how: object) -> nn.Module:
+    So no processor of images is made, and no package is needed that one would want. The module stays a stock one.
+    """
+
+    def load(_self, path: str, _task: str, config: PreTrainedConfig, *_: object, **how: object) -> PreTrainedModel:
         return load_decoder(path, config, attention=how.pop("attn_implementation", None), **how)
+
+    with patch.object(loading_code, "AutoProcessor", AutoTokenizer), patch.object(Transformer, "_load_model", load):
+        yield
 
 
 def sentence_model(
@@ -57,10 +64,8 @@ def sentence_model(
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
-    with patch.object(
-        loading_code, "AutoProcessor", AutoTokenizer
-    ):  # no image processor, and no package that one needs
-        transformer = TextTransformer(
+    with text_alone():
+        transformer = Transformer(
             path,
             model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
             processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},

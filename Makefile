@@ -9,7 +9,7 @@ HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock verify mend test test-browser test-faults test-reruns bench-gpu lint format base-model readme reference clean vllm test-vllm test-slurm
+.PHONY: help demo unlock verify mend test test-browser test-faults test-reruns test-architectures bench-gpu lint format base-model readme reference clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -64,6 +64,9 @@ test-faults: $(VENV)/.installed ## Breaks every stage in every way, and 100,000 
 
 test-reruns: $(VENV)/.installed ## Edits every function of the package, one by one, and looks at what would run again
 	PROMPTPOOL_EDITS=all $(BIN)/python -m pytest tests/unit/runtime/test_code_digest.py
+
+test-architectures: $(VENV)/.installed ## Takes every causal LM of transformers, tiny, through all stages: five minutes; fills its page of the docs
+	$(BIN)/python tests/architectures/sweep.py
 
 test-vllm: $(VENV)/.installed vllm ## The tests that really run vLLM, on this machine's CPU or GPU
 	$(BIN)/python -m pytest tests/vllm

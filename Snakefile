@@ -8,6 +8,7 @@ from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.runtime.gpu_leases import visible_devices
 from promptpool.runtime.slurm_patch import outlast
+from promptpool.study.model_checks import require_models
 from promptpool.study.preflight import require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
 from promptpool.runtime.code_digest import code_digest, use_scripts
@@ -89,6 +90,7 @@ onstart:
     warning = None
     try:
         if set(workflow.dag_settings.targets) != {"plan"}:  # which tells what is missing
+            require_models(study)
             require_hub(study.unfetched(), DEVICE)
             warning = require_gpu(len(GPUS), DEVICE) if LOCAL else None
     except PromptpoolError as error:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 import yaml
 from promptpool.data.docstrings import read_docstrings
-from promptpool.models.backbone import decoder_layers
+from promptpool.models.decoder import decoder_layers
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedConfig, Qwen3Config
 

@@ -30,6 +30,8 @@ def change(config: dict, dotted: str, value: object) -> dict:
         ("tasks/topics/path", "empty.csv", ["tasks.topics", "empty.csv", "no rows"]),
         ("tasks/topics/path", "one.csv", ["tasks.topics", "one.csv", "only"]),
         ("models/small/path", "./absent", ["models.small", "./absent"]),
+        ("adapters/tuned/lora", {"target_modules": ["q_proj", "vproj"]}, ["adapters.tuned", "is called vproj"]),
+        ("adapters/tuned/lora", {"target_modules": "qproj"}, ["tuned.lora.target_modules", "all-linear"]),
     ],
 )
 def test_bad_input_is_told_in_one_line_before_any_job(prepared, dotted, value, told):

@@ -58,7 +58,7 @@ def test_defaults_are_filled_at_every_depth():
         "rank": 64,
         "alpha": 16,
         "dropout": 0.05,
-        "target_modules": ["q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        "target_modules": "auto",
     }
     assert full["tasks"]["DocstringSummaries"]["labels"] is None
     assert full["baselines"]["random"]["seeds"] == 3
@@ -84,9 +84,10 @@ def test_null_seeds_and_names_take_the_value_they_stand_for():
 
 def test_defaults_of_one_section_are_not_shared_with_another():
     full = resolve(demo())
-    full["adapters"]["halves"]["lora"]["target_modules"].append("k_proj")
-    assert "k_proj" not in full["adapters"]["synthetic"]["lora"]["target_modules"]
-    assert "k_proj" not in resolve(demo())["adapters"]["halves"]["lora"]["target_modules"]
+    full["grid"]["layers"].append(0)
+    full["pairs"]["halves"]["filters"]["length_ratio"].append("changed")
+    assert "changed" not in full["pairs"]["continue"]["filters"]["length_ratio"]
+    assert resolve(demo())["grid"]["layers"] == [-1]
 
 
 SCHEMA_FAULTS = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 
 # Eager attention casts its float32 softmax back to the model's dtype, and a row's sum keeps that rounding.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.bfloat16: 1e-2, torch.float16: 1e-2}

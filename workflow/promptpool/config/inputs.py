@@ -13,6 +13,7 @@ from ..variants import BASE
 from .references import docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
+TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
 TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
 
 
@@ -102,6 +103,7 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
         yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
         yield from training_length(key, spec)
+        yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)
 
 
@@ -135,6 +137,15 @@ def batch_split(key: str, spec: Mapping) -> Iterator[str]:
             yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negative; give at least 2"
     if spec["batch_size"] % (spec["gpus"] * (micro if own_negatives and micro else 1)):
         yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
+
+
+def target_modules(key: str, targets: object) -> Iterator[str]:
+    """The faults of a word that stands for layers; whether a model has the layers of a list, only the model says."""
+    if isinstance(targets, str) and targets not in TARGET_WORDS:
+        yield f"{key}: expected {', '.join(TARGET_WORDS)} or a list of names, not {targets!r}; write [{targets}]"
+    words = [word for word in TARGET_WORDS if word in targets] if isinstance(targets, list) else []
+    if words and len(targets) > 1:
+        yield f"{key}: {words[0]} stands for layers by itself, and the list names more; write {words[0]} alone"
 
 
 def tasks(config: Mapping) -> Iterator[str]:

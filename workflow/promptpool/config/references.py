@@ -56,7 +56,8 @@ def layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Ite
         if isinstance(layer, float) and not 0 < layer < 1:
             yield f"{key}: {layer} is no share of the depth; write a whole number, or a share between 0 and 1"
     try:
-        depth = json.loads(Path(path, "config.json").read_text(encoding="utf-8")).get("num_hidden_layers")
+        told = json.loads(Path(path, "config.json").read_text(encoding="utf-8"))
+        depth = (told.get("text_config") or told).get("num_hidden_layers")
     except (OSError, ValueError, AttributeError):
         return
     for layer in layers:

@@ -13,7 +13,7 @@ from ..errors import PromptpoolError
 from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
-from .forward_passes import Found, Layout, SeparatePasses, TreePass, set_attention, takes_trees
+from .forward_passes import Found, Layout, SeparatePasses, TreePass, require_causal, set_attention, takes_trees
 from .packing import Trunk, longest_first, take
 from .token_budget import TokenBudget
 
@@ -57,12 +57,13 @@ class FamilyBatches:
         with exact(self.device):  # a question about the mask, not about rounding
             if takes_trees(model, self.eos_id):
                 return True
+            set_attention(model, "eager")
+            require_causal(model)
         warnings.warn(
             f"{model.name_or_path}: {type(model).__name__} does not run under a tree mask; every prompt gets a pass of "
             "its own, which gives the same vectors in more time",
             stacklevel=2,
         )
-        set_attention(model, "eager")
         return False
 
     def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[tuple[list[int], dict[int, np.ndarray]]]:

@@ -1,25 +1,30 @@
 """The one-pass engine: every prompt, pooling and layer of a family from a single forward pass."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from ..errors import PromptpoolError
-from ..models.backbone import Backbone, decoder_layers, load_backbone
+from ..models.backbone import Backbone, load_backbone
+from ..models.decoder import decoder_layers
 from ..models.precision import Precision
 from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling
 from .batches import FamilyBatches, TreeWork
 from .family_pooling import Readout
 from .forward_passes import Layout
+from .guards import alike, require_finite, require_tokens, same_everywhere
 from .packing import Trunk, plant
 from .token_budget import TokenBudget
 from .tree_attention import IMPLEMENTATION
 
 TextsDone = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
+ENDS = ("last", "eos")  # poolings that read the prompt's last token alone
 SHARED_FROM = 4  # a shorter head costs less in every text than the keys put before every text's own
 CHUNK_BYTES = 256 * 2**20
 SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
@@ -197,7 +202,7 @@ class Embedder:
         """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
         most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
         around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
-        for text, trunk in zip(texts, trunks, strict=True) if most else ():
+        for text, trunk in zip(texts, trunks, strict=True) if most and most > 0 else ():  # XLNet: -1
             if around + len(trunk.ids) > most:
                 names = ", ".join(template.name for template in work.templates)
                 raise PromptpoolError(
@@ -236,41 +241,27 @@ class Embedder:
             done += len(group)
             told(done)
         for key, (number, _) in keys.items():
-            if number:  # the embedding of a prompt's last token is the same for every text
-                require_differences(vectors[key], trunks, key)
+            if number and same_everywhere(vectors[key], trunks):
+                self._require_sight(work, trunks, key, number)
         return vectors
 
+    def _require_sight(self, work: TreeWork, trunks: Sequence[Trunk], key: Key, number: int) -> None:
+        """PromptpoolError where different texts all have one vector, unless only the token that was read is to blame.
 
-def require_tokens(work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
-    """PromptpoolError that names the first text without a token for some pooling."""
-    layout = work.layout
-    for pooling in layout.poolings:
-        name, span = split_pooling(pooling)
-        if name == "eos":
-            continue
-        for template, path in zip(work.templates, layout.tree.paths, strict=True):
-            if span == "all" and (path or layout.head):
-                continue
-            for text, trunk in zip(texts, trunks, strict=True):
-                if (trunk.stop == trunk.start) if span == "text" else not trunk.ids:
-                    raise PromptpoolError(
-                        f"texts: {text[:80]!r} has no token under prompt {template.name!r} for pooling {pooling}; "
-                        "drop empty texts"
-                    )
-
-
-def require_finite(rows: np.ndarray, group: Sequence[int], texts: Sequence[str], key: Key) -> None:
-    """PromptpoolError that names the first text whose vector is not finite."""
-    bad = np.flatnonzero(~np.isfinite(rows).all(1))
-    if len(bad):
+        Below the last layer, a prompt's last token may not have seen the text yet: convolutions and windows of
+        attention reach a few tokens back. It is so where the states of the text's own tokens differ; a warning says it.
+        """
+        if number < self.depth() and split_pooling(key[1])[0] in ENDS:
+            other = next(trunk for trunk in trunks if trunk.ids != trunks[0].ids)
+            whole = replace(work, layout=replace(work.layout, poolings=("max",), numbers=(number,)))
+            ((_, found),) = self.batches.run(whole, [trunks[0], other])
+            if not alike(found[number][:, 0]):
+                warnings.warn(
+                    f"embedding {key_text(key)}: the prompt's last token has not seen the text at layer {number}, and "
+                    "all texts have one vector; read a deeper layer, or the pooling mean",
+                    stacklevel=2,
+                )
+                return
         raise PromptpoolError(
-            f"embedding {key_text(key)}: vector of {texts[group[bad[0]]][:80]!r} is not finite; use dtype float32"
-        )
-
-
-def require_differences(rows: np.ndarray, trunks: Sequence[Trunk], key: Key) -> None:
-    """PromptpoolError where different texts all have one vector: a model that does not see the text."""
-    if len({tuple(trunk.ids) for trunk in trunks}) > 1 and (rows == rows[0]).all():
-        raise PromptpoolError(
-            f"embedding {key_text(key)}: {len(rows)} texts have one and the same vector; check the model's weights"
+            f"embedding {key_text(key)}: {len(trunks)} texts have one and the same vector; check the model's weights"
         )

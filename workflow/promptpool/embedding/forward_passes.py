@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 from ..models.memory import is_device_fault, is_out_of_memory
 from .family_pooling import Readout
 from .packing import Batch, Tree, Trunk, pack_trunks, plant
@@ -97,6 +97,12 @@ class SeparatePasses:
             with reading(self.model, [*self.layout.numbers, depth], states.__setitem__):
                 out = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **asked)
             states[depth] = out.last_hidden_state
+            for found in states.values():
+                if found.shape[1] != tile.width:
+                    raise PromptpoolError(
+                        f"{self.model.name_or_path}: {type(self.model).__name__} gives {found.shape[1]} states for "
+                        f"{tile.width} tokens, and no pooling knows whose they are; name another model"
+                    )
             for number in self.layout.numbers:
                 rows = None
                 if readout.attends:
@@ -137,13 +143,26 @@ def takes_trees(model: PreTrainedModel, eos_id: int) -> bool:
         layout = Layout(ids, tree, ("mean", "last", "eos"), tuple(sorted({max(1, depth // 2), depth})), eos_id % few)
         ours = TreePass(small, layout).run(trunks)
     # What an architecture of someone else's raises at a mask that it does not expect is its own affair.
-    except (PromptpoolError, RuntimeError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except Exception as error:
         if is_out_of_memory(error) or is_device_fault(error):
             raise  # says nothing of the mask
         return False
     with plain_attention(small):
         plain = SeparatePasses(small, layout).run(trunks)
     return all(bool((ours[n] - plain[n]).norm() <= 1e-3 * plain[n].norm()) for n in layout.numbers)
+
+
+@torch.inference_mode()
+def require_causal(model: PreTrainedModel) -> None:
+    """PromptpoolError for a model whose tokens see those that follow: an encoder, whatever its config says."""
+    few = min(PROBE_ROWS, model.config.get_text_config().vocab_size)
+    one, other = (torch.tensor([[token % few for token in (5, 6, 7, last)]], device=model.device) for last in (8, 9))
+    states, changed = (model(input_ids=ids, use_cache=False).last_hidden_state[:, :3] for ids in (one, other))
+    if (states - changed).norm() > 1e-3 * states.norm():
+        raise PromptpoolError(
+            f"{model.name_or_path}: {model.config.model_type} reads a text in both directions and is not a "
+            "decoder-only model; name a causal LM"
+        )
 
 
 def small_copy(model: PreTrainedModel) -> PreTrainedModel:

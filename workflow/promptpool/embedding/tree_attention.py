@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.backbone import decoder_layers
+from ..models.decoder import decoder_layers
 from ..models.precision import exact
 from .packing import Batch, Tile, Trunk, pack_trunks, plant
 
@@ -141,6 +141,16 @@ class _Enough(Exception):  # noqa: N818 (no fault)
     """The deepest layer that was asked for has been read."""
 
 
+def one_state_a_token(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """States as a layer hands them on, [rows, tokens, dim]. PromptpoolError where a layer hands on several streams."""
+    if states.ndim != 3:
+        raise PromptpoolError(
+            f"{model.name_or_path}: the layers of {type(model).__name__} hand on several states for each token; read "
+            "its last layer alone, layers: [-1]"
+        )
+    return states
+
+
 @contextmanager
 def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
     """Hands each asked layer's states to `read` as they are made; layers beyond the deepest asked one do not run.
@@ -149,18 +159,20 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     """
     layers = decoder_layers(model)
     deepest = max(numbers)
-    handles = []
+    handles, seen = [], set()
+
+    def found(number: int, states: Tensor) -> None:
+        seen.add(number)
+        read(number, one_state_a_token(model, states))
+        if number == deepest:
+            raise _Enough
 
     def first(_module, args, kwargs):
-        read(0, args[0] if args else kwargs["hidden_states"])
-        if deepest == 0:
-            raise _Enough
+        found(0, args[0] if args else kwargs["hidden_states"])
 
     def after(number: int):
         def hook(_module, _inputs, output):
-            read(number, output[0] if isinstance(output, tuple) else output)
-            if number == deepest:
-                raise _Enough
+            found(number, output[0] if isinstance(output, tuple | list) else output)
 
         return hook
 
@@ -176,6 +188,12 @@ def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int,
     finally:
         for handle in handles:
             handle.remove()
+    lost = {number for number in numbers if number < len(layers)} - seen
+    if lost:
+        raise PromptpoolError(
+            f"{model.name_or_path}: layer {min(lost)} of {type(model).__name__} does not run on text alone; read "
+            "another"
+        )
 
 
 @torch.inference_mode()

@@ -12,17 +12,20 @@ import pandas as pd
 import torch
 from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig, PreTrainedConfig
 
 from ..analysis.score_table import measures
 from ..artifacts.files import atomic_path, file_digest, text_digest, write_json, write_sidecar
 from ..errors import PromptpoolError
+from ..hub.safe_loading import NO_CODE
 from ..models.backbone import merged
 from ..models.checkpoint import Checkpoint
+from ..models.decoder import decoder_layers, loads_alone, text_part
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
 from ..templates import Template
-from ..variants import layer_number, split_adapter_id
+from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
@@ -65,6 +68,7 @@ def export_model(
     started = time.time()
     model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
     parsed = Template.parse(spec["prompt"], template)
+    require_whole_text_model(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), model, spec, name)
     built = sentence_model(
         model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
         device="cpu",
@@ -77,7 +81,7 @@ def export_model(
         transformer.model, _ = merged(transformer.model, adapter, rounded)
         require_effect(built, before, spec, name)
     beside = bool(adapter) and not spec["merged"]
-    depth = transformer.model.config.get_text_config().num_hidden_layers
+    depth = len(decoder_layers(transformer.model))
     layer = layer_number(spec["layer"], depth)
     if layer < depth:
         keep_layers(transformer.model, layer + 1)
@@ -142,10 +146,25 @@ def variant_of(spec: Mapping, template: str) -> dict:
     }
 
 
+def require_whole_text_model(config: PreTrainedConfig, model: str, spec: Mapping, name: str) -> None:
+    """Raises PromptpoolError where an export of a text decoder alone, taken out of a larger model, could not load."""
+    text = text_part(config)
+    if not loads_alone(config):
+        raise PromptpoolError(
+            f"exports.{name}: transformers does not load {text.model_type}, the text decoder of {model}, by itself, so "
+            "no export of it would; take this entry out"
+        )
+    if text is not config and spec["adapter"] != BASE and not spec["merged"]:
+        raise PromptpoolError(
+            f"exports.{name}.merged: false keeps the base as it is, and {model} is more than its text decoder; write "
+            "true"
+        )
+
+
 def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:
     """A model that cannot read so long a text would fail on the first one, or truncate its prompt."""
     most = getattr(transformer.model.config.get_text_config(), "max_position_embeddings", None)
-    if most and transformer.max_seq_length > most:
+    if most and 0 < most < transformer.max_seq_length:
         prompt = transformer.max_seq_length - max_text_tokens
         raise PromptpoolError(
             f"exports.{name}.max_text_tokens: {max_text_tokens} and the prompt's {prompt} are more tokens than the "

@@ -5,7 +5,13 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import SAFE
@@ -27,13 +33,17 @@ class TransformersBackend:
         place = pick_device(setup.device)
         config, self.tokenizer = check_writer(model, setup.revision, setup.needs_chat)
         self.place, self.kind = place, training_dtype(setup.dtype, place)
-        weights = AutoModelForCausalLM.from_pretrained(model, revision=setup.revision, dtype=self.kind, **SAFE)
+        how = {"revision": setup.revision, "dtype": self.kind}
+        if type(config) in AutoModelForCausalLM._model_mapping:
+            weights = AutoModelForCausalLM.from_pretrained(model, **how, **SAFE)
+        else:  # a model that also sees, such as Qwen2-VL
+            weights = AutoModelForImageTextToText.from_pretrained(model, **how, **SAFE)
         self.name, self.sampling, self.batch_size = model, sampling, setup.options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.thinks = setup.needs_chat and template_thinks(self.tokenizer)
         self.marks, self.dropped = kept_marks(self.tokenizer)
-        how = "use a model that does not think, or whose chat template can switch it off"
-        self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
+        advice = "use a model that does not think, or whose chat template can switch it off"
+        self.watch = Watch(thinking_advice(model, advice, sampling["max_new_tokens"]), lasting=False)
         self.model = weights.to(place).eval()
         self.ends = _ends(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
         # The model's own defaults (a repetition penalty, top_k 50) are no setting of the study.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +10,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..artifacts.files import sidecar_path, text_digest
 from ..errors import PromptpoolError
-from ..hub.safe_loading import NO_CODE, SAFE
+from ..hub.safe_loading import NO_CODE
 from ..runtime.gpu_leases import LENT
+from .decoder import load_decoder, supported_attention
 from .precision import EXACT, Kept, Precision, inference_precision, require_kept
 
 
@@ -58,9 +52,9 @@ def load_backbone(
     place = pick_device(device)
     precision = inference_precision(dtype, place)
     config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
-    if config.is_encoder_decoder or "bert" in config.model_type:
-        raise PromptpoolError(f"{path}: {config.model_type} is not a decoder-only model; name a causal LM")
-    model = _loaded(path, revision, precision.weights, supported_attention(config, attention))
+    model = load_decoder(
+        path, config, revision=revision, dtype=precision.weights, attention=supported_attention(config, attention)
+    )
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
     require_tokenizer(tokenizer, model, path, adapter)
     kept = None
@@ -68,26 +62,6 @@ def load_backbone(
         model, kept = merged(model.float(), adapter, precision.weights, beside=precision.tf32)
         model = model.to(precision.weights)
     return Backbone(model.to(place).eval(), tokenizer, place, precision, kept)
-
-
-def _loaded(path: str, revision: str | None, dtype: torch.dtype, attention: str) -> PreTrainedModel:
-    """The model under that attention; under its own where its code looks attentions up in a table of its own."""
-    how = {"revision": revision, "dtype": dtype, **SAFE}
-    try:
-        return AutoModel.from_pretrained(path, attn_implementation=attention, **how)
-    except KeyError as error:
-        if error.args != (attention,):
-            raise
-    return AutoModel.from_pretrained(path, attn_implementation="eager", **how)
-
-
-def supported_attention(config: PretrainedConfig, attention: str) -> str:
-    """The attention asked for, or `eager`, which every architecture has, where `sdpa` is not one of its own."""
-    known = AutoModel._model_mapping.get(type(config), ())
-    classes = known if isinstance(known, tuple) else (known,)
-    if attention == "sdpa" and not all(getattr(one, "_supports_sdpa", True) for one in classes):
-        return "eager"
-    return attention
 
 
 def require_tokenizer(
@@ -167,7 +141,9 @@ def merged(
     saved = adapter_weights(adapter)
     warn_of_another_base(adapter, model.name_or_path)
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # put in by name below, and checked
+            tuned = PeftModel.from_pretrained(model, str(adapter))
     except RuntimeError as error:
         wrong = next((line.strip() for line in str(error).splitlines() if "size mismatch" in line), str(error))
         raise PromptpoolError(
@@ -179,6 +155,11 @@ def merged(
         raise PromptpoolError(
             f"{adapter}: adapter key {lost[0]!r} has no place in this model; train the adapter on this base model"
         )
+    places = dict(tuned.named_parameters())
+    for name, weight in saved.items():  # PEFT renames some keys as an older transformers' checkpoint wants it
+        place = places.get(re.sub(r"(lora_[AB])\.weight$", r"\1.default.weight", name))
+        if place is not None and place.shape == weight.shape:
+            place.data.copy_(weight)
     if any(not torch.equal(saved[name].float(), loaded[name].float().cpu()) for name in saved):
         raise PromptpoolError(f"{adapter}: the adapter was not loaded as saved; load the base model in float32")
     kept = share_kept(tuned, dtype)
@@ -227,12 +208,3 @@ def warn_of_another_base(adapter: str | Path, base: str) -> None:
     named = json.loads(text).get("base_model_name_or_path")
     if named and Path(named).name != Path(base).name:
         warnings.warn(f"{adapter}: trained on base {named!r}, and put on {base!r}", stacklevel=3)
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of decoder layers, whatever the architecture calls it."""
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return module
-    raise PromptpoolError(f"{model.name_or_path}: no list of {count} decoder layers found in {type(model).__name__}")

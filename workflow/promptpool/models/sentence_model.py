@@ -4,17 +4,21 @@ Training tunes it and export saves it. The prompt's prefix and suffix live in th
 post-processor, so stock sentence-transformers needs no code of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import transformer as loading_code
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import PromptpoolError
-from ..hub.safe_loading import NO_CODE, SAFE
+from ..hub.safe_loading import NO_CODE
 from ..templates import Composer, Template
+from .decoder import load_decoder
 
 POOLING_MODES = {
     "mean": "mean",
@@ -24,6 +28,20 @@ POOLING_MODES = {
     "max": "max",
     "concat": ("lasttoken", "mean"),
 }
+
+
+@contextmanager
+def text_alone() -> Iterator[None]:
+    """In here sentence-transformers' module loads a text decoder alone, also of a model that sees, and its tokenizer.
+
+    So no processor of images is made, and no package is needed that one would want. The module stays a stock one.
+    """
+
+    def load(_self, path: str, _task: str, config: PreTrainedConfig, *_: object, **how: object) -> PreTrainedModel:
+        return load_decoder(path, config, attention=how.pop("attn_implementation", None), **how)
+
+    with patch.object(loading_code, "AutoProcessor", AutoTokenizer), patch.object(Transformer, "_load_model", load):
+        yield
 
 
 def sentence_model(
@@ -46,15 +64,16 @@ def sentence_model(
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
-    transformer = Transformer(
-        path,
-        model_kwargs={**SAFE, "dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
-        processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
-        config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
-        module_output_name="token_embeddings",
-        # Without this a chat template would be wrapped around every text.
-        modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
-    )
+    with text_alone():
+        transformer = Transformer(
+            path,
+            model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
+            processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+            config_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
+            module_output_name="token_embeddings",
+            # Without this a chat template would be wrapped around every text.
+            modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+        )
     tokenizer = transformer.tokenizer
     tokenizer.chat_template = None
     tokenizer.padding_side = "right"

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from ..artifacts.files import write_table
 from ..hub.safe_loading import NO_CODE
-from ..models.backbone import decoder_layers
 from ..models.checkpoint import Checkpoint
+from ..models.decoder import decoder_layers, require_decoder, text_decoder
 from ..tasks.build_task import sample_texts
 from ..templates import Composer, Template
 from ..variants import layer_number
@@ -83,7 +83,7 @@ class Shape:
     together; the embeddings are looked up, and the LM head does not run.
     """
 
-    def __init__(self, parameters: Sequence[int], width: int):
+    def __init__(self, parameters: Sequence[int], width: float):
         self.parameters, self.width = np.array(parameters, dtype=float), width
 
     @property
@@ -94,13 +94,13 @@ class Shape:
     def of(cls, model: str, revision: str | None = None) -> "Shape":
         """From a model's config alone: no weight is read. All experts of a mixture count."""
         config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
+        require_decoder(config, model)
         with torch.device("meta"):
-            made = AutoModel.from_config(config)
+            made = text_decoder(AutoModel.from_config(config))
         layers = decoder_layers(made)
-        text = config.get_text_config()
-        heads = text.num_attention_heads
-        width = heads * (getattr(text, "head_dim", None) or text.hidden_size // heads)
-        return cls([sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers], width)
+        return cls(
+            [sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers], width_of(made.config)
+        )
 
     def flops(self, tokens: np.ndarray, number: int) -> np.ndarray:
         """Operations for texts of so many tokens up to layer `number`: 2 a parameter and token; and 4 a key, query and
@@ -109,3 +109,12 @@ class Shape:
         tokens = np.asarray(tokens, dtype=float)
         keys = tokens * (tokens + 1) / 2
         return 2 * self.parameters[:number].sum() * tokens + 4 * self.width * keys * number
+
+
+def width_of(config: PreTrainedConfig) -> float:
+    """The width of a decoder's attention, all heads together: 0 without attention, the mean where layers differ."""
+    widths = []
+    for layer in config.per_layer_config if config.is_heterogeneous else [config]:
+        heads = getattr(layer, "num_attention_heads", None) or 0
+        widths.append(heads * (getattr(layer, "head_dim", None) or layer.hidden_size // max(heads, 1)))
+    return float(np.mean(widths))

@@ -53,6 +53,7 @@ def model_size(path: str) -> dict:
         told = json.loads(config.read_text(encoding="utf-8"))
         weights = sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
         width = 2 if "16" in str(told.get("dtype", told.get("torch_dtype", ""))) else 4
+        told = told.get("text_config") or told
         return {
             "parameters": weights / width,
             "hidden": told.get("hidden_size", 1024),

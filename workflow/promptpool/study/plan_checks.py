@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import PromptpoolError
 from ..hub.snapshots import cache_folder
+from .model_checks import model_faults
 from .preflight import reachable
 from .study import Study
 
@@ -19,7 +20,9 @@ RESOURCE = files(__package__) / "planning.yaml"
 
 def missing(study: Study, disk: float, memory: float, visible: int) -> list[str]:
     """One line for each thing that is missing here. disk: bytes of results; memory: of a GPU, bytes; visible: GPUs."""
-    return [*_hub(study), *_disk(study, disk), *_gpu(study, memory, visible), *_vllm(study)]
+    return [
+        *model_faults(study), *_hub(study), *_disk(study, disk), *_gpu(study, memory, visible), *_vllm(study),
+    ]  # fmt: skip
 
 
 def _hub(study: Study) -> Iterator[str]:

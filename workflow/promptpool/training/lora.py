@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,16 +12,15 @@ from peft.tuners.lora import LoraLayer
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from transformers import AutoConfig
-from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
-from ..models.backbone import supported_attention
-from ..models.memory import gpu_room
+from ..models.decoder import decoder_layers, supported_attention
+from ..models.memory import gpu_room, is_device_fault, is_out_of_memory
 from ..models.sentence_model import sentence_model
 from ..templates import Template
+from .lora_targets import targets_of
 
-ALL_LINEAR = "all-linear"
 PROBE_SHAPE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
 CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
@@ -91,25 +90,6 @@ def tunable_model(
     return tuned
 
 
-def targets_of(model: nn.Module, names: Sequence[str], path: str) -> list[str] | str:
-    """The layers to adapt, as PEFT takes them. `[all-linear]` is PEFT's own word for every linear layer.
-
-    PEFT passes over a name without a layer as long as another has one, and so tunes less than was asked for: here every
-    name must have one, else PromptpoolError lists those that this model has.
-    """
-    if list(names) == [ALL_LINEAR]:
-        return ALL_LINEAR
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-    without = [one for one in names if not any(name == one or name.endswith(f".{one}") for name in layers)]
-    if without:
-        known = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
-        raise PromptpoolError(
-            f"{path}: lora.target_modules: no layer is called {', '.join(without)}; this model has {known}, and "
-            f"[{ALL_LINEAR}] stands for all of them"
-        )
-    return list(names)
-
-
 def need(package: str, key: str, device: torch.device, mend: str) -> None:
     """Raises PromptpoolError where a setting needs a GPU or a package that is not here."""
     if device.type != "cuda":
@@ -143,6 +123,20 @@ def save_adapter(model: SentenceTransformer, folder: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["target_modules"] = sorted(config["target_modules"])  # peft holds a set, in an order of its process
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def first_forward(model: SentenceTransformer, features: dict) -> Tensor:
+    """The vectors of a first batch. PromptpoolError where the model's own code does not run on a batch in training."""
+    try:
+        return model(features)["sentence_embedding"]
+    except Exception as error:
+        if is_out_of_memory(error) or is_device_fault(error):
+            raise
+        network, reason = model.transformers_model, " ".join(str(error).split())[:200]
+        raise PromptpoolError(
+            f"{network.name_or_path}: {type(network).__name__} cannot be tuned, its code fails on a batch in training "
+            f"({type(error).__name__}: {reason}); name another model"
+        ) from error
 
 
 def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> int:
@@ -184,10 +178,10 @@ def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointin
         torch.autocast(device.type, torch.bfloat16, enabled=half),
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
-        vectors = model.train()(features)["sentence_embedding"]  # held: a freed storage's address comes again
+        vectors = first_forward(model.train(), features)  # held: a freed storage's address comes again
     model.train(training)
     tokens = ids.numel()
-    config = model.transformers_model.config
+    network = model.transformers_model
     # A checkpointed layer keeps its input alone, out of the hooks' sight.
-    inputs = config.num_hidden_layers * config.hidden_size * vectors.element_size() if checkpointing else 0
+    inputs = len(decoder_layers(network)) * network.config.hidden_size * vectors.element_size() if checkpointing else 0
     return sum(kept.values()) / tokens + inputs

@@ -1,0 +1,129 @@
+"""What can be said of a study's models before its first job: those that lie on this machine, from their config.
+
+Nothing heavy is imported for an architecture that is known to work, and for names that are found in the weights.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import PromptpoolError
+from ..hub.snapshots import snapshot_folder
+from .study import Study
+
+RESOURCE = Path(__file__).parents[2] / "resources" / "architectures.json"
+WORKS = ("one pass", "separate passes")
+
+
+@functools.cache
+def architectures() -> dict[str, dict]:
+    """model_type -> what `make test-architectures` found: `result`, `by`, `reason`, `notes`."""
+    found = json.loads(RESOURCE.read_text(encoding="utf-8"))
+    return {**found["seeing"], **found["text"]}
+
+
+def require_models(study: Study) -> None:
+    """Raises PromptpoolError, one line, for a model on this machine that the study could not run."""
+    for fault in model_faults(study):
+        raise PromptpoolError(fault)
+
+
+def model_faults(study: Study) -> Iterator[str]:
+    """One line for each thing that the study asks of a model and that the model does not have."""
+    adapters = study["adapters"]
+    used = {*study["grid"]["models"], *(spec["model"] for spec in (*adapters.values(), *study["exports"].values()))}
+    for name in sorted(used):
+        folder = folder_of(study, name)
+        if folder is None:
+            continue
+        tuned = {key: spec["lora"]["target_modules"] for key, spec in adapters.items() if spec["model"] == name}
+        exports = {key: spec for key, spec in study["exports"].items() if spec["model"] == name}
+        yield from _faults(f"models.{name}", folder, tuned, exports, study["grid"]["layers"])
+
+
+def folder_of(study: Study, name: str) -> Path | None:
+    """The directory of a model on this machine, a snapshot of the hub's cache too; None where it is not here yet."""
+    place = Path(study.model(name)["model"])
+    if not place.is_dir():
+        markers = [Path(marker) for marker in study.snapshot("models", name)]
+        if not markers or not all(marker.exists() for marker in markers):
+            return None
+        place = snapshot_folder(json.loads(markers[0].read_text(encoding="utf-8")))
+    return place if (place / "config.json").is_file() else None
+
+
+def _faults(
+    key: str, folder: Path, tuned: Mapping[str, object], exports: Mapping[str, Mapping], layers: Sequence
+) -> Iterator[str]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # who loads it says so
+    known = architectures().get(config.get("model_type"), {"result": "unknown"})
+    whole = {"embed": True, "tune": bool(tuned), "export": bool(exports)}.get(known.get("by"), False)
+    if known["result"] == "refused" and whole:
+        yield f"{key}: {known['reason'].replace('MODEL', str(folder))}"
+        return
+    refusal = None if known["result"] in WORKS and not _odd(config) else _refusal(folder)
+    if refusal:
+        yield f"{key}: {refusal}"
+        return
+    notes = known.get("notes", [])
+    if "`layers: [-1]` alone" in notes and any(layer != -1 for layer in layers):
+        yield f"{key}: its architecture, {config['model_type']}, gives its last layer alone; write grid.layers: [-1]"
+    for name, spec in exports.items():
+        if "no export" in notes:
+            yield f"exports.{name}: transformers does not load the text decoder of {folder} by itself; take it out"
+        elif "text_config" in config and spec["adapter"] != "base" and not spec["merged"]:
+            yield f"exports.{name}.merged: false needs a model for text alone, and {folder} is more; write true"
+    for name, targets in tuned.items():
+        if isinstance(targets, list) and not _in_weights(folder, config, targets):
+            refusal = _refusal(folder, targets)
+            if refusal:
+                yield f"adapters.{name}: {refusal}"
+
+
+def _odd(config: Mapping) -> bool:
+    """Whether a config of an architecture that works says that this one is an encoder after all."""
+    part = config.get("text_config") or {}
+    return any(
+        one.get("is_encoder_decoder") or one.get("use_bidirectional_attention") or one.get("is_causal") is False
+        for one in (config, part)
+    )
+
+
+def _in_weights(folder: Path, config: Mapping, targets: Sequence[str]) -> bool:
+    """Whether each name is that of a matrix in the files of a model for text alone: their headers are read, no more."""
+    if "text_config" in config or targets == ["all-linear"]:
+        return "text_config" not in config
+    names: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as weights:
+            header = json.loads(weights.read(int.from_bytes(weights.read(8), "little")))
+        names |= {name for name, one in header.items() if len(one.get("shape", ())) == 2}
+    return all(any(name.endswith(f".{one}.weight") for name in names) for one in targets)
+
+
+def _refusal(folder: Path, targets: Sequence[str] | None = None) -> str | None:
+    """Why a model would be refused, from its config: the network is made without memory, and no weight is read."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from ..hub.safe_loading import NO_CODE
+    from ..models.decoder import decoder_layers, require_decoder, text_decoder
+    from ..training.lora_targets import targets_of
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), **NO_CODE)
+        require_decoder(config, str(folder))
+        with torch.device("meta"):
+            decoder = text_decoder(AutoModel.from_config(config))
+        decoder_layers(decoder)
+        if targets is not None:
+            targets_of(decoder, targets, str(folder))
+    except PromptpoolError as error:
+        return str(error)
+    except Exception:  # who loads it says so, with what is at fault
+        return None
+    return None

@@ -1,7 +1,7 @@
 """Takes every causal-LM architecture of the installed transformers through the stages: `make test-architectures`.
 
 So, too, those that also see images. Each runs in a process of its own, within a time limit, on a tiny model of its own
-config. What came of it is written to workflow/resources/architectures.json, and tables of it to
+config. What came of it is written to workflow/promptpool/study/architectures.json, and tables of it to
 docs/reference/architectures.md. The exit status is 1 where one ends in a traceback.
 """
 
@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RESOURCE = ROOT / "workflow/resources/architectures.json"
+RESOURCE = ROOT / "workflow/promptpool/study/architectures.json"
 LIMIT = 180  # seconds of one architecture
 FORK = multiprocessing.get_context("fork")
 

@@ -24,7 +24,7 @@ from .tree_attention import IMPLEMENTATION
 
 TextsDone = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
-ENDS = ("last", "eos")  # poolings that read the prompt's last token alone
+END_POOLINGS = ("last", "eos")  # poolings that read the prompt's last token alone
 SHARED_FROM = 4  # a shorter head costs less in every text than the keys put before every text's own
 CHUNK_BYTES = 256 * 2**20
 SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
@@ -251,7 +251,7 @@ class Embedder:
         Below the last layer, a prompt's last token may not have seen the text yet: convolutions and windows of
         attention reach a few tokens back. It is so where the states of the text's own tokens differ; a warning says it.
         """
-        if number < self.depth() and split_pooling(key[1])[0] in ENDS:
+        if number < self.depth() and split_pooling(key[1])[0] in END_POOLINGS:
             other = next(trunk for trunk in trunks if trunk.ids != trunks[0].ids)
             whole = replace(work, layout=replace(work.layout, poolings=("max",), numbers=(number,)))
             ((_, found),) = self.batches.run(whole, [trunks[0], other])

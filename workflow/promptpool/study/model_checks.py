@@ -6,13 +6,14 @@ Nothing heavy is imported for an architecture that is known to work, and for nam
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
 from .study import Study
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "architectures.json"
+RESOURCE = files(__package__) / "architectures.json"
 WORKS = ("one pass", "separate passes")
 
 

@@ -58,6 +58,7 @@ from promptpool.artifacts.files import git_commit
 from promptpool.config.resolve import resolve
 from promptpool.report.build_report import environment
 from promptpool.runtime.code_digest import code_digest, use_scripts
+from promptpool.study.model_checks import architectures
 from promptpool.study.plan import assumptions
 from promptpool.tasks.catalogue import catalogue
 from promptpool.tasks.published import published
@@ -75,6 +76,7 @@ facts = {
     "tasks": len(catalogue()["tasks"]),
     "published": len(published()),
     "models": len(assumptions()["models"]),
+    "architectures": len(architectures()),
     "words": len(read_function_words()),
     "boilerplate": boilerplate("a graph", "As an AI language model, I cannot do that."),
     "styles": len(resolve(given["config"], files=False)["pairs"]),

@@ -245,11 +245,11 @@ def test_an_encoder_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "changes"),
     [
-        ("mistral", {"sliding_window": 4}),
-        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
-        ("qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
-        ("gemma2", {"sliding_window": 4}),
-        ("gemma3", {"sliding_window": 4}),
+        ("mistral", {"sliding_window": 12}),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 1}),
+        ("qwen3", {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 0}),
+        ("gemma2", {"sliding_window": 12}),
+        ("gemma3", {"sliding_window": 12}),
     ],
     ids=["all layers", "some layers", "all layers by type", "gemma2", "gemma3"],
 )

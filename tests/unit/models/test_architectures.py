@@ -212,7 +212,7 @@ def test_the_width_of_attention_is_found_in_every_config(tmp_path):
 
 
 def test_the_table_names_every_architecture_of_this_transformers_and_no_traceback():
-    found = json.loads((ROOT / "workflow/resources/architectures.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "workflow/promptpool/study/architectures.json").read_text(encoding="utf-8"))
     assert found["transformers"] == transformers.__version__, "run make test-architectures"
     assert set(found["text"]) == set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert set(found["text"]) | set(found["seeing"]) >= set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
@@ -228,5 +228,5 @@ def test_the_page_is_the_tables():
     sys.path.insert(0, str(ROOT / "tests/architectures"))
     from architecture_page import PAGE, page
 
-    found = json.loads((ROOT / "workflow/resources/architectures.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "workflow/promptpool/study/architectures.json").read_text(encoding="utf-8"))
     assert PAGE.read_text(encoding="utf-8") == page(found), "run make test-architectures"

@@ -1,4 +1,4 @@
-"""Ensembles of prompts (MetaEOL, arXiv 2402.18458): the mean of their vectors, made of files that are there already."""
+"""Ensembles of prompts (MetaEOL, arXiv 2402.18458): the mean of their vectors, computed from existing files."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from .vector_file import VectorFile, Vectors, stored_dtype
 def ensemble(vectors: Mapping[Key, np.ndarray], name: str, prompts: Sequence[str]) -> dict[Key, np.ndarray]:
     """The mean over `prompts`, as prompt `name`, for every pooling and layer that all of them have.
 
-    vectors: as `Embedder.grid` gives them. Returns float32 [n, dim] by (name, pooling, layer). PromptpoolError for a
-    prompt without vectors.
+    vectors: as `Embedder.grid` returns them. Returns float32 [n, dim] by (name, pooling, layer). Raises PromptpoolError
+    for a prompt without vectors.
     """
     found = {}
     for pooling, layer in variants_of(vectors, prompts, name):
@@ -26,7 +26,7 @@ def ensemble(vectors: Mapping[Key, np.ndarray], name: str, prompts: Sequence[str
 
 
 def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str) -> list[tuple]:
-    """(pooling, layer) of all that every prompt has."""
+    """(pooling, layer) of every variant that all prompts have."""
     known = [{(pooling, layer) for prompt, pooling, layer in vectors if prompt == wanted} for wanted in prompts]
     for prompt, own in zip(prompts, known, strict=True):
         if not own:
@@ -35,7 +35,7 @@ def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str
 
 
 def embed_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto") -> None:
-    """An ensemble's embeddings file from its prompts' files, a variant at a time."""
+    """Writes an ensemble's embeddings file from its prompts' files, one variant at a time."""
     started = time.time()
     sources: dict[Key, Vectors] = {}
     for path in files:

@@ -1,6 +1,6 @@
-"""The adapters stage: a training in this process, or in one process a GPU under `accelerate launch`.
+"""The adapters stage: trains in this process, or in one process per GPU with `accelerate launch`.
 
-This module is also the entry point of those processes.
+Those processes enter through this module too.
 """
 
 import json
@@ -19,7 +19,7 @@ FAULT = "fault.txt"
 def train_adapter(
     pairs: Sequence[str], out: str, *, gpus: int = 1, device: str = "auto", scratch: str, **rest: object
 ) -> None:
-    """`rank.train_rank` with the same arguments, on so many GPUs; on a CPU one process does it."""
+    """Calls `rank.train_rank` with the same arguments, on `gpus` GPUs; on a CPU, in one process."""
     from ..models.backbone import pick_device
 
     call = {"pairs": list(pairs), "out": out, "device": device, "scratch": scratch, **rest}
@@ -28,7 +28,7 @@ def train_adapter(
 
         there = torch.cuda.device_count()
         if there < gpus:
-            raise PromptpoolError(f"{out}: gpus: {gpus} are asked for and {there} can be seen; lower gpus")
+            raise PromptpoolError(f"{out}: {gpus} GPUs are asked for and {there} can be seen; lower gpus")
         return launch(call, gpus)
     from .rank import train_rank
 
@@ -46,17 +46,17 @@ def launch(call: Mapping, ranks: int) -> None:
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
         "-m", "promptpool.training.train_adapter", str(folder / "call.json"),
     ]  # fmt: skip
-    room = str(Path(__file__).parents[2])
-    paths = os.pathsep.join([room, *filter(None, [os.environ.get("PYTHONPATH")])])
+    workflow = str(Path(__file__).parents[2])
+    paths = os.pathsep.join([workflow, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
     if done.returncode:
         fault = folder / FAULT
-        told = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
-        raise PromptpoolError(told if fault.exists() else f"{call['out']}: {told}; its log has the reason")
+        reason = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
+        raise PromptpoolError(reason if fault.exists() else f"{call['out']}: {reason}; its log has the reason")
 
 
 def main(path: str) -> None:
-    """One rank's work. A fault that a user can mend goes to a file, which the waiting process tells."""
+    """One rank's work. A fault that the user can fix is written to a file, and the waiting process reports it."""
     call = json.loads(Path(path).read_text(encoding="utf-8"))
     from .rank import train_rank
 

@@ -10,7 +10,7 @@ from promptpool.runtime.gpu_leases import visible_devices
 from promptpool.runtime.slurm_patch import outlast
 from promptpool.study.preflight import require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
-from promptpool.runtime.code_digest import code_digest
+from promptpool.runtime.code_digest import code_digest, use_scripts
 from promptpool.study.study import Study
 from snakemake.exceptions import WorkflowError
 
@@ -22,12 +22,13 @@ if not workflow.config_settings.configfiles:
 CONFIG = [str(path) for path in workflow.config_settings.configfiles] or ["config.yaml"]
 
 try:
+    share_package("conda" in map(str, workflow.deployment_settings.deployment_method))
     study = Study(resolve(config, CONFIG, files=workflow.is_main_process))
 except PromptpoolError as error:
     raise WorkflowError(str(error)) from None
 
 config |= study.config  # so that scripts read it with its defaults
-share_package()
+use_scripts(f"{workflow.basedir}/workflow/scripts")
 
 # On one machine, a limit makes jobs that ask for GPUs wait for each other. A job itself finds out which GPU it gets
 # (runtime/gpu_leases.py). On a cluster the scheduler does this, and there is no limit: Snakemake would lower the jobs'

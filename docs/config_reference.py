@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+SCHEMA = ROOT / "workflow/promptpool/config/config.schema.yaml"
 PAGE = ROOT / "docs/reference/config.md"
 HEAD = """# Every key of a study's configuration
 

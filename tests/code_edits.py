@@ -11,6 +11,7 @@ from pathlib import Path
 
 from promptpool.figures.registry import FIGURES
 from promptpool.generation.backend import BACKENDS
+from promptpool.runtime import code_digest
 from sample_study import SampleStudy
 
 WORKFLOW = Path(__file__).parents[1] / "workflow"
@@ -24,8 +25,15 @@ def modules(room: Path) -> dict[str, Path]:
     return {path.relative_to(package).with_suffix("").as_posix().replace("/", "."): path for path in files}
 
 
+def forget(module: str | None = None) -> None:
+    """Reads the sources again from now on, those of one module or all."""
+    for key in list(code_digest._KNOWN):
+        if module is None or (key[1:] and module in (key[1], key[1][0])):
+            del code_digest._KNOWN[key]
+
+
 def copy_of_workflow(room: Path) -> Path:
-    for part in ("promptpool", "scripts", "resources"):
+    for part in ("promptpool", "scripts"):
         shutil.copytree(WORKFLOW / part, room / part, ignore=shutil.ignore_patterns("__pycache__"))
     return room
 

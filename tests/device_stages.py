@@ -8,7 +8,7 @@ import pandas as pd
 from promptpool.attention.measure_attention import measure_attention
 from promptpool.attention.spans import SPANS
 from promptpool.embedding.embedder import Embedder
-from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.generation.backend import Request, WriterSetup, Written, open_backend
 from promptpool.models.checkpoint import Checkpoint
 from promptpool.pairs.semantic import similarities
 from tiny import TEXTS
@@ -52,10 +52,9 @@ def written(model: Path, device: str, batch_size: int = 3) -> list[Written]:
     """Texts of the transformers backend, sampled with seeds."""
     sampling = {"max_new_tokens": 6, "temperature": 0.9, "top_p": 0.95}
     requests = [Request(text, False, seed) for seed, text in enumerate(TEXTS)]
-    with open_backend(
-        "transformers", str(model), None, sampling, {"batch_size": batch_size}, device=device, dtype="float32",
-        needs_chat=False,
-    ) as backend:  # fmt: skip
+    options = {"batch_size": batch_size}
+    setup = WriterSetup(str(model), None, sampling, options, needs_chat=False, device=device, dtype="float32")
+    with open_backend("transformers", setup) as backend:
         return backend.write(requests)
 
 

@@ -40,7 +40,8 @@ def tables(folder: Path) -> dict:
     styles = {"detail": {"asked": 500, "accepted": 1420}, "simple": {"asked": 500, "accepted": 77}}
     (folder / "qc.json").write_text(json.dumps({"accepted": 1497, "styles": styles}))
     (folder / "topics").mkdir(exist_ok=True)
-    (folder / "topics/facts.json").write_text(json.dumps({"type": "Clustering", "main_score": "v_measure"}))
+    facts = {"mteb_name": "Topics", "type": "Clustering", "main_score": "v_measure", "revision": "local"}
+    (folder / "topics/facts.json").write_text(json.dumps(facts))
     return {"headline": str(folder / "summary.parquet"), "facts": [str(folder / "topics/facts.json")],
             "qc": [str(folder / "qc.json")],
             "pairs": {"rewritten": {"corpus": "lines"}}, "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from promptpool.data.docstrings import read_docstrings
-from promptpool.generation.backend import Request, open_backend
+from promptpool.generation.backend import Request, WriterSetup, open_backend
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
 NANO = Path(__file__).parents[2] / "workflow/resources/nano-docs"
@@ -56,7 +56,7 @@ def measure(model: str, asked: argparse.Namespace) -> dict:
     backends = []
     for kind, options in (("transformers", {"batch_size": 64}), ("vllm", VLLM)):
         started = time.perf_counter()
-        backend = open_backend(kind, model, None, sampling, options, needs_chat=False)
+        backend = open_backend(kind, WriterSetup(model, None, sampling, options, needs_chat=False))
         opening[kind] = round(time.perf_counter() - started, 1)
         backends.append(backend)
         writers[kind] = lambda backend=backend: sum(answer.tokens for answer in backend.write(requests))

@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
-from promptpool.scoring.scorer import Scorer
+from promptpool.scoring.scorer import ScoredTask, Scorer
 from promptpool.tasks.mteb_tasks import MAX_DRAWN
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
@@ -41,7 +41,7 @@ def main() -> None:
         pd.DataFrame({"text": texts, "label": labels.astype(str)}).to_parquet(files["labelled"])
         pd.DataFrame({"text": texts}).to_parquet(files["texts"])
         start = time.process_time()
-        scorer = Scorer("bench", {"source": "file"}, **files)
+        scorer = Scorer(ScoredTask("bench", {"source": "file"}, **files))
         setup = time.process_time() - start
         centres = rng.standard_normal((given.labels, given.dim), dtype=np.float32)
         columns = {"model": "m", "adapter": "base", "step": 0, "prompt": "none", "pooling": "mean"}

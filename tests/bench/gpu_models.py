@@ -59,12 +59,12 @@ def multiplied(model: nn.Module) -> int:
 
 
 def peak_flops(device_name: str, gpus: Mapping | None = None) -> float | None:
-    """A GPU's dense bfloat16 peak in FLOP/s, from workflow/resources/planning.yaml; None for one that it lacks.
+    """A GPU's dense bfloat16 peak in FLOP/s, from workflow/promptpool/study/planning.yaml; None for one that it lacks.
 
     A name such as `NVIDIA H100 80GB HBM3` is matched by the first part of the file's names.
     """
     if gpus is None:
-        gpus = yaml.safe_load((ROOT / "workflow/resources/planning.yaml").read_text(encoding="utf-8"))["gpus"]
+        gpus = yaml.safe_load((ROOT / "workflow/promptpool/study/planning.yaml").read_text(encoding="utf-8"))["gpus"]
     words = re.split(r"[\s\-_]+", device_name)
     return next((row["tflops"] * 1e12 for name, row in gpus.items() if name.partition("-")[0] in words), None)
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from gpu_models import ROOT, SHAPES, build_model, docstrings, multiplied, pairs_of, peak_flops, texts_of
 from promptpool.embedding.embedder import Embedder
-from promptpool.generation.backend import Request, open_backend
+from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.models.precision import in_words
 
 PROMPTS = {
@@ -188,7 +188,9 @@ def synthesis(bench: Bench) -> None:
                 continue
             started = time.monotonic()
             place = "cuda" if bench.device.type == "cuda" else "cpu"
-            with open_backend(kind, path, None, sampling, options, device=place, needs_chat=False) as backend:
+            with open_backend(
+                kind, WriterSetup(path, None, sampling, options, device=place, needs_chat=False)
+            ) as backend:
                 opening = time.monotonic() - started
                 found = bench.measure(lambda backend=backend: sum(one.tokens for one in backend.write(requests)))
             bench.longest = max(bench.longest, time.monotonic() - started)

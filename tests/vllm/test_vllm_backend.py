@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import NANO, OPTIONS, SAMPLING, workers
 from promptpool.errors import PromptpoolError
-from promptpool.generation.backend import Request, Written, open_backend, tidy
+from promptpool.generation.backend import Request, WriterSetup, Written, open_backend, tidy
 from promptpool.generation.transformers_backend import nucleus
 from promptpool.generation.vllm_backend import VllmBackend
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -28,7 +28,8 @@ REQUESTS = [
 
 def opened(model: str = NANO, needs_chat: bool = False, options: dict | None = None, **sampling) -> VllmBackend:
     return open_backend(
-        "vllm", model, None, {**SAMPLING, **sampling}, {**OPTIONS, **(options or {})}, needs_chat=needs_chat
+        "vllm",
+        WriterSetup(model, None, {**SAMPLING, **sampling}, {**OPTIONS, **(options or {})}, needs_chat=needs_chat),
     )
 
 
@@ -66,7 +67,9 @@ def test_its_likeliest_text_is_that_of_transformers():
     with opened(temperature=0) as backend:
         ours = backend.write(REQUESTS[:40])
     settings = {**SAMPLING, "temperature": 0}
-    with open_backend("transformers", NANO, None, settings, {"batch_size": 8}, needs_chat=False) as backend:
+    with open_backend(
+        "transformers", WriterSetup(NANO, None, settings, {"batch_size": 8}, needs_chat=False)
+    ) as backend:
         assert ours == backend.write(REQUESTS[:40])
 
 
@@ -101,7 +104,9 @@ def test_a_chat_model_is_asked_through_its_template(chatty, no_orphans):
         chat, plain = backend.write([Request("hello", True, 1), Request("hello", False, 1)])
     # "[user] hello\n[assistant]" against BOS and "hello".
     assert chat.prompt_tokens > plain.prompt_tokens + 4
-    with open_backend("transformers", chatty, None, SAMPLING, {"batch_size": 8}, needs_chat=True) as backend:
+    with open_backend(
+        "transformers", WriterSetup(chatty, None, SAMPLING, {"batch_size": 8}, needs_chat=True)
+    ) as backend:
         assert chat.prompt_tokens == len(backend._ids(Request("hello", True, 1)))
 
 
@@ -126,9 +131,10 @@ def test_a_worker_that_is_killed_is_told_in_one_line_and_leaves_nothing(sent):
 def test_a_parent_that_is_killed_takes_its_worker_along(tmp_path):
     script = textwrap.dedent(f"""
         import json, sys
-        from promptpool.generation.backend import Request, open_backend
+        from promptpool.generation.backend import Request, WriterSetup, open_backend
         sampling = {{"max_new_tokens": 400, "temperature": 1.0, "top_p": 1.0}}
-        backend = open_backend("vllm", {NANO!r}, None, sampling, json.loads({json.dumps(OPTIONS)!r}), needs_chat=False)
+        options = json.loads({json.dumps(OPTIONS)!r})
+        backend = open_backend("vllm", WriterSetup({NANO!r}, None, sampling, options, needs_chat=False))
         requests = [Request(f"Return {{n}}.\\n\\n", False, n) for n in range(2000)]
         backend.write(requests, lambda done, total: print(backend._worker.pid, flush=True))
     """)

@@ -161,7 +161,7 @@ CODE_EDITS = {
         "draw_tuned": 1, "build_report": 1}),
     "the width of plots": (f"{P}/figures/style.py", "WIDTH = 7.0", "WIDTH = 7.5", WIDE),
     "a caption": (f"{P}/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"build_report": 1}),
-    "the report's page": ("workflow/report/report.css", "{", "{ ", {"build_report": 1}),
+    "the report's page": (f"{P}/report/templates/report.css", "{", "{ ", {"build_report": 1}),
     "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from promptpool.runtime.code_digest import UNCOUNTED, computations
 pytestmark = pytest.mark.workflow
 # Entered for a sidecar, a log's line or an error alone, by the study for its paths, or by an import of a sub-package.
 SAID = {
-    ("data.tables", "in_and_out"), ("", "__getattr__"),
+    ("data.tables", "in_and_out"), ("pairs.make_pairs", "writer_of"), ("", "__getattr__"),
     ("embedding.embed_family", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
     ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),

@@ -1,4 +1,5 @@
 import os
+from importlib.resources import files
 
 from promptpool.tasks.published import published_scores
 
@@ -44,7 +45,7 @@ rule build_report:
         trained=TRAINED,
         published={name: published_scores(study.config, tasks) for name, tasks in study.benchmarks().items()},
         configfile=CONFIGFILE,
-        page=file_digest(f"{workflow.basedir}/workflow/report"),
+        page=file_digest(files("promptpool.report") / "templates"),
         code=code_digest("build_report"),
     script:
         "../scripts/build_report.py"

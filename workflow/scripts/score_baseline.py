@@ -2,14 +2,12 @@ from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from promptpool.scoring.score_baseline import score_baseline
+    from promptpool.scoring.scorer import ScoredTask
 
     score_baseline(
         snakemake.output.rows,
         snakemake.output.results,
-        task=snakemake.wildcards.task,
-        spec=snakemake.params.spec,
-        labelled=snakemake.input.labelled,
-        texts=snakemake.input.texts,
+        ScoredTask(snakemake.wildcards.task, snakemake.params.spec, snakemake.input.labelled, snakemake.input.texts),
         name=snakemake.wildcards.baseline,
         baseline=snakemake.params.baseline,
         vectors=str(snakemake.input.vectors) or None,

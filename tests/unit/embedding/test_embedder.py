@@ -7,10 +7,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from plain_pooling import pool
 from promptpool.embedding import tree_attention as forward
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
-from promptpool.embedding.pooling import POOLINGS, pool
+from promptpool.embedding.pooling import POOLINGS
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.templates import Template

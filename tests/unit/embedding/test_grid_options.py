@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from plain_pooling import pool
 from promptpool.embedding.embedder import Embedder
-from promptpool.embedding.pooling import pool
 from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
 from promptpool.models.memory import is_out_of_memory

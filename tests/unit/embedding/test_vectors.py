@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from promptpool.embedding.embed_ensemble import embed_ensemble, ensemble
+from promptpool.embedding.embed_ensemble import embed_ensemble
 from promptpool.embedding.vector_file import VectorFile, read_vectors, stored_dtype, write_vectors
 from promptpool.errors import PromptpoolError
 from safetensors.numpy import load_file
@@ -141,20 +141,17 @@ def test_small_tasks_are_stored_in_full():
 PROMPTED = {(prompt, "last", -1): np.full((3, 2), value, dtype=np.float32) for prompt, value in (("a", 1), ("b", 4))}
 
 
-def test_an_ensemble_is_the_mean_of_its_prompts():
-    made = ensemble(PROMPTED, "both", ["a", "b"])
-    assert set(made) == {("both", "last", -1)}
-    np.testing.assert_array_equal(made["both", "last", -1], np.full((3, 2), 2.5))
-
-
 def test_an_ensemble_reads_the_files_of_several_families(tmp_path):
     for prompt in "ab":
         write_vectors(tmp_path / prompt, {key: rows for key, rows in PROMPTED.items() if key[0] == prompt})
     embed_ensemble(str(tmp_path / "out"), name="both", prompts=["a", "b"], files=[tmp_path / "a", tmp_path / "b"])
+    assert list(read_vectors(tmp_path / "out")) == [("both", "last", -1)]
     np.testing.assert_array_equal(read_vectors(tmp_path / "out")["both", "last", -1], np.full((3, 2), 2.5))
     assert (tmp_path / "out.meta.json").exists()
 
 
-def test_an_ensemble_names_the_prompt_that_is_not_there():
+def test_an_ensemble_names_the_prompt_that_is_not_there(tmp_path):
+    write_vectors(tmp_path / "a", PROMPTED)
     with pytest.raises(PromptpoolError, match=r"ensembles.both: no vectors of prompt 'c'; add it to grid.prompts"):
-        ensemble(PROMPTED, "both", ["a", "c"])
+        embed_ensemble(str(tmp_path / "out"), name="both", prompts=["a", "c"], files=[tmp_path / "a"])
+    assert not (tmp_path / "out").exists()

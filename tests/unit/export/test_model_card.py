@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from promptpool.export.base_licence import read_front_matter
-from promptpool.export.export_model import Training, data_of, scores_of
+from huggingface_hub import EvalResult, ModelCard
+from promptpool.export.export_model import Training, data_of, results_of, scores_of
 from promptpool.export.model_card import Card, cell, code, escaped, fenced, model_card
 from tiny_export import PROMPT, VARIANT, tables
 
@@ -30,6 +30,11 @@ def card(**changes) -> Card:
     return Card(**{**facts, **changes})
 
 
+def read_front_matter(text: str) -> dict:
+    """A card's head as the hub's own reader has it."""
+    return ModelCard(text).data.to_dict()
+
+
 def test_the_card_tells_base_licence_data_recipe_scores_and_loading():
     text = model_card(card())
     for told in ("`owner/model`", "abc123", "apache-2.0", "| `rewritten` | `lines` | detail | 1,420 |", "batch_size: 8",
@@ -47,15 +52,24 @@ def test_front_matter_is_what_the_hub_reads():
     assert alone["base_model_relation"] == "adapter"
 
 
-def test_the_hubs_own_reader_takes_the_card():
-    from huggingface_hub import ModelCard
+def test_a_licence_of_its_own_name_is_what_the_hub_reads():
+    head = read_front_matter(model_card(card(base={"licence": {"license": "other", "license_name": "llama3.2"}})))
+    assert (head["license"], head["license_name"], head["base_model"]) == ("other", "llama3.2", "owner/model")
 
-    found = ModelCard(model_card(card(base={"licence": {"license": "other", "license_name": "llama3.2"}})))
-    assert (found.data.license, found.data["license_name"], found.data.base_model) == (
-        "other",
-        "llama3.2",
-        "owner/model",
-    )
+
+def test_the_hub_reads_the_score_on_each_task(tmp_path):
+    facts = {"topics": {"mteb_name": "Topics", "type": "Clustering", "main_score": "v_measure", "revision": "abc"}}
+    results = results_of("out", pd.read_parquet(tables(tmp_path)["headline"]), facts)
+    assert results == [EvalResult("Clustering", "Topics", "topics", "v_measure", 0.492, dataset_revision="abc")]
+    found = ModelCard(model_card(card(results=results))).data
+    assert (found.model_name, found.eval_results) == ("out", results)
+    (row,) = read_front_matter(model_card(card(results=results)))["model-index"]
+    assert row["results"][0]["metrics"] == [{"type": "v_measure", "value": 0.492}]
+
+
+def test_a_model_that_was_not_scored_claims_no_result(tmp_path):
+    assert results_of("elsewhere", pd.read_parquet(tables(tmp_path)["headline"]), {"topics": {}}) == []
+    assert "model-index" not in read_front_matter(model_card(card()))
 
 
 def test_a_base_that_is_no_hub_model_is_not_linked_and_an_unknown_licence_is_said():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from promptpool.errors import PromptpoolError
 from promptpool.generation import transformers_backend as generation_transformers
-from promptpool.generation.backend import Request, encodable, open_backend, tidy
+from promptpool.generation.backend import Request, WriterSetup, encodable, open_backend, tidy
 from promptpool.generation.transformers_backend import SeededSampling, TransformersBackend, nucleus
 from tiny import CHAT, tiny_model, tiny_tokenizer
 from tiny_study import sentences
@@ -21,7 +21,7 @@ def model(tmp_path_factory) -> str:
 def opened(model: str, batch_size: int = 8, needs_chat: bool = False, **sampling: object) -> TransformersBackend:
     options = {"batch_size": batch_size}
     return open_backend(
-        "transformers", model, None, {**SAMPLING, **sampling}, options, device="cpu", needs_chat=needs_chat
+        "transformers", WriterSetup(model, None, {**SAMPLING, **sampling}, options, device="cpu", needs_chat=needs_chat)
     )
 
 
@@ -223,7 +223,7 @@ def test_a_missing_model_is_named_with_its_mend(tmp_path):
 
 def test_an_unknown_backend_is_named():
     with pytest.raises(PromptpoolError, match="no backend named 'vlm'; use one of transformers, vllm, openai"):
-        open_backend("vlm", "model", None, SAMPLING, {}, needs_chat=False)
+        open_backend("vlm", WriterSetup("model", None, SAMPLING, {}, needs_chat=False))
 
 
 def test_the_interface_needs_neither_torch_nor_transformers():

@@ -11,7 +11,7 @@ import pytest
 from fake_openai import KEY, FakeServer, fake_openai
 from promptpool.errors import PromptpoolError
 from promptpool.generation import openai_backend as generation_openai
-from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.generation.backend import Request, WriterSetup, Written, open_backend
 from promptpool.generation.openai_backend import OpenAIBackend
 
 SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}
@@ -28,7 +28,9 @@ def server(monkeypatch) -> Iterator[FakeServer]:
 
 
 def opened(server: FakeServer, **options: object) -> OpenAIBackend:
-    return open_backend("openai", "writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
+    return open_backend(
+        "openai", WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
+    )
 
 
 def told(action) -> str:
@@ -157,7 +159,9 @@ def test_an_unreachable_server_is_told_when_it_is_opened():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        line = told(lambda: OpenAIBackend("writer", SAMPLING, {**OPTIONS, "url": url}))
+        line = told(
+            lambda: OpenAIBackend(WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": url}, needs_chat=True))
+        )
     assert line.startswith(f"backends.openai.url: no server answers at {url} (ConnectError")
     assert line.endswith("start it, or fix the url")
 
@@ -173,7 +177,7 @@ def test_an_unreachable_server_is_told_when_it_is_opened():
     ],
 )
 def test_an_unfit_address_is_told(url, words):
-    line = told(lambda: OpenAIBackend("writer", SAMPLING, {**OPTIONS, "url": url}))
+    line = told(lambda: OpenAIBackend(WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": url}, needs_chat=True)))
     assert words in line and "hidden" not in line
 
 

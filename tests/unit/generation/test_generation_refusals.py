@@ -6,7 +6,7 @@ import pytest
 from fake_openai import FakeServer, fake_openai
 from promptpool.errors import PromptpoolError
 from promptpool.generation import openai_backend as generation_openai
-from promptpool.generation.backend import Request, Written, open_backend
+from promptpool.generation.backend import Request, WriterSetup, Written, open_backend
 from promptpool.generation.openai_backend import OpenAIBackend
 from promptpool.generation.watch import IN_A_ROW
 
@@ -48,7 +48,9 @@ def server(monkeypatch) -> Iterator[FakeServer]:
 
 
 def opened(server: FakeServer, **options: object) -> OpenAIBackend:
-    return open_backend("openai", "writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
+    return open_backend(
+        "openai", WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
+    )
 
 
 def written(server: FakeServer, requests=REQUESTS, **options: object) -> list[Written]:

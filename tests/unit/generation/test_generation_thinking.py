@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.generation import vllm_backend as generation_vllm
-from promptpool.generation.backend import Request, open_backend
+from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.generation.checks import kept_marks, template_thinks
 from promptpool.generation.thinking import answer_of
 from promptpool.generation.transformers_backend import TransformersBackend
@@ -55,7 +55,9 @@ def model(folder: Path, template: str = CHAT, tokenizer=None) -> str:
 
 def local(path: str, monkeypatch, answer: str, end: bool = True) -> TransformersBackend:
     """A backend whose model writes that answer to everything; `batches` has the size of each batch."""
-    backend = open_backend("transformers", path, None, SAMPLING, {"batch_size": 8}, device="cpu", needs_chat=True)
+    backend = open_backend(
+        "transformers", WriterSetup(path, None, SAMPLING, {"batch_size": 8}, device="cpu", needs_chat=True)
+    )
     ids = backend.tokenizer(answer, add_special_tokens=False)["input_ids"] + backend.ends[:1] * end
     backend.batches = []
 
@@ -164,7 +166,7 @@ def vllm(tmp_path: Path, monkeypatch, answer: str, template: str = CHAT):
     python.chmod(0o755)
     path = model(tmp_path / "m", template)
     options = {"python": str(python)}
-    backend = open_backend("vllm", path, None, SAMPLING, options, needs_chat=True)
+    backend = open_backend("vllm", WriterSetup(path, None, SAMPLING, options, needs_chat=True))
     return backend, lambda: [json.loads(line) for line in Path(f"{code}.log").read_text().splitlines()]
 
 

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from plain_pooling import pool
 from promptpool.embedding.embedder import Embedder
-from promptpool.embedding.pooling import POOLINGS, pool
-from promptpool.generation.backend import Request, open_backend
+from promptpool.embedding.pooling import POOLINGS
+from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.models.precision import Precision
 from promptpool.models.sentence_model import sentence_model
 from promptpool.pairs.semantic import similarities
@@ -60,7 +61,8 @@ def test_a_model_writes(dtype, faster, base):
     sampling = {"temperature": 0.0, "max_new_tokens": 6, "top_p": 1.0}
     wanted, found = (
         open_backend(
-            "transformers", str(base), None, sampling, {"batch_size": 4}, device="cpu", dtype=kind, needs_chat=False
+            "transformers",
+            WriterSetup(str(base), None, sampling, {"batch_size": 4}, device="cpu", dtype=kind, needs_chat=False),
         )
         for kind in ("float32", dtype)
     )

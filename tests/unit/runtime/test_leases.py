@@ -154,6 +154,21 @@ def test_a_killed_job_gives_its_devices_back():
         assert devices == ["0", "1"]
 
 
+def test_a_forked_child_that_outlives_the_lease_holds_no_device(machine):
+    """As a data loader's worker may, for a moment: it has a copy of the open lock file."""
+    with leased(2):
+        child = fork.Process(target=time.sleep, args=(600,))
+        child.start()
+    try:
+        next_job = fork.Process(target=hold, args=(machine, 0, 2, 1))
+        next_job.start()
+        next_job.join(timeout=60)
+        assert next_job.exitcode == 0 and child.is_alive()
+    finally:
+        child.kill()
+        child.join()
+
+
 @pytest.mark.parametrize(
     ("visible", "gpus", "told"),
     [("0,1", 1, "GPU 0\n"), ("0,1", 3, "GPU 0, 1\n"), ("", 1, "No GPU is visible to this job.\n"), ("0,1", 0, "")],

@@ -12,6 +12,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.models.sentence_model import sentence_model
 from promptpool.scoring.embed_baseline import embed_baseline, sentence_vectors
 from promptpool.scoring.score_baseline import inline_vectors, score_baseline, tfidf_svd
+from promptpool.scoring.scorer import ScoredTask
 from promptpool.tasks.build_task import build_task
 from promptpool.templates import Template
 from tiny import tiny_model, tiny_tokenizer
@@ -101,22 +102,17 @@ def test_weights_in_a_pickle_are_refused(model, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory) -> dict[str, str]:
+def task(tmp_path_factory) -> ScoredTask:
     folder = tmp_path_factory.mktemp("task")
     sentences(3, 12).to_csv(folder / "mine.csv", index=False)
     own = {"source": "file", "path": str(folder / "mine.csv"), "text": "text", "label": "label"}
     build_task("mine", own, None, str(folder / "labelled.parquet"), str(folder / "texts.parquet"))
-    return {
-        "task": "mine",
-        "spec": own,
-        "labelled": str(folder / "labelled.parquet"),
-        "texts": str(folder / "texts.parquet"),
-    }
+    return ScoredTask("mine", own, str(folder / "labelled.parquet"), str(folder / "texts.parquet"))
 
 
-def rows(task: dict, folder, name: str, baseline: dict, vectors: str | None = None) -> pd.DataFrame:
+def rows(task: ScoredTask, folder, name: str, baseline: dict, vectors: str | None = None) -> pd.DataFrame:
     out, results = folder / f"{name}.parquet", folder / f"{name}.results.jsonl"
-    score_baseline(str(out), str(results), name=name, baseline=baseline, vectors=vectors, **task)
+    score_baseline(str(out), str(results), task, name=name, baseline=baseline, vectors=vectors)
     assert len(results.read_text().splitlines()) == baseline.get("seeds", 1)
     return pd.read_parquet(out)
 
@@ -131,9 +127,9 @@ def test_many_seeds_of_the_random_floor_are_one_set_of_rows(task, tmp_path):
 
 def test_a_model_is_encoded_once_and_scored_from_the_file(task, tmp_path, model):
     path = tmp_path / "vectors.safetensors"
-    embed_baseline(str(path), texts=task["texts"], name="static", spec=spec(model), device="cpu")
+    embed_baseline(str(path), texts=task.texts, name="static", spec=spec(model), device="cpu")
     (matrix,) = read_vectors(path).values()
-    assert matrix.shape == (len(pd.read_parquet(task["texts"])), 12)
+    assert matrix.shape == (len(pd.read_parquet(task.texts)), 12)
     found = rows(task, tmp_path, "static", spec(model), str(path))
     assert found.loc[found["metric"] == "main_score", "value"].mean() > 0.2
     assert set(zip(found["model"], found["prompt"], found["pooling"], strict=True)) == {("static", "none", "none")}
@@ -177,6 +173,6 @@ def test_a_baseline_saved_in_bfloat16_runs_in_float32_whatever_surrounds_it(tmp_
 
 def test_a_baselines_sidecar_says_in_what_and_on_what_it_ran(task, tmp_path, model):
     path = tmp_path / "vectors.safetensors"
-    embed_baseline(str(path), texts=task["texts"], name="static", spec=spec(model), device="cpu")
+    embed_baseline(str(path), texts=task.texts, name="static", spec=spec(model), device="cpu")
     told = json.loads((tmp_path / "vectors.safetensors.meta.json").read_text())
     assert (told["device"], told["precision"]) == ("cpu", "float32") and told["processor"]

@@ -11,7 +11,7 @@ from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import load_backbone, vocabulary_digest
 from promptpool.scoring.embed_baseline import require_whole_prompt
-from promptpool.scoring.scorer import Scorer, require_same_texts
+from promptpool.scoring.scorer import ScoredTask, Scorer, require_same_texts
 from promptpool.templates import Composer, Template
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_adapter, tiny_model, tiny_tokenizer
@@ -103,7 +103,8 @@ def scored(tmp_path, matrix: np.ndarray):
     table = pd.DataFrame({"text": list("abcdef"), "label": list("xxyyzz")})
     table.to_parquet(tmp_path / "labelled.parquet")
     table[["text"]].to_parquet(tmp_path / "texts.parquet")
-    scorer = Scorer("mine", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    files = [str(tmp_path / name) for name in ("labelled.parquet", "texts.parquet")]
+    scorer = Scorer(ScoredTask("mine", {"source": "file"}, *files))
     columns = {"model": "m", "adapter": "base", "step": 0, "prompt": "p", "pooling": "mean", "layer": -1}
     return scorer.score([(columns, "base", matrix)])
 

@@ -9,13 +9,14 @@ from promptpool.embedding.vector_file import write_vectors
 from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy_rows
 from promptpool.scoring.replicates import observed
 from promptpool.scoring.score_family import score_family
+from promptpool.scoring.scorer import ScoredTask
 from promptpool.scoring.write_mteb_results import write_mteb_results
 from promptpool.statistics.bootstrap import REPLICATES
 from promptpool.statistics.samples import RESAMPLED, samples_by_variant
 from promptpool.tasks.build_task import build_task
-from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.encoders import RecordingEncoder
 from promptpool.tasks.mteb_tasks import ListedColumns, TaskSource, evaluate, facts_of, fresh_task
-from tiny_tasks import DATA, bag_of_words, tiny_data
+from tiny_tasks import DATA, bag_of_words, lookup, tiny_data
 
 # isort: split
 import mteb
@@ -253,8 +254,10 @@ def test_a_family_of_an_sts_task_is_scored_with_its_replicates(monkeypatch, tmp_
     keys = {("none", "mean", -1): 0, ("none", "last:text", -1): 1}
     write_vectors(tmp_path / "v.safetensors", {key: bag_of_words(seed=seed)(texts) for key, seed in keys.items()})
     out, results = tmp_path / "scores.parquet", tmp_path / "scores.results.jsonl"
-    given = {"spec": spec("STSBenchmark"), "vectors": str(tmp_path / "v.safetensors"), **files}
-    score_family(str(out), str(results), task="mine", model="small", adapter="tuned@3", **given)
+    task = ScoredTask("mine", spec("STSBenchmark"), **files)
+    score_family(
+        str(out), str(results), task, vectors=str(tmp_path / "v.safetensors"), model="small", adapter="tuned@3"
+    )
     table = pd.read_parquet(out)
     assert list(table.columns) == SCORE_COLUMNS and set(table["task"]) == {"mine"}
     assert table.groupby(["pooling", "metric"]).size().to_dict() == {

@@ -9,11 +9,12 @@ import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy_rows
 from promptpool.scoring.score_baseline import average
-from promptpool.scoring.scorer import Scorer, mteb_name
+from promptpool.scoring.scorer import ScoredTask, Scorer, mteb_name
 from promptpool.tasks.build_task import build_task, sample_texts
-from promptpool.tasks.encoders import RecordingEncoder, lookup
+from promptpool.tasks.encoders import RecordingEncoder
 from promptpool.tasks.mteb_tasks import evaluate, fresh_task, local_task
 from tiny_study import WORDS, sentences
+from tiny_tasks import lookup
 
 VARIANT = {"model": "small", "adapter": "tuned", "step": 3, "prompt": "cluster", "pooling": "last", "layer": -1}
 
@@ -122,7 +123,7 @@ def test_a_scored_table_has_a_block_for_each_variant(noise, perfect, labelled, t
     matrices = {"none": np.stack(list(noise.values())), "cluster": np.stack([perfect[text] for text in noise])}
     variants = [({**VARIANT, "prompt": prompt}, "tuned@3", matrix) for prompt, matrix in matrices.items()]
     files = [str(tmp_path / name) for name in ("labelled.parquet", "texts.parquet")]
-    table, lines = Scorer("topics", {"source": "file"}, *files).score(variants)
+    table, lines = Scorer(ScoredTask("topics", {"source": "file"}, *files)).score(variants)
     assert list(table.columns) == SCORE_COLUMNS and len(lines) == 2
     means = table[table["metric"] == "v_measure"].groupby("prompt")["value"].mean()
     assert means["cluster"] == pytest.approx(1) and means["none"] < 0.4
@@ -133,7 +134,8 @@ def test_the_order_of_variants_does_not_matter(noise, perfect, labelled, tmp_pat
     pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
     matrices = [np.stack([vectors[text] for text in noise]) for vectors in (noise, perfect)]
     variants = [({**VARIANT, "layer": layer}, "tuned@3", matrix) for layer, matrix in enumerate(matrices)]
-    scorer = Scorer("topics", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    files = [str(tmp_path / name) for name in ("labelled.parquet", "texts.parquet")]
+    scorer = Scorer(ScoredTask("topics", {"source": "file"}, *files))
     one, other = (scorer.score(order)[0].sort_values(SCORE_COLUMNS) for order in (variants, variants[::-1]))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
 
@@ -141,7 +143,8 @@ def test_the_order_of_variants_does_not_matter(noise, perfect, labelled, tmp_pat
 def test_vectors_of_other_texts_are_refused(noise, labelled, tmp_path):
     labelled.to_parquet(tmp_path / "labelled.parquet")
     pd.DataFrame({"text": list(noise)}).to_parquet(tmp_path / "texts.parquet")
-    scorer = Scorer("topics", {"source": "file"}, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
+    files = [str(tmp_path / name) for name in ("labelled.parquet", "texts.parquet")]
+    scorer = Scorer(ScoredTask("topics", {"source": "file"}, *files))
     with pytest.raises(PromptpoolError, match="vectors for"):
         scorer.score([(VARIANT, "base", np.zeros((3, 8), np.float32))])
 
@@ -185,7 +188,7 @@ def test_ten_rows_are_enough_for_a_task(tmp_path):
     spec = {"source": "file", "path": str(tmp_path / "mine.csv"), "text": "text", "label": "label"}
     files = {key: str(tmp_path / f"{key}.parquet") for key in ("labelled", "texts")}
     build_task("mine", spec, None, files["labelled"], files["texts"])
-    table, _ = Scorer("mine", spec, **files).score([(VARIANT, "base", np.eye(10, dtype=np.float32))])
+    table, _ = Scorer(ScoredTask("mine", spec, **files)).score([(VARIANT, "base", np.eye(10, dtype=np.float32))])
     assert table["value"].notna().all()
 
 

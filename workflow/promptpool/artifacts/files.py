@@ -231,6 +231,13 @@ def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str 
 
 
 def git_commit() -> str | None:
-    """The commit of the workflow's checkout; None outside git."""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOM, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+    """The commit of the package's own checkout; None outside a checkout, or without git.
+
+    An installed package may be inside another repository, as `.venv` is, but that one does not contain this file.
+    """
+    command = ["git", "rev-parse", "HEAD", f"HEAD:./{Path(__file__).name}"]
+    try:
+        answer = subprocess.run(command, cwd=ROOM, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.split()[0] if answer.returncode == 0 else None

@@ -94,37 +94,47 @@ def pairs(config: Mapping) -> Iterator[str]:
 
 def adapters(config: Mapping) -> Iterator[str]:
     for name, spec in config["adapters"].items():
-        key, steps = f"adapters.{name}", spec["steps"]
+        key = f"adapters.{name}"
         if name in TAKEN:
             yield f"{key}: {name!r} is a reserved name; choose another"
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
         yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
-        for before, after in pairwise(steps):
-            if after < before:
-                yield f"{key}.steps: {after} comes after {before}; list the steps in ascending order"
-        if (spec["max_steps"] is None) == (spec["epochs"] is None):
-            given = "neither is given" if spec["epochs"] is None else "both are given"
-            yield f"{key}: the length of training is max_steps or epochs, and {given}; give one of them"
-        if spec["max_steps"] is not None and steps[-1] > spec["max_steps"]:
-            yield (
-                f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
-                f"remove it or raise max_steps"
-            )
-        micro = spec["micro_batch_size"]
-        if micro is not None and micro > spec["batch_size"]:
-            yield f"{key}.micro_batch_size: {micro} is larger than batch_size, {spec['batch_size']}; give at most that"
-        if spec["negatives"] == "micro_batch":
-            if micro is None:
-                yield f"{key}.micro_batch_size: missing; negatives micro_batch takes their number from it; add it"
-            elif spec["batch_size"] % micro:
-                yield f"{key}.micro_batch_size: {micro} does not divide batch_size, {spec['batch_size']}; change one"
-            elif micro < 2:
-                yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negatives; give at least 2"
-        per_gpu = micro if spec["negatives"] == "micro_batch" else 1
-        if spec["batch_size"] % (spec["gpus"] * per_gpu):
-            yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
+        yield from training_length(key, spec)
+        yield from batch_split(key, spec)
+
+
+def training_length(key: str, spec: Mapping) -> Iterator[str]:
+    """Faults of an adapter's steps and of the length of its training."""
+    steps = spec["steps"]
+    for before, after in pairwise(steps):
+        if after < before:
+            yield f"{key}.steps: {after} comes after {before}; list the steps in ascending order"
+    if (spec["max_steps"] is None) == (spec["epochs"] is None):
+        given = "neither is given" if spec["epochs"] is None else "both are given"
+        yield f"{key}: the length of training is max_steps or epochs, and {given}; give one of them"
+    if spec["max_steps"] is not None and steps[-1] > spec["max_steps"]:
+        yield (
+            f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
+            f"remove it or raise max_steps"
+        )
+
+
+def batch_split(key: str, spec: Mapping) -> Iterator[str]:
+    """Faults of how an adapter's batch is divided into micro-batches and over GPUs."""
+    micro, own_negatives = spec["micro_batch_size"], spec["negatives"] == "micro_batch"
+    if micro is not None and micro > spec["batch_size"]:
+        yield f"{key}.micro_batch_size: {micro} is larger than batch_size, {spec['batch_size']}; give at most that"
+    if own_negatives:
+        if micro is None:
+            yield f"{key}.micro_batch_size: missing; negatives micro_batch takes their number from it; add it"
+        elif spec["batch_size"] % micro:
+            yield f"{key}.micro_batch_size: {micro} does not divide batch_size, {spec['batch_size']}; change one"
+        elif micro < 2:
+            yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negatives; give at least 2"
+    if spec["batch_size"] % (spec["gpus"] * (micro if own_negatives and micro else 1)):
+        yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
 
 
 def tasks(config: Mapping) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -16,7 +16,7 @@ from jsonschema.validators import extend
 from ..errors import choices
 
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+SCHEMA = files(__package__) / "config.schema.yaml"
 WORDS = {
     "integer": "a whole number",
     "number": "a number",

@@ -12,19 +12,6 @@ from ..variants import Key, key_text
 from .vector_file import VectorFile, Vectors, stored_dtype
 
 
-def ensemble(vectors: Mapping[Key, np.ndarray], name: str, prompts: Sequence[str]) -> dict[Key, np.ndarray]:
-    """The mean over `prompts`, as prompt `name`, for every pooling and layer that all of them have.
-
-    vectors: as `Embedder.grid` returns them. Returns float32 [n, dim] by (name, pooling, layer). Raises PromptpoolError
-    for a prompt without vectors.
-    """
-    found = {}
-    for pooling, layer in variants_of(vectors, prompts, name):
-        rows = [vectors[prompt, pooling, layer] for prompt in prompts]
-        found[name, pooling, layer] = np.mean(rows, axis=0, dtype=np.float32)
-    return found
-
-
 def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str) -> list[tuple]:
     """(pooling, layer) of every variant that all prompts have."""
     known = [{(pooling, layer) for prompt, pooling, layer in vectors if prompt == wanted} for wanted in prompts]

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..models.precision import exact
 from ..variants import POOLINGS
 
-__all__ = ["BY_NAME", "POOLINGS", "last_index", "maximum", "pool", "weights_of"]
+__all__ = ["BY_NAME", "POOLINGS", "last_index", "maximum", "weights_of"]
 
 
 def mean_weights(mask: Tensor) -> Tensor:
@@ -74,19 +73,3 @@ def weights_of(name: str, mask: Tensor, row: Tensor | None = None, sink: Tensor 
 def maximum(hidden: Tensor, mask: Tensor) -> Tensor:
     """The largest value of each dimension over the tokens that count, float32; -inf if there is none."""
     return hidden.float().masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(-2)
-
-
-def pool(name: str, hidden: Tensor, mask: Tensor, row: Tensor | None = None) -> Tensor:
-    """The pooling of that name, alone.
-
-    hidden [batch, tokens, dim] of any float dtype, mask [batch, tokens] of 0 and 1, row [batch, tokens] the last
-    token's attention, for `attention`. Returns [batch, dim] float32 (`concat`: [batch, 2 dim]). Raises ValueError for a
-    row without a token.
-    """
-    if not (mask.sum(1) > 0).all():
-        raise ValueError("pooling: a row has no token to pool; give it at least one")
-    if name == "max":
-        return maximum(hidden, mask)
-    with exact(hidden.device):
-        parts = [weight.unsqueeze(1) @ hidden.float() for weight in weights_of(name, mask, row)]
-    return torch.cat(parts, dim=2).squeeze(1)

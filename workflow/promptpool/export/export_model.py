@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
 
 from ..analysis.score_table import measures
@@ -93,6 +94,7 @@ def export_model(
         measure=measures(known),
         data=data_of(training),
         recipe=training.recipe,
+        results=results_of(name, pd.read_parquet(headline), known),
     )
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -217,6 +219,22 @@ def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:
     if rows:
         rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
     return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])
+
+
+def results_of(name: str, headline: pd.DataFrame, facts: Mapping[str, Mapping]) -> list[EvalResult]:
+    """This export's score on each task, as the hub's list of a model's results has it. facts: of the tasks, by name."""
+    rows = headline[(headline["row"] == f"export {name}") & headline["task"].isin(list(facts))]
+    return [
+        EvalResult(
+            task_type=facts[row.task]["type"],
+            dataset_type=facts[row.task]["mteb_name"],
+            dataset_name=row.task,
+            dataset_revision=facts[row.task]["revision"],
+            metric_type=facts[row.task]["main_score"],
+            metric_value=round(float(row.score), 6),
+        )
+        for row in rows.itertuples()
+    ]
 
 
 def _line(what: str, row) -> dict:

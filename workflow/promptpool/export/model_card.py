@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Card:
     variant: promptpool.json. base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
     (see base_licence). scores: columns what, difference, score, low, high. tasks: MTEB's type of each task that the
     scores cover. measure: what a score is, in words. data: rows of set, corpus, style, count. recipe: the adapter's
-    entry in the config, None for an untuned model.
+    entry in the config, None for an untuned model. results: the score on each task, for the hub.
     """
 
     name: str
@@ -31,11 +32,11 @@ class Card:
     measure: str
     data: Sequence[Mapping]
     recipe: Mapping | None
+    results: Sequence[EvalResult] = ()
 
 
 def model_card(card: Card) -> str:
     """The card as Markdown with YAML front matter. Names and prompts may contain any character."""
-    head = yaml.safe_dump(front_matter(card), sort_keys=True, allow_unicode=True)
     parts = [
         f"# {escaped(card.name)}",
         summary(card),
@@ -46,20 +47,22 @@ def model_card(card: Card) -> str:
         "## Training data\n\n" + data(card),
         "## Recipe\n\n" + recipe_section(card),
     ]
-    return f"---\n{head}---\n\n" + "\n\n".join(parts) + "\n"
+    return f"---\n{front_matter(card).to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def front_matter(card: Card) -> dict:
+def front_matter(card: Card) -> ModelCardData:
     """The metadata that the hub reads. A base that is not on the hub has no link, so it is not named here."""
     tuned = card.variant["adapter"] != "base"
-    return {
-        **({"base_model": card.base["id"]} if card.base["hub"] else {}),
-        **({"base_model_relation": "finetune" if card.merged else "adapter"} if card.base["hub"] and tuned else {}),
+    return ModelCardData(
+        base_model=card.base["id"] if card.base["hub"] else None,
+        base_model_relation=("finetune" if card.merged else "adapter") if card.base["hub"] and tuned else None,
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity",
+        tags=["sentence-transformers", "feature-extraction", "promptpool", *(["lora"] if tuned else [])],
+        model_name=card.name if card.results else None,
+        eval_results=list(card.results) or None,
         **card.base["licence"],
-        "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "feature-extraction", "promptpool", *(["lora"] if tuned else [])],
-    }
+    )
 
 
 def summary(card: Card) -> str:

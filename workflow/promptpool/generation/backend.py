@@ -63,31 +63,34 @@ class Backend(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_backend(
-    kind: str,
-    model: str,
-    revision: str | None,
-    sampling: Mapping,
-    options: Mapping,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    needs_chat: bool,
-) -> Backend:
-    """Opens a backend that is checked and ready to write.
+@dataclass(frozen=True)
+class WriterSetup:
+    """The settings with which a backend is opened.
 
     model: directory or hub id (for `openai`, the server's name for it). sampling: `max_new_tokens`, `temperature` (0
     always takes the likeliest token), `top_p`. options: the config's `backends.<kind>`. needs_chat: whether any request
-    will be a chat. Raises PromptpoolError, one line, for what cannot work: a model that is not a causal LM or has no
-    chat template, a missing interpreter, an unreachable server, a missing key.
+    will be a chat.
+    """
+
+    model: str
+    revision: str | None
+    sampling: Mapping
+    options: Mapping
+    needs_chat: bool
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def open_backend(kind: str, setup: WriterSetup) -> Backend:
+    """Opens a backend that is checked and ready to write.
+
+    Raises PromptpoolError, one line, for what cannot work: a model that is not a causal LM or has no chat template, a
+    missing interpreter, an unreachable server, a missing key.
     """
     if kind not in BACKENDS:
         raise PromptpoolError(f"backend: no backend named {kind!r}; use one of {', '.join(BACKENDS)}")
     # Looked up by name, not imported by a statement: a set's code digest then covers only its own backend's code.
-    backend = getattr(import_module(f"{__package__}.{kind}_backend"), BACKENDS[kind])
-    if kind == "openai":
-        return backend(model, sampling, options)
-    return backend(model, revision, sampling, options, device=device, dtype=dtype, needs_chat=needs_chat)
+    return getattr(import_module(f"{__package__}.{kind}_backend"), BACKENDS[kind])(setup)
 
 
 def written(

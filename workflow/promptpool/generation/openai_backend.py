@@ -7,7 +7,7 @@ text then has no positive, and the set goes on. Otherwise the refusal concerns a
 import random
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from typing import Self
 
@@ -15,7 +15,7 @@ import httpx2
 
 from ..errors import PromptpoolError
 from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, message_of, read_answer, refusal_of
-from .backend import Progress, Request, Written, encodable, one_line
+from .backend import Progress, Request, WriterSetup, Written, encodable, one_line
 from .server import WHERE, ApiKey, base_url, key_advice
 from .watch import Watch
 
@@ -39,7 +39,8 @@ STATUS_REMEDIES = {
 class OpenAIBackend:
     """Checks the address, the key, and that a server answers there when it is opened."""
 
-    def __init__(self, model: str, sampling: Mapping, options: Mapping):
+    def __init__(self, setup: WriterSetup):
+        model, sampling, options = setup.model, setup.sampling, setup.options
         self.url, self.model = base_url(options["url"]), model
         self._key = ApiKey(options["key_variable"])
         self.max_new_tokens = sampling["max_new_tokens"]

@@ -1,6 +1,6 @@
 """The backend that runs in this process: transformers' `generate`, in batches of similar length."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -12,7 +12,7 @@ from ..hub.safe_loading import SAFE
 from ..models.backbone import pick_device
 from ..models.memory import is_out_of_memory
 from ..models.precision import training_dtype
-from .backend import Progress, Request, Written, encodable, unwritten, written
+from .backend import Progress, Request, WriterSetup, Written, encodable, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
@@ -22,24 +22,15 @@ LIKELIEST = 256  # candidates for top-p; sixteen times as many while these are t
 class TransformersBackend:
     """Runs anywhere, and runs the demo. If a batch does not fit into memory, it and the later ones are halved."""
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None,
-        sampling: Mapping,
-        options: Mapping,
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        needs_chat: bool,
-    ):
-        place = pick_device(device)
-        config, self.tokenizer = check_writer(model, revision, needs_chat)
-        self.place, self.kind = place, training_dtype(dtype, place)
-        weights = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=self.kind, **SAFE)
-        self.name, self.sampling, self.batch_size = model, sampling, options["batch_size"]
+    def __init__(self, setup: WriterSetup):
+        model, sampling = setup.model, setup.sampling
+        place = pick_device(setup.device)
+        config, self.tokenizer = check_writer(model, setup.revision, setup.needs_chat)
+        self.place, self.kind = place, training_dtype(setup.dtype, place)
+        weights = AutoModelForCausalLM.from_pretrained(model, revision=setup.revision, dtype=self.kind, **SAFE)
+        self.name, self.sampling, self.batch_size = model, sampling, setup.options["batch_size"]
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
-        self.thinks = needs_chat and template_thinks(self.tokenizer)
+        self.thinks = setup.needs_chat and template_thinks(self.tokenizer)
         self.marks, self.dropped = kept_marks(self.tokenizer)
         how = "use a model that does not think, or one whose chat template can switch it off"
         self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import PromptpoolError
+from ..runtime.installation import checkout
 from . import vllm_worker
-from .backend import Progress, Request, Written, encodable, one_line, unwritten, written
+from .backend import Progress, Request, WriterSetup, Written, encodable, one_line, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
-CHECKOUT = Path(__file__).parents[3]
 TAIL = 400  # lines of the worker's stderr that are kept, to report why it died
 # Parts of vLLM's messages -> what they mean, and what to do. The first match is reported.
 CAUSES = (
@@ -56,21 +56,12 @@ CAUSES = (
 class VllmBackend:
     """Starts the worker when opened. Ends it and all its processes when closed, broken or garbage-collected."""
 
-    def __init__(
-        self,
-        model: str,
-        revision: str | None,
-        sampling: Mapping,
-        options: Mapping,
-        *,
-        device: str = "auto",
-        dtype: str = "auto",
-        needs_chat: bool,
-    ):
+    def __init__(self, setup: WriterSetup):
+        model, sampling, options = setup.model, setup.sampling, setup.options
         python = interpreter(options["python"])
-        _, tokenizer = check_writer(model, revision, needs_chat)
+        _, tokenizer = check_writer(model, setup.revision, setup.needs_chat)
         self.name = model
-        self.thinks = needs_chat and template_thinks(tokenizer)
+        self.thinks = setup.needs_chat and template_thinks(tokenizer)
         how = "use a model that does not think, or one whose chat template can switch it off"
         self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
         self._tail: deque[str] = deque(maxlen=TAIL)
@@ -86,7 +77,7 @@ class VllmBackend:
         self._relay.start()
         settings = {name: value for name, value in options.items() if name != "python"}
         keys = ("max_new_tokens", "temperature", "top_p")
-        settings |= {"model": model, "revision": revision, "device": device, "dtype": dtype}
+        settings |= {"model": model, "revision": setup.revision, "device": setup.device, "dtype": setup.dtype}
         settings |= {key: sampling[key] for key in keys}
         settings |= dict(zip(("marks", "dropped"), map(sorted, kept_marks(tokenizer)), strict=True))
         with self._ending_on_error():
@@ -200,7 +191,7 @@ class VllmBackend:
 
 
 def interpreter(given: str | None) -> str:
-    """The interpreter that has vLLM: the configured one, else `.vllm` of this checkout, else the current one.
+    """The interpreter that has vLLM: the configured one, else `.vllm` of the checkout or this folder, else this one.
 
     Raises PromptpoolError if none has it.
     """
@@ -210,9 +201,9 @@ def interpreter(given: str | None) -> str:
                 f"backends.vllm.python: {given!r} is not an interpreter; fix the path, or remove it and run make vllm"
             )
         return given
-    built = CHECKOUT / ".vllm" / "bin" / "python"
-    if os.access(built, os.X_OK):
-        return str(built)
+    for folder in filter(None, (checkout(), Path.cwd())):
+        if os.access(built := folder / ".vllm" / "bin" / "python", os.X_OK):
+            return str(built)
     if importlib.util.find_spec("vllm") is not None:
         return sys.executable
     raise PromptpoolError("backends.vllm: vLLM is not installed; run make vllm, or name an interpreter that has it")

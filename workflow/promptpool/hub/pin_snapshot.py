@@ -4,16 +4,14 @@ This runs before any download. A commit id in the config is used as it is. A bra
 once, and the answer is kept: later runs read it from the lock, even if the branch has moved.
 """
 
-import fcntl
 import fnmatch
 import json
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import REGEX_COMMIT_HASH
 from huggingface_hub.hf_api import RepoFile
@@ -37,7 +35,8 @@ def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
     refuses or lacks, and if the disk is too small for everything that is pinned and not yet downloaded.
     """
     folder, snapshot = Path(out).parents[3], snapshot_id(need)
-    with _alone(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{LOCK}.lock"):  # each process reads the lock, adds to it, and writes it whole
         known = _in_use(folder) | read_lock(folder / LOCK)
         pin = looked_up(need, known, snapshot, wanted_by)
         waiting = [other for name, other in known.items() if not (folder / f"hub/{name}.json").exists()]
@@ -126,15 +125,3 @@ def _in_use(results: Path) -> dict[str, dict]:
     found = (path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json")))
     markers = [path for path in found if not path.name.endswith(".meta.json")]
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in markers}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lets one process at a time read the lock, add to it, and write it whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

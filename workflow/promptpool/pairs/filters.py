@@ -50,7 +50,7 @@ def judge_pairs(
     `{text}`, for styles that have one. Lengths are in words, as `words.word_count` counts them.
 
     `empty`: no word. `short`: fewer than `min_words`. `thinking`, `refusal`, `boilerplate`: see
-    resources/boilerplate.yaml.
+    text/boilerplate.yaml.
     `leaked`: half of the word triples of one sentence of the instruction came back. `script`, `language`: not the
     text's own, if both are clear. `echo`: the same words, or an edit similarity (1 - Levenshtein distance / longer
     length, as in arXiv 2107.06499) of the normalised texts above `max_echo`. `repeats`: fewer than half of its word

@@ -26,7 +26,7 @@ from ..artifacts.files import (
 )
 from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
-from ..generation.backend import FAULTS, Backend, Progress, Request, open_backend
+from ..generation.backend import FAULTS, Backend, Progress, Request, WriterSetup, open_backend
 from ..models.checkpoint import Checkpoint
 from ..templates import SLOT
 from .anchors import pick_anchors
@@ -257,8 +257,7 @@ def _opened(spec: Mapping, left, writer: Checkpoint | None, options: Mapping | N
         return
     sampling = {key: spec[key] for key in ("max_new_tokens", "temperature", "top_p")}
     chat = any(needs_chat(wording) for wording in spec["wording"].values())
-    with open_backend(
-        spec["backend"], writer.model, writer.revision, sampling, options or {}, device=writer.device,
-        dtype=writer.dtype, needs_chat=chat,
-    ) as backend:  # fmt: skip
+    model = (writer.model, writer.revision)
+    setup = WriterSetup(*model, sampling, options or {}, chat, device=writer.device, dtype=writer.dtype)
+    with open_backend(spec["backend"], setup) as backend:
         yield backend

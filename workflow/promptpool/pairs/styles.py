@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import yaml
 
-STYLES_FILE = Path(__file__).parents[2] / "resources" / "styles.yaml"
+STYLES_FILE = files(__package__) / "styles.yaml"
 # Derived from the text alone, without a language model (promptpool.pairs.augmentation).
 TEXT_STYLES = ("halves", "identity", "dataset", "word-deletion", "word-swap", "character-noise")
 # Always the same, so retries are useless.
@@ -17,7 +17,7 @@ ECHOING_STYLES = frozenset({"identity", "word-deletion", "word-swap", "character
 
 @cache
 def shipped_styles() -> dict[str, dict]:
-    """The language-model styles in resources/styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
+    """The language-model styles in styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
     return yaml.safe_load(STYLES_FILE.read_text(encoding="utf-8"))
 
 

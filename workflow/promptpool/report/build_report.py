@@ -29,8 +29,6 @@ from .pairs import pair_section
 from .provenance import DIGITS, chain
 from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_rows, score_rows
 
-TEMPLATES = Path(__file__).parents[2] / "report"
-
 
 @dataclass(frozen=True)
 class Artifacts:
@@ -131,7 +129,7 @@ def benchmarks_of(given: Artifacts, config: Mapping, published: Mapping, picture
 
 def environment() -> jinja2.Environment:
     """The templates, with escaping on for everything."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
+    loader = jinja2.PackageLoader(__package__)  # its folder `templates`
     made = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

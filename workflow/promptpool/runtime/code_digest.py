@@ -25,6 +25,7 @@ from pathlib import Path
 from .computation import Computation
 
 PACKAGE = Path(__file__).parents[1]
+SCRIPTS: Path | None = None  # None: beside the package, as in a checkout
 NAME = "promptpool"
 # These affect no artifact's content: how files are written and fetched, how a job runs and how it fails. The results of
 # config and study reach a stage through its params and inputs, which Snakemake compares.
@@ -39,7 +40,7 @@ _KNOWN: dict[tuple, object] = {}  # (function, its arguments) -> what it gave
 
 
 def remembered(function: Callable) -> Callable:
-    """Like functools.cache; `forget` drops what was read of one module."""
+    """Like functools.cache, but what was read of one module can be dropped again, for tests that edit sources."""
 
     @wraps(function)
     def known(*given: object) -> object:
@@ -57,6 +58,12 @@ class Source:
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # (package module or "", the rest of the name)
+
+
+def use_scripts(folder: str | Path) -> None:
+    """Says where the workflow's scripts lie: with an installed package they are not beside it."""
+    global SCRIPTS
+    SCRIPTS = Path(folder)
 
 
 def code_digest(script: str, *more: str) -> str:
@@ -81,7 +88,7 @@ def digest_of(computed: dict[Definition, str]) -> str:
 @remembered
 def _state() -> str:
     """Changes when a source file does. Lets the process of each job skip parsing the sources again."""
-    folders = (PACKAGE, PACKAGE.parent / "scripts", PACKAGE.parent / "resources")
+    folders = (PACKAGE, SCRIPTS or PACKAGE.parent / "scripts")
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix != ".pyc"]
     states = [f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}" for path in files if (stat := path.stat())]
     return hashlib.sha256("\0".join(states).encode()).hexdigest()
@@ -230,27 +237,19 @@ def _imports(node: ast.AST, module: str) -> Iterator[tuple[str, tuple[str, str]]
 
 def file_of(module: str) -> Path:
     if module.startswith("scripts/"):
-        return PACKAGE.parent / f"{module}.py"
+        return (SCRIPTS or PACKAGE.parent / "scripts") / f"{module.removeprefix('scripts/')}.py"
     return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 @remembered
 def resources(definition: Definition) -> str:
-    """Digest of the file in workflow/ that a constant names: the content of a word list is part of the computation."""
+    """Digest of the file that a constant names, beside its module: the content of a word list is part of the result."""
     module, name = definition
     found = []
     for node in source(module).definitions.get(name, []):
         if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
             texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
             words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
-            for path in (folder.joinpath(*words) for folder in (PACKAGE, PACKAGE.parent)):
-                if path.is_file():
-                    found.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            if (path := file_of(module).parent.joinpath(*words)).is_file():
+                found.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return " ".join(["", *found])
-
-
-def forget(module: str | None = None) -> None:
-    """Forgets what was read, of one module or of all, so that the sources are read again."""
-    for key in list(_KNOWN):
-        if module is None or (key[1:] and module in (key[1], key[1][0])):
-            del _KNOWN[key]

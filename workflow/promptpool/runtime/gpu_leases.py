@@ -7,12 +7,13 @@ The GPUs that a cluster's scheduler assigns to an allocation are its own: only j
 """
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -50,7 +51,7 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
     """
     devices = visible_devices()
     wanted = min(gpus, len(devices))
-    held: dict[str, tuple[Path, int]] = {}
+    held: dict[str, FileLock] = {}
     before = os.environ.get(VISIBLE)
     prefix = _allocation() if before is not None else ""
     try:
@@ -75,45 +76,34 @@ def _allocation() -> str:
     return "".join(named[:1])
 
 
-def _take(held: dict[str, tuple[Path, int]], devices: list[str], wanted: int, jobs_per_gpu: int, prefix: str) -> bool:
+def _take(held: dict[str, FileLock], devices: list[str], wanted: int, jobs_per_gpu: int, prefix: str) -> bool:
     for place in range(jobs_per_gpu):  # the emptiest device first
         for device in devices:
             if len(held) < wanted and device not in held:
                 path = FOLDER / f"{prefix}{device}.{place}".replace("/", "_")
-                handle = _lock(path)
-                if handle is not None:
-                    held[device] = path, handle
+                if lock := _lock(path):
+                    held[device] = lock
     if len(held) < wanted:
         _give_back(held)
     return len(held) == wanted
 
 
-def _lock(path: Path) -> int | None:
-    """The open lock file, or None if another process holds it."""
+def _lock(path: Path) -> FileLock | None:
+    """The held lock, or None if another process holds it."""
     FOLDER.mkdir(exist_ok=True)
     with contextlib.suppress(PermissionError):  # another user's
         FOLDER.chmod(0o1777)
+    lock = FileLock(path, mode=0o666)
     try:
-        # Without O_CREAT first: in such a folder Linux refuses to create a file that another user already has.
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(handle), os.stat(path)):
-            raise FileNotFoundError  # its holder removed it between the two lines above
-    except (BlockingIOError, FileNotFoundError):
-        os.close(handle)
+        lock.acquire(blocking=False)
+    except Timeout:
         return None
-    with contextlib.suppress(PermissionError):
-        os.fchmod(handle, 0o666)
-    return handle
+    return lock
 
 
-def _give_back(held: dict[str, tuple[Path, int]]) -> None:
-    for path, handle in held.values():
+def _give_back(held: dict[str, FileLock]) -> None:
+    for lock in held.values():
         with contextlib.suppress(OSError):  # another user's file: it stays and serves the next job
-            path.unlink()
-        fcntl.flock(handle, fcntl.LOCK_UN)  # explicit, because a forked child may hold a copy of the handle
-        os.close(handle)
+            os.unlink(lock.lock_file)
+        lock.release()
     held.clear()

@@ -11,17 +11,14 @@ from ..artifacts.files import write_table
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
 from .mteb_results import SCORE_COLUMNS
-from .scorer import Scorer, require_same_texts, write_lines
+from .scorer import ScoredTask, Scorer, require_same_texts, write_lines
 
 
 def score_baseline(
     out: str,
     results: str,
+    task: ScoredTask,
     *,
-    task: str,
-    spec: Mapping,
-    labelled: str,
-    texts: str,
     name: str,
     baseline: Mapping,
     vectors: str | None,
@@ -32,9 +29,9 @@ def score_baseline(
     """
     started = time.time()
     columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
-    scorer = Scorer(task, spec, labelled, texts)
+    scorer = Scorer(task)
     if vectors:
-        require_same_texts(vectors, texts)
+        require_same_texts(vectors, task.texts)
         draws = iter(read_vectors(vectors).values())
         count = 1
     else:
@@ -45,9 +42,9 @@ def score_baseline(
         table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
         frames.append(table)
         lines += own
-    inputs = [labelled, texts, *([vectors] if vectors else [])]
+    inputs = [task.labelled, task.texts, *([vectors] if vectors else [])]
     write_lines(results, lines)
-    write_table(out, average(frames), inputs=inputs, spec={**spec, "baseline": dict(baseline)}, started=started)
+    write_table(out, average(frames), inputs=inputs, spec={**task.spec, "baseline": dict(baseline)}, started=started)
 
 
 def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ MTEB's own results.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,25 @@ from .replicates import observed
 Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
 
 
+@dataclass(frozen=True)
+class ScoredTask:
+    """A task of the config by its name, with its entry there and the two parquets that its stage wrote."""
+
+    name: str
+    spec: Mapping
+    labelled: str
+    texts: str
+
+
 class Scorer:
     """One task, ready for many variants: its data is loaded and its texts are indexed once."""
 
-    def __init__(self, task: str, spec: Mapping, labelled: str, texts: str):
-        self.task, self.texts = task, texts
-        known = pd.read_parquet(texts, columns=["text"])["text"]
+    def __init__(self, task: ScoredTask):
+        self.task, self.texts = task.name, task.texts
+        known = pd.read_parquet(task.texts, columns=["text"])["text"]
         self.rows = {text: row for row, text in enumerate(known)}
-        self.source = TaskSource(task, spec, pd.read_parquet(labelled) if spec["source"] != "mteb" else None)
+        labelled = pd.read_parquet(task.labelled) if task.spec["source"] != "mteb" else None
+        self.source = TaskSource(task.name, task.spec, labelled)
 
     def score(self, variants: Variants, total: int | None = None) -> tuple[pd.DataFrame, list[str]]:
         """Rows of SCORE_COLUMNS, and MTEB's results as lines of JSON. The rows of a matrix are in the order of the

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -18,7 +19,7 @@ from ..tasks.catalogue import catalogue
 from .plan_checks import missing
 from .study import Study
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "planning.yaml"
+RESOURCE = files(__package__) / "planning.yaml"
 FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
 LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds, in hidden sizes per layer
 

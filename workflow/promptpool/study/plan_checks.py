@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -13,7 +14,7 @@ from ..hub.snapshots import cache_folder
 from .preflight import reachable
 from .study import Study
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "planning.yaml"
+RESOURCE = files(__package__) / "planning.yaml"
 
 
 def missing(study: Study, disk: float, memory: float, visible: int) -> list[str]:

@@ -5,9 +5,9 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import PromptpoolError
+from ..runtime.installation import IMPORTED_FROM, checkout, with_package
 
 TIMEOUT = 5  # seconds
 
@@ -44,10 +44,18 @@ def require_gpu(gpus: int, device: str) -> str | None:
     return "No GPU is visible here: every job runs on the CPU."
 
 
-def share_package() -> None:
-    """Puts this package on PYTHONPATH, so that scripts find it in any environment (`--sdm conda`)."""
-    known = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
+def share_package(environments: bool = False) -> None:
+    """Puts this checkout's package on PYTHONPATH, so that scripts find it in any environment.
+
+    environments: whether rules run in their own environments (`--sdm conda`). Raises PromptpoolError if these would not
+    find the package, because it is installed only in this interpreter.
+    """
+    if environments and checkout() is None:
+        raise PromptpoolError(
+            f"--sdm conda: its environments lack promptpool, which is installed in {IMPORTED_FROM}; "
+            "run `pip install -e .` in the checkout, or leave out --sdm conda"
+        )
+    os.environ.update(with_package(os.environ))
 
 
 def reachable(endpoint: str) -> bool:

@@ -1,15 +1,16 @@
 """The tasks and benchmarks of the pinned MTEB, as a table that ships, because importing mteb takes seven seconds.
 
-Every process of the workflow reads the config, so `benchmarks:` is expanded from `workflow/resources/mteb.json`.
+Every process of the workflow reads the config, so `benchmarks:` is expanded from `mteb.json` beside this module.
 `python -m promptpool.tasks.catalogue` rewrites the file from the installed mteb; a test checks that the two agree.
 """
 
 import functools
 import json
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "mteb.json"
+RESOURCE = files(__package__) / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 

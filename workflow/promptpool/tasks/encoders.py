@@ -1,7 +1,7 @@
 """Stand-ins for a model: one looks vectors up by text, one records what MTEB asks for."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 # MTEB maps a retrieval corpus again for every variant: so many progress bars would bury our own.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -44,11 +44,6 @@ class LookupEncoder:
 
     def similarity_pairwise(self, a, b):
         return pairwise_cos_sim(a, b)
-
-
-def lookup(texts: Sequence[str], matrix: np.ndarray, name: str = "mine") -> LookupEncoder:
-    """The encoder of one matrix whose rows are in the order of `texts`."""
-    return LookupEncoder({text: row for row, text in enumerate(texts)}, matrix, name)
 
 
 class RecordingEncoder(LookupEncoder):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import yaml
 
 from .catalogue import benchmark_tasks, catalogue
 
-RESOURCE = Path(__file__).parents[2] / "resources" / "published.yaml"
+RESOURCE = files(__package__) / "published.yaml"
 
 
 @cache

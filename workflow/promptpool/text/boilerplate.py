@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import yaml
 
 from ..errors import PromptpoolError
 
-BOILERPLATE_FILE = Path(__file__).parents[2] / "resources" / "boilerplate.yaml"
+BOILERPLATE_FILE = files(__package__) / "boilerplate.yaml"
 KINDS, PLACES = ("thinking", "refusal", "boilerplate"), ("start", "end", "anywhere")
 WINDOW = 300  # characters of the start and of the end that are searched
 _STRAIGHT = str.maketrans(dict.fromkeys("‘’‚‛′´`", "'") | dict.fromkeys("“”„‟«»″", '"'))
@@ -18,8 +18,8 @@ _SENTENCE = re.compile(r"(?<=[.!?:;)\]\"'*])\s+|\s*\n\s*|(?<=[。！？])")
 
 
 def boilerplate(text: str, positive: str) -> str | None:
-    """`thinking`, `refusal`, `boilerplate` or None: what a line of resources/boilerplate.yaml finds in the positive but
-    not in the text. Raises PromptpoolError for a line that is not a regular expression, or is under an unknown place.
+    """`thinking`, `refusal`, `boilerplate` or None: what a line of boilerplate.yaml finds in the positive but not in
+    the text. Raises PromptpoolError for a line that is not a regular expression, or is under an unknown place.
     """
     pieces = _pieces(positive)
     for (kind, place), (any_line, lines) in _lines().items():

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import regex
 
 from ..errors import PromptpoolError
 
-FUNCTION_WORDS = Path(__file__).parents[2] / "resources/function_words.txt"
+FUNCTION_WORDS = files(__package__) / "function_words.txt"
 APOSTROPHE = "['\u2019]"
 # A contraction with "not" is one word. The other clitics ('s, 'll) are separate words, so that the name in "Kepler's"
 # stays a content word.
@@ -28,7 +29,7 @@ def read_function_words(path: str | Path | None = None) -> frozenset[str]:
 
     Raises PromptpoolError for a file that is missing, not UTF-8 or without a word.
     """
-    path = Path(path or FUNCTION_WORDS)
+    path = Path(path) if path else FUNCTION_WORDS
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..artifacts.files import remove, write_json
 from ..errors import PromptpoolError
+from ..runtime.installation import with_package
 
 FAULT = "fault.txt"
 
@@ -46,9 +47,7 @@ def launch(call: Mapping, ranks: int) -> None:
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
         "-m", "promptpool.training.train_adapter", str(folder / "call.json"),
     ]  # fmt: skip
-    workflow = str(Path(__file__).parents[2])
-    paths = os.pathsep.join([workflow, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False)
+    done = subprocess.run(command, env=with_package(os.environ), check=False)
     if done.returncode:
         fault = folder / FAULT
         reason = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"

@@ -61,7 +61,7 @@ class Source:
 
 
 def use_scripts(folder: str | Path) -> None:
-    """Says where the workflow's scripts lie: with an installed package they are not beside it."""
+    """Sets the folder of the workflow's scripts, which is not beside an installed package."""
     global SCRIPTS
     SCRIPTS = Path(folder)
 

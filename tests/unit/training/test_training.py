@@ -221,7 +221,7 @@ def test_pair_sets_are_mixed_by_weight(model, pairs, tmp_path):
 def test_a_weighed_set_without_pairs_is_one_line(model, pairs, tmp_path):
     pd.read_parquet(pairs).head(0).to_parquet(tmp_path / "none.parquet")
     job = call(model, pairs, tmp_path / "x", weights=[1, 3])
-    with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pairs to train on; lower validation or take"):
+    with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pairs to train on; lower validation or remove"):
         train_rank(**{**job, "pairs": [str(pairs), str(tmp_path / "none.parquet")]})
 
 

@@ -83,7 +83,7 @@ def test_a_cpu_trains_in_one_process_and_missing_gpus_are_named(model, pairs, tm
     assert (tmp_path / "x" / "step-1").is_dir()
     monkeypatch.setattr(backbone, "pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(PromptpoolError, match="gpus: 4 GPUs are asked for and 1 can be seen; lower gpus"):
+    with pytest.raises(PromptpoolError, match="gpus: 4 are asked for and 1 can be seen; lower gpus"):
         ranks.train_adapter(**job, gpus=4)
 
 

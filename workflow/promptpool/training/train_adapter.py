@@ -29,7 +29,7 @@ def train_adapter(
 
         there = torch.cuda.device_count()
         if there < gpus:
-            raise PromptpoolError(f"{out}: {gpus} GPUs are asked for and {there} can be seen; lower gpus")
+            raise PromptpoolError(f"{out}: gpus: {gpus} are asked for and {there} can be seen; lower gpus")
         return launch(call, gpus)
     from .rank import train_rank
 

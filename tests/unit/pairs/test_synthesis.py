@@ -52,13 +52,13 @@ def anchors(spec=SPEC, table=None) -> pd.DataFrame:
     return pick_anchors(corpus() if table is None else table, spec, "pairs.mine")
 
 
-def run(tmp_path, spec, monkeypatch=None, writer=None, table=None, **more) -> pd.DataFrame:
+def run(tmp_path, spec, monkeypatch=None, writer=None, table=None, model=None, **more) -> pd.DataFrame:
     (corpus() if table is None else table).to_parquet(tmp_path / "corpus.parquet")
     if writer:
         monkeypatch.setattr(synthesis, "open_backend", lambda *a, **k: writer)
     make_pairs(
         str(tmp_path / "corpus.parquet"), str(tmp_path / "written.parquet"), name="mine", spec=spec,
-        shard_size=5, **more,
+        writer=model or Checkpoint("writer"), shard_size=5, **more,
     )  # fmt: skip
     return pd.read_parquet(tmp_path / "written.parquet")
 
@@ -298,7 +298,7 @@ def test_distant_positives_go_for_what_they_mean(tmp_path, monkeypatch):
 
 
 def test_the_sidecar_says_what_wrote_the_pairs(tmp_path, monkeypatch):
-    run(tmp_path, WRITES, monkeypatch, Writer(), writer=Checkpoint("owner/name", "abc"))
+    run(tmp_path, WRITES, monkeypatch, Writer(), model=Checkpoint("owner/name", "abc"))
     told = json.loads((tmp_path / "written.parquet.meta.json").read_text())
     assert (told["model_identity"], told["rows"], told["seed"]) == ("owner/name@abc", 12, 7)
     assert told["spec"]["wording"] == WRITES["wording"]

@@ -407,11 +407,11 @@ def test_a_state_that_cannot_be_written_leaves_the_interpreter_whole(tmp_path):
     program = """
 import gc, sys
 from pathlib import Path
-from promptpool.trainer import write
+from promptpool.training.trainer import write_state
 
 def fails():
     try:
-        write({}, Path(sys.argv[1]))
+        write_state({}, Path(sys.argv[1]))
     except OSError as error:
         kept = error
 

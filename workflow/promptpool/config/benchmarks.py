@@ -20,10 +20,10 @@ def expand_benchmarks(config: dict) -> str | None:
         for name, wanted in benchmark_tasks(spec["name"], spec["types"]).items():
             if name in spec["leave_out"]:
                 continue
-            own = config["tasks"].get(name)
-            if own is None:
+            given = config["tasks"].get(name)
+            if given is None:
                 config["tasks"][name] = {"source": "mteb", "revision": None, **wanted}
-            elif own["source"] != "mteb" or {**own, "name": own["name"] or name} != {**own, **wanted}:
+            elif given["source"] != "mteb" or {**given, "name": given["name"] or name} != {**given, **wanted}:
                 return (
                     f"tasks.{name}: not the task that benchmarks.{benchmark} takes from {spec['name']}; "
                     f"give yours another name, or add {name} to benchmarks.{benchmark}.leave_out"

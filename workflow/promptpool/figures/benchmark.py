@@ -31,16 +31,16 @@ def benchmark(
     published averages (`label`, `value` times 100), drawn dashed and named. We did not measure them.
     """
     means = variant_means(scores, facts, tasks)
-    own = means[means["adapter"] != BASELINE]
-    if own.empty:
+    variants = means[means["adapter"] != BASELINE]
+    if variants.empty:
         raise PromptpoolError(f"benchmark: no variant is scored on a task of {title}; score at least one")
-    groups = list(checkpoint_order(own).groupby(["model", "adapter", "step"], sort=False))
+    groups = list(checkpoint_order(variants).groupby(["model", "adapter", "step"], sort=False))
     dropped = len(groups) - MOST_CHECKPOINTS
     if dropped > 0:
         best = sorted(groups, key=lambda group: -np.nan_to_num(group[1]["mean"].max()))[:MOST_CHECKPOINTS]
         kept = {key for key, _ in best}
         groups = [group for group in groups if group[0] in kept]
-    several = own["model"].nunique() > 1
+    several = variants["model"].nunique() > 1
     size = (min(WIDTH, max(3.6, 1.9 + 0.55 * len(groups)) + 1.6 * bool(lines)), 3.4)
     with drawing(out, figsize=size) as (figure, axis):
         names = []

@@ -101,14 +101,14 @@ def cost_scores(
     """
     means = variant_means(scores, facts)
     tasks = scores["task"].nunique()
-    own = means[means["adapter"] != BASELINE].assign(eos=lambda table: table["pooling"] == "eos")
-    own = own.merge(costs, on=["model", "prompt", "eos", "layer"], how="left")
-    lacking = int((own["mean"].isna() | own["flops"].isna()).sum())
-    own = own.dropna(subset=["mean", "flops"])
-    if own.empty:
+    variants = means[means["adapter"] != BASELINE].assign(eos=lambda table: table["pooling"] == "eos")
+    variants = variants.merge(costs, on=["model", "prompt", "eos", "layer"], how="left")
+    lacking = int((variants["mean"].isna() | variants["flops"].isna()).sum())
+    variants = variants.dropna(subset=["mean", "flops"])
+    if variants.empty:
         raise PromptpoolError("cost_scores: no variant has both a score on every task and a cost; score the grid")
-    states = shown_states(own)
-    several = own["model"].nunique() > 1
+    states = shown_states(variants)
+    several = variants["model"].nunique() > 1
     with drawing(out, figsize=(WIDTH * 0.75, 3.4)) as (figure, axis):
         looks = series([title for title, _ in states])
         for title, rows in states:
@@ -121,7 +121,7 @@ def cost_scores(
             axis.errorbar(edge["flops"] / 1e9, mean, spread, color=colour, marker=marker, markersize=5,
                           elinewidth=0.9, linewidth=1, label=title)  # fmt: skip
         floors = means[(means["adapter"] == BASELINE) & means["mean"].notna()]
-        if own["flops"].max() > WIDE * own["flops"].min() > 0:
+        if variants["flops"].max() > WIDE * variants["flops"].min() > 0:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_xlabel("GFLOPs to embed one text by this variant alone, from the model's shape and the tokens")

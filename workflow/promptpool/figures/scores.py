@@ -30,11 +30,11 @@ def heat_map(
     scores: the tidy table; facts: by task (samples_by_variant). A cell that lacks a task is hatched, because it is
     missing, not zero.
     """
-    own = scores[scores["adapter"] != BASELINE]
-    if own.empty:
+    variants = scores[scores["adapter"] != BASELINE]
+    if variants.empty:
         raise PromptpoolError("heat_map: the scores hold no variant, only baselines; score at least one")
-    tasks = own["task"].unique()
-    means = checkpoint_order(variant_means(own, facts or {}))
+    tasks = variants["task"].unique()
+    means = checkpoint_order(variant_means(variants, facts or {}))
     means["margin"] = (means["high"] - means["low"]) / 2
     several = {key: means[key].nunique() > 1 for key in ("model", "layer")}
     prompts, poolings = sorted(means["prompt"].unique()), sorted(means["pooling"].unique())

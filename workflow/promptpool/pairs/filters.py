@@ -130,8 +130,8 @@ def reason_to_reject(
 
 def _borrowed(text: str, found: Sequence[str]) -> bool:
     """Whether half of the positive's words are in the text. Then its language need not be checked."""
-    own = set(words(text))
-    return 2 * sum(word in own for word in found) >= len(found)
+    of_text = set(words(text))
+    return 2 * sum(word in of_text for word in found) >= len(found)
 
 
 def mid_sentence(text: str) -> bool:

@@ -41,7 +41,7 @@ def job_of(
     def artifacts(paths: Iterable) -> list[str]:
         return [str(p) for p in paths if str(p).startswith(results) and not str(p).endswith(".meta.json")]
 
-    own = [str(path) for path in snakemake.input if not str(path).startswith(results)]
+    user_files = [str(path) for path in snakemake.input if not str(path).startswith(results)]
     return job(
         snakemake.log[0],
         snakemake.threads,
@@ -50,7 +50,7 @@ def job_of(
         jobs_per_gpu=snakemake.config.get("jobs_per_gpu", 1),
         reads=artifacts(snakemake.input if reads is None else reads),
         writes=artifacts(snakemake.output if writes is None else writes),
-        given=own,
+        given=user_files,
     )
 
 

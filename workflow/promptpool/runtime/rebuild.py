@@ -69,9 +69,9 @@ def settle(before: dict) -> dict[str, str]:
             continue
         new = read_sealed(sidecar_path(path))
         if old and new and old["digest"] == new["digest"]:
-            for own, when in {Path(path): then[sidecar_path(path)], **then}.items():
-                if own.exists():
-                    os.utime(own, ns=(when, when))
+            for file, when in {Path(path): then[sidecar_path(path)], **then}.items():
+                if file.exists():
+                    os.utime(file, ns=(when, when))
         elif new:
             changed[path] = new["digest"]
     return changed

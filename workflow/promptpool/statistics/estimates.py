@@ -144,19 +144,19 @@ def ranks(competitors: Mapping[str, Mapping[str, Sample]], seed: int = 0) -> dic
     names = list(competitors)
     tasks = list(competitors[names[0]])
     table = np.array([[competitors[name][task].estimate for task in tasks] for name in names])
-    own = stats.rankdata(-table, axis=0)
-    best = (own == own.min(axis=0)).sum(axis=1)
+    task_ranks = stats.rankdata(-table, axis=0)
+    best = (task_ranks == task_ranks.min(axis=0)).sum(axis=1)
     draws = _draws(competitors, names, tasks, np.random.default_rng(seed))
     if draws is None:
         nan = float("nan")
-        return {name: Rank(float(own[i].mean()), nan, nan, int(best[i]), nan) for i, name in enumerate(names)}
+        return {name: Rank(float(task_ranks[i].mean()), nan, nan, int(best[i]), nan) for i, name in enumerate(names)}
     mean_ranks = stats.rankdata(-draws, axis=1).mean(axis=2)  # [draws, competitors]
     low, high = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     means = draws.mean(axis=2)
     top = means == means.max(axis=1, keepdims=True)
     share = (top / top.sum(axis=1, keepdims=True)).mean(axis=0)
     return {
-        name: Rank(float(own[i].mean()), float(low[i]), float(high[i]), int(best[i]), float(share[i]))
+        name: Rank(float(task_ranks[i].mean()), float(low[i]), float(high[i]), int(best[i]), float(share[i]))
         for i, name in enumerate(names)
     }
 

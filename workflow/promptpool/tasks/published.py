@@ -35,6 +35,6 @@ def _same(spec: Mapping | None, wanted: Mapping) -> bool:
     """Whether a task of the config is the benchmark's own, on the same data."""
     if spec is None or spec["source"] != "mteb" or (spec.get("name") or wanted["name"]) != wanted["name"]:
         return False
-    own = {revision for _, revision in catalogue()["data"][wanted["name"]]}
+    revisions = {revision for _, revision in catalogue()["data"][wanted["name"]]}
     parts = all(spec.get(key) == wanted[key] for key in ("subsets", "splits"))
-    return parts and (spec["revision"] is None or own == {spec["revision"]})
+    return parts and (spec["revision"] is None or revisions == {spec["revision"]})

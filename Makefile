@@ -9,7 +9,7 @@ HOW := $(if $(filter demo,$(RUN)),$(DEMO),--cores all)
 VLLM := .vllm
 VLLM_BUILD = $(shell nvidia-smi > /dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: help demo unlock verify mend test test-browser test-faults test-reruns test-architectures bench-gpu lint format base-model readme reference clean vllm test-vllm test-slurm
+.PHONY: help demo unlock verify rebuild mend test test-browser test-faults test-reruns test-architectures bench-gpu lint format base-model readme reference clean vllm test-vllm test-slurm
 .DEFAULT_GOAL := help
 
 help: ## This list
@@ -27,13 +27,14 @@ demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, 
 	@$(BIN)/snakemake $(DEMO) || { echo "If an earlier run was killed and left the directory locked: make unlock"; exit 1; }
 	@cat results/demo/summary.txt
 
-unlock: ## Takes away the lock that a killed demo left
+unlock: ## Removes the lock that a killed demo left
 	$(BIN)/snakemake $(DEMO) --unlock
 
-verify: $(VENV)/.installed ## Looks at every artifact of the demo (RUN=name: of another run) and lists the damaged ones
+verify: $(VENV)/.installed ## Verifies every artifact of the demo (RUN=name: of another run) and lists the damaged ones
 	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN)
 
-mend: $(VENV)/.installed ## The same, and makes the damaged ones again, and nothing else
+mend: rebuild
+rebuild: $(VENV)/.installed ## The same, and makes the damaged ones again, and nothing else
 	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
 test: $(VENV)/.installed ## Every test that needs neither hub nor GPU

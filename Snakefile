@@ -1,5 +1,5 @@
-# promptpool: a decoder-only LLM -> a text-embedding model, and what each step of that bought.
-# Read config.yaml first; one file of rules a stage; `snakemake --list-target-rules` names what to ask for.
+# promptpool: turns a decoder-only LLM into a text-embedding model, and measures the effect of each step.
+# Read config.yaml first. Each stage has a file of rules; `snakemake --list-target-rules` lists the targets.
 import os
 import sys
 
@@ -31,9 +31,10 @@ except PromptpoolError as error:
 config |= study.config  # so that scripts read it with its defaults
 use_scripts(f"{workflow.basedir}/workflow/scripts")
 
-# A limit makes jobs that ask for GPUs wait for each other; which one a job gets, it finds itself (runtime/gpu_leases.py). On a
-# cluster the scheduler knows, and there is none: Snakemake would lower what jobs ask for to what the login node has.
-# Which of the two it is, only `--jobs` tells this early: Snakemake keeps it for other executors than the local one.
+# On one machine, a limit makes jobs that ask for GPUs wait for each other. A job itself finds out which GPU it gets
+# (runtime/gpu_leases.py). On a cluster the scheduler does this, and there is no limit: Snakemake would lower the jobs'
+# requests to what the login node has. So early, only `--jobs` shows which of the two it is: Snakemake sets it only for
+# executors other than the local one.
 LOCAL = workflow.resource_settings.nodes is None
 GPUS = visible_devices()
 if LOCAL and GPUS:
@@ -43,9 +44,9 @@ outlast(sys.modules.get("snakemake_executor_plugin_slurm"))
 
 R = study.results
 DEVICE = study["device"]
-# Said only where there is a cache: Snakemake warns of every such rule otherwise.
+# Only set if there is a cache, because Snakemake otherwise warns about every such rule.
 CACHE = "omit-software" if os.environ.get("SNAKEMAKE_OUTPUT_CACHE") else False
-CORES = workflow.resource_settings.cores or 8  # on a cluster no number is given: what one job may ask for
+CORES = workflow.resource_settings.cores or 8  # a cluster gives no number: the most that one job may ask for
 
 
 if study["container"]:
@@ -89,7 +90,7 @@ rule all:
 onstart:
     warning = None
     try:
-        if set(workflow.dag_settings.targets) != {"plan"}:  # which tells what is missing
+        if set(workflow.dag_settings.targets) != {"plan"}:  # it reports itself what is missing
             require_models(study)
             require_hub(study.unfetched(), DEVICE)
             warning = require_gpu(len(GPUS), DEVICE) if LOCAL else None

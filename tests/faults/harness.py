@@ -7,7 +7,7 @@ runs that job's own script in a forked process with a fault; then again without.
 
     read    a user's file came out as it was written, row for row
     healed  the second run's outputs are the reference's
-    named   the faulty run said, in one line, which file is at fault, and after the mend the outputs are the reference's
+    named   the faulty run said, in one line, which file is at fault, and after the fix the outputs are the reference's
     lost row  a server has no text for some rows: each has its own reason, and all others are the reference's
     SILENT  a run ended well with other outputs: the one thing that must never be
     ended   the system or a library ended the job without a word (memory alone), and the second run healed it
@@ -193,8 +193,8 @@ class Harness:
         clear(job, tree)
         code, told = self.run(job, tree)
         lines = [line for line in told.splitlines() if line.startswith("Error: ")]
-        if code and len(lines) == 1 and "and train anew" in lines[0]:  # a waiting checkpoint: do as the line says
-            remove(tree / lines[0].rpartition("; remove ")[2].removesuffix(" and train anew"))
+        if code and len(lines) == 1 and "and train again" in lines[0]:  # a waiting checkpoint: do as the line says
+            remove(tree / lines[0].rpartition("; remove ")[2].removesuffix(" and train again"))
             clear(job, tree)
             code, told = self.run(job, tree)
             outcome = "named"

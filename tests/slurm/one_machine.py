@@ -71,7 +71,7 @@ def start_controller() -> None:
 def kill_controller() -> None:
     """As a crash would, without warning; not in the very seconds in which it has not yet written down what it started.
 
-    A controller that comes back with a running job noted as waiting ends that job: SLURM's way, and retries mend it.
+    A controller that comes back with a running job noted as waiting ends that job: SLURM's way, and retries fix it.
     """
     pid, asked = _living("slurmctld"), time.time()
     until(lambda: (STATE / "state/job_state").stat().st_mtime > asked, "the controller to write its state")

@@ -3,9 +3,11 @@
 import ast
 import importlib.util
 import inspect
+import io
 import re
 import shutil
 import subprocess
+import tokenize
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +29,14 @@ RETIRED = {
     "in one line": r"in one line",
     "made of": r"made of",
     "a room": r"a room",
+    "is no part of": r"(is|are) no part of",
+}
+WORKFLOW = ROOT / "workflow"
+SOURCES = [ROOT / "Snakefile", *(path for end in ("py", "smk") for path in sorted(WORKFLOW.rglob(f"*.{end}")))]
+TEXTS = [path for end in ("schema.yaml", "j2", "js", "css", "rst") for path in sorted(WORKFLOW.rglob(f"*.{end}"))]
+EXCEPTED = {
+    ("workflow/promptpool/runtime/computation.py", "told, tells"),  # `tell`, the name of a parameter
+    ("workflow/promptpool/export/model_card.py", "mend"),  # part of a result: another word exports the models again
 }
 
 
@@ -87,13 +97,70 @@ def test_sentences_are_short(page):
     assert mean <= MOST_WORDS, f"{relative(page)}: {mean:.1f} words a sentence; the longest: {longest}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in BESIDE)], ids=relative)
-def test_no_retired_word(page):
-    text = " ".join(without_code(page.read_text(encoding="utf-8")).split())
-    met = {
+def retired_in(text: str) -> dict[str, str]:
+    """Retired word -> the form in which a text has it."""
+    text = " ".join(without_code(text).split())
+    return {
         name: found.group() for name, shape in RETIRED.items() if (found := re.search(rf"\b({shape})\b", text, re.I))
     }
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / name for name in BESIDE)], ids=relative)
+def test_no_retired_word(page):
+    met = retired_in(page.read_text(encoding="utf-8"))
     assert not met, f"{relative(page)}: {met}"
+
+
+def prose_of(source: str) -> list[str]:
+    """The comments and strings of Python or Snakemake source, docstrings included. Adjacent ones are joined."""
+    kinds = {"COMMENT", "STRING", "FSTRING_MIDDLE"}  # the last from Python 3.12 on
+    between = {"NL", "FSTRING_START", "FSTRING_END"}
+    found, joined = [], False
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind in kinds:
+            text = token.string.lstrip("#").strip()
+            if re.match(r"[a-zA-Z]?[fF]", token.string):  # its placeholders are code
+                text = re.sub(r"\{[^{}]*\}", "code", text)
+            text = re.sub(r"^[a-zA-Z]{0,2}(\"\"\"|'\'\'|\"|')(.*)\1$", r"\2", text, flags=re.S)
+            found[len(found) - joined :] = [f"{found[-1]} {text}" if joined else text]
+        joined = bool(found) and (kind in kinds or (joined and kind in between))
+    return found
+
+
+def shown_by(path: Path) -> str:
+    """What a page's template shows, or the comments and texts of its script or style: no tags, no names in code."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".j2":
+        return re.sub(r"<[^>]*>", " ", re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", text, flags=re.S))
+    if path.suffix in (".js", ".css"):
+        return " ".join(re.findall(r"//[^\n]*|/\*.*?\*/|\"[^\"\n]* [^\"\n]*\"|`[^`]* [^`]*`", text, flags=re.S))
+    return text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_retired_word_in_the_prose_of_code(path):
+    for text in prose_of(path.read_text(encoding="utf-8")):
+        met = {word: form for word, form in retired_in(text).items() if (relative(path), word) not in EXCEPTED}
+        assert not met, f"{relative(path)}: {met}: {text[:300]}"
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=relative)
+def test_no_retired_word_in_what_is_read_beside_code(path):
+    met = retired_in(shown_by(path))
+    assert not met, f"{relative(path)}: {met}"
+
+
+def test_the_prose_of_code_is_its_comments_and_strings():
+    assert len(SOURCES) > 150 and len(TEXTS) >= 8  # all that there is, wherever it lies
+    source = (
+        'told = 1  # one\ndef mend(tells):\n    """Two."""\n    raise ValueError(f"three {told} is made "\n"of four")\n'
+    )
+    assert [retired_in(text) for text in prose_of(source)][:2] == [{}, {}]
+    assert prose_of(source)[:2] == ["one", "Two."]
+    assert any("made of" in retired_in(text) for text in prose_of(source))
+    assert prose_of('rule one:\n    """Three."""\n    input: "four",  # five\n') == ["Three.", "four", "five"]
+    assert prose_of("# six is\n# made of seven\n") == ["six is made of seven"]
 
 
 def test_retired_words_are_found_in_any_form():

@@ -189,4 +189,4 @@ def test_the_workflow_runs_with_the_installed_package(installed):
     planned, refused = at_once(installed, demo, [*demo, "--sdm", "conda"], folder="study")
     assert planned.returncode == 0 and "train_adapter" in planned.stdout, planned.stderr
     assert refused.returncode == 1
-    assert "--sdm conda: its environments do not hold promptpool" in refused.stdout + refused.stderr
+    assert "--sdm conda: its environments lack promptpool" in refused.stdout + refused.stderr

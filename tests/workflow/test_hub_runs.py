@@ -197,7 +197,7 @@ def test_a_snapshot_that_the_cache_has_lost_is_one_clear_line(folder, lock):
     finally:
         weights.write_bytes(kept)
     assert answer.returncode != 0
-    (line,) = [line for line in told(answer) if "is not whole in" in line]
+    (line,) = [line for line in told(answer) if "is incomplete in" in line]
     assert lock[SMALL]["commit"] in line and "snakemake --cores all prefetch" in line
 
 

@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """`from promptpool import Embedder`, without paying for torch where only the config is read."""
+    """Loads `from promptpool import Embedder` lazily, so that reading the config does not import torch."""
     if name == "Embedder":
         from .embedding.embedder import Embedder
 

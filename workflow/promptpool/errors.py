@@ -1,15 +1,15 @@
-"""The one error type that users are meant to read."""
+"""The only error type that users should see."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class PromptpoolError(Exception):
-    """Bad input or a broken promise, in one line: where, what, and how to mend it."""
+    """Bad input or a broken promise, as one line: where, what, and how to fix it."""
 
 
 def choices(value: object, known: Iterable[object]) -> str:
-    """`use one of ...`, with a guess at what was meant. Empty `known` gives an empty string."""
+    """`use one of ...`, with a guess at what was meant; empty if `known` is empty."""
     names = [str(name) for name in known]
     if not names:
         return ""

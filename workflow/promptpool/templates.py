@@ -1,6 +1,6 @@
-"""Prompt templates: one text, one prompt -> token ids with exact spans.
+"""Prompt templates: turns a text and a prompt into token ids with exact spans.
 
-Training, embedding, attention and export all take their ids from here.
+Training, embedding, attention and export all get their ids here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NORMALISATIONS = ("none", "prompteol")  # of texts, before they are tokenized
 class Template:
     """A prompt: prefix + text + suffix. `name` is its key in the config.
 
-    An echo template (arXiv 2402.15449) holds the text twice: prefix + text + middle + text + suffix. The tokens of
-    its second copy have seen the whole text. `middle` is None in any other template.
+    An echo template (arXiv 2402.15449) holds the text twice: prefix + text + middle + text + suffix. The tokens of the
+    second copy see the whole text. `middle` is None in any other template.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Template:
 
     @classmethod
     def parse(cls, name: str, template: str) -> Template:
-        """Raises PromptpoolError unless the template holds `{text}` once or twice; other braces are plain text."""
+        """Raises PromptpoolError unless the template holds `{text}` once or twice. Other braces are plain text."""
         parts = template.split(SLOT)
         if len(parts) not in (2, 3):
             raise PromptpoolError(
@@ -49,17 +49,17 @@ class Template:
 
     @property
     def before(self) -> str:
-        """All that stands before the text that is pooled; of an echo template, with the first `{text}`."""
+        """Everything before the text that is pooled. In an echo template this includes the first `{text}`."""
         return self.prefix if self.middle is None else self.prefix + SLOT + self.middle
 
     def filled(self, text: str) -> str:
-        """The prompt with a text in it. The text's own braces stay."""
+        """The prompt with a text in it. Braces in the text stay."""
         return text.join([self.prefix, *([] if self.middle is None else [self.middle]), self.suffix])
 
 
 @dataclass(frozen=True)
 class Family:
-    """Prompts that share all that precedes their suffix, and so one forward pass. `name` is made of that alone."""
+    """Prompts that share everything before their suffix, and so one forward pass, which `name` depends on alone."""
 
     name: str
     prefix: str
@@ -67,12 +67,12 @@ class Family:
 
     @property
     def middle(self) -> str | None:
-        """What stands between the two texts of echo templates, None in others."""
+        """The string between the two texts of echo templates; None in others."""
         return self.templates[0].middle
 
 
 def families(prompts: Mapping[str, str]) -> list[Family]:
-    """Groups templates by what precedes their suffix, in the order of the prompts' names."""
+    """Groups templates by what comes before their suffix, in the order of the prompts' names."""
     groups: dict[str, list[Template]] = {}
     for name in sorted(prompts):
         template = Template.parse(name, prompts[name])
@@ -81,16 +81,16 @@ def families(prompts: Mapping[str, str]) -> list[Family]:
 
 
 def family_name(prefix: str) -> str:
-    """A name fit for a path: the first words of what precedes the suffix, and eight digits of its digest."""
+    """A name that can be part of a path: the first words before the suffix, and eight digits of their digest."""
     words = "-".join(re.findall(r"[a-z0-9]+", prefix.lower())[:4])[:32] or "no-prefix"
     return f"{words}-{text_digest(prefix)[:8]}"
 
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Token ids of one prompted text, and how many of them belong to which span, in this order.
+    """Token ids of one prompted text, and how many of them belong to each span, in this order.
 
-    Of an echo template, `prefix` is all that precedes the second copy.
+    In an echo template, `prefix` is everything before the second copy.
     """
 
     bos: int
@@ -106,10 +106,10 @@ class Tokenized:
 
 
 class Composer:
-    """Composes ids: BOS (where the tokenizer adds one) + prefix + text + suffix (+ EOS).
+    """Composes ids: BOS (if the tokenizer adds one) + prefix + text + suffix (+ EOS).
 
-    Only the text is truncated, to `max_text_tokens`; a prompt never is. The pieces are tokenized apart,
-    so spans are exact and the ids of prefix + text do not depend on the suffix.
+    Only the text is truncated, to `max_text_tokens`, never a prompt. The parts are tokenized separately, so spans are
+    exact and the ids of prefix + text do not depend on the suffix.
     text_normalisation: see `normalised`.
     """
 
@@ -125,7 +125,7 @@ class Composer:
         self.bos_ids = leading_special_ids(tokenizer)
 
     def piece(self, text: str) -> list[int]:
-        """Ids of a prompt's prefix or suffix, whole."""
+        """Ids of a prompt's prefix or suffix, never cut."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
@@ -136,7 +136,7 @@ class Composer:
         return [list(ids[: self.max_text_tokens]) for ids in rows]
 
     def clean(self, texts: Sequence[str]) -> list[str]:
-        """Texts as they are tokenized: normalised, and fit for UTF-8."""
+        """Texts as they are tokenized: normalised, and valid UTF-8."""
         return [well_formed(normalised(text, self.text_normalisation)) for text in texts]
 
     def joint(self, template: Template, texts: Sequence[str]) -> list[list[int]]:
@@ -165,10 +165,10 @@ class Composer:
 
 
 def normalised(text: str, how: str) -> str:
-    """A text as a method wants it, before it is put into a prompt.
+    """Normalises a text as a method needs it, before it is put into a prompt.
 
-    `none`: as it is. `prompteol` (arXiv 2307.16645, as in its published evaluation): double quotes become single ones,
-    and the text ends as a statement does: a full stop is put where no . ? or quote ends it, and in place of a last ?.
+    `none`: unchanged. `prompteol` (arXiv 2307.16645, as in its published evaluation): double quotes become single ones,
+    and the text ends like a statement: a full stop is added unless . ? or a quote ends it, and replaces a final ?.
     """
     if how == "none" or not text:
         return text
@@ -178,7 +178,7 @@ def normalised(text: str, how: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    """The text, with a replacement character for every lone surrogate: no tokenizer takes these."""
+    """The text, with a replacement character for every lone surrogate, because no tokenizer accepts these."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -191,14 +191,14 @@ def format_joint(
 ) -> list[str]:
     """The paper's way, `tokenization: joint`: each text cut to `max_text_tokens`, decoded, put into the prompt.
 
-    What tokenizes these strings may merge across the seams, so spans are not exact and nothing can be shared.
+    A tokenizer may merge these strings across the seams, so spans are not exact and nothing can be shared.
     """
     rows = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     return [template.filled(tokenizer.decode(ids[:max_text_tokens], skip_special_tokens=True)) for ids in rows]
 
 
 def leading_special_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids that the tokenizer puts before a text by default (a BOS, or nothing)."""
+    """The ids that the tokenizer puts in front of a text by default (a BOS, or nothing)."""
     plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
     full = list(tokenizer("a")["input_ids"])
     for start in range(len(full) - len(plain) + 1):

@@ -1,17 +1,17 @@
-"""What names a variant's vector: a pooling with its span, and a layer. No tensors: the config check reads this too."""
+"""The names of a variant's vector: a pooling with its span, and a layer. No tensors, as the config check reads this."""
 
 from .errors import PromptpoolError
 
 POOLINGS = ("mean", "last", "eos", "weighted", "max", "concat", "attention")
-# What a config may name: `mean` reads all tokens, `mean:text` those of the text. The EOS is never part of a text.
+# What a config may name: `mean` reads all tokens, `mean:text` only those of the text. EOS is never part of a text.
 POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos"))
 
 Layer = int | float
-Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as the config says them
+Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as in the config
 
 
 def split_pooling(key: str) -> tuple[str, str]:
-    """`mean:text` -> (`mean`, `text`); `mean` -> (`mean`, `all`). PromptpoolError for one that there is not."""
+    """`mean:text` -> (`mean`, `text`); `mean` -> (`mean`, `all`). Raises PromptpoolError for an unknown pooling."""
     if key not in POOLING_KEYS:
         raise PromptpoolError(f"poolings: unknown pooling {key!r}; use one of {', '.join(POOLING_KEYS)}")
     name, _, span = key.partition(":")
@@ -19,14 +19,14 @@ def split_pooling(key: str) -> tuple[str, str]:
 
 
 def layer_number(layer: Layer, depth: int) -> int:
-    """Which hidden state a layer means: 0 the embeddings, n the output of layer n, -1 the last, 0.5 half the depth.
+    """The hidden state that a layer means: 0 the embeddings, n the output of layer n, -1 the last, 0.5 half the depth.
 
-    A fraction is a whole number's share of the depth, rounded half up. PromptpoolError outside the model.
+    A fraction is a share of the depth, rounded half up. Raises PromptpoolError outside the model.
     """
     if isinstance(layer, float):
         if not 0 < layer < 1:
             raise PromptpoolError(
-                f"layers: {layer} is no share of the depth; give one between 0 and 1, or a whole number"
+                f"layers: {layer} is not a share of the depth; give one between 0 and 1, or a whole number"
             )
         return int(layer * depth + 0.5)
     number = layer + depth + 1 if layer < 0 else layer
@@ -46,7 +46,7 @@ def parse_layer(text: str) -> Layer:
 
 
 def key_text(key: Key) -> str:
-    """A variant as an embeddings file names it: `cluster/mean:text/-1`."""
+    """A variant's name in an embeddings file: `cluster/mean:text/-1`."""
     prompt, pooling, layer = key
     return f"{prompt}/{pooling}/{layer_name(layer)}"
 

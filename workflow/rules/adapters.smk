@@ -11,14 +11,14 @@ rule train_adapter:
         snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
         files=lambda w: study.local_files("models", study["adapters"][w.name]["model"]),
     output:
-        weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows spoils the times of directories
+        weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows changes a directory's times
         told=f"{R}/adapters/{{name}}.meta.json",
     log:
         f"{R}/logs/train_adapter/{{name}}.log",
     wildcard_constraints:
-        name=r"[^/]+(?<!\.tar)",  # an archive is no adapter's directory
+        name=r"[^/]+(?<!\.tar)",  # an archive is not an adapter's directory
     cache: CACHE
-    # All that is tuned waits for it: it starts before what only needs the base model.
+    # Everything tuned waits for it, so it starts before what only needs the base model.
     priority: 10
     conda:
         "../../envs/main.yaml"
@@ -37,7 +37,7 @@ rule train_adapter:
 
 
 rule unpack_adapter:
-    """One adapter's directory: a checkpoint step a folder, and its training's table."""
+    """One adapter's directory: a folder per checkpoint step, and the table of its training."""
     input:
         f"{R}/adapters/{{name}}.tar",
     output:
@@ -45,7 +45,7 @@ rule unpack_adapter:
     log:
         f"{R}/logs/unpack_adapter/{{name}}.log",
     wildcard_constraints:
-        name=r"[^/]+(?<!\.tar)",  # an archive is no adapter's directory
+        name=r"[^/]+(?<!\.tar)",  # an archive is not an adapter's directory
     priority: 10
     conda:
         "../../envs/main.yaml"
@@ -54,7 +54,7 @@ rule unpack_adapter:
 
 
 rule check_training_data:
-    """Fails the run if an adapter learned from a text of a task, such as one that was added since."""
+    """Fails the run if an adapter was trained on a text of a task, for example of one added later."""
     input:
         adapter=f"{R}/adapters/{{name}}",
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),

@@ -1,10 +1,10 @@
-# In the config's order, which the joined table keeps.
+# In the order of the config, which the joined table keeps.
 ATTENTION = [f"{R}/attention/{model}/{adapter}.parquet" for model, adapter in study.attention_states()]
 ATTENTION_TABLES = [f"{R}/attention.parquet", f"{R}/attention_summary.parquet"] if ATTENTION else []
 
 
 rule attention:
-    """The last token's attention, for base and each checkpoint, and what tuning moved."""
+    """The last token's attention, for base and each checkpoint, and how tuning changed it."""
     input:
         ATTENTION_TABLES,
 

@@ -5,7 +5,7 @@ rule corpora:
 
 
 rule build_corpus:
-    """Texts to train on, one row a text."""
+    """Texts to train on, one per row."""
     input:
         snapshot=lambda w: study.snapshot("corpora", w.name),
         files=lambda w: study.local_files("corpora", w.name),

@@ -1,5 +1,5 @@
 rule models:
-    """Every exported model, proved equal to the pipeline."""
+    """Every exported model, checked to equal the pipeline."""
     input:
         expand(f"{R}/parity/{{name}}.json", name=study["exports"]),
 

@@ -27,7 +27,7 @@ rule map_texts:
 
 
 rule measure_costs:
-    """What a text costs under each prompt up to each layer, from the model's shape and the texts' tokens."""
+    """The cost of a text under each prompt up to each layer, from the model's shape and the texts' tokens."""
     input:
         texts=expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
         snapshot=lambda w: study.snapshot("models", w.model),

@@ -14,7 +14,7 @@ rule figures:
 for FIGURE in FIGURES:
 
     rule:
-        """A figure as its entry in figures/registry.py has it."""
+        """A figure, as its entry in figures/registry.py defines it."""
         name:
             f"draw_{FIGURE.name}"
         input:
@@ -37,9 +37,9 @@ for FIGURE in FIGURES:
             kind=FIGURE.name,
             options=lambda w, figure=FIGURE: figure.options(study, w.get("name", "")),
             code=lambda w, figure=FIGURE: code_digest("draw", *figure.code(study, w.get("name", ""))),
-            # A param that depends on `output` is no reason to draw again: `code` holds what the function computes.
+            # A param that depends on `output` causes no rerun. `code` covers what the function computes.
             drawing=lambda w, output, figure=FIGURE: figure.drawing,
-            # Snakemake's report reads it.
+            # For Snakemake's report.
             caption=lambda w, output, figure=FIGURE: figure.caption,
         script:
             "../scripts/draw.py"

@@ -1,11 +1,11 @@
 rule pairs:
-    """Every set of positive pairs, rid of the tasks' texts."""
+    """Every set of positive pairs, without the tasks' texts."""
     input:
         expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study["pairs"]),
 
 
 rule make_pairs:
-    """A positive for every anchor, fit or not, in shards that outlive a killed job."""
+    """A positive for every anchor, fit or not, in shards that survive a killed job."""
     input:
         corpus=lambda w: study.corpus_of("pairs", w.name),
         snapshot=lambda w: study.snapshot("models", study["pairs"][w.name]["model"]),
@@ -20,7 +20,7 @@ rule make_pairs:
     cache: CACHE
     priority: 10
     conda:
-        # vLLM pins its own torch: it lives apart.
+        # vLLM pins its own torch, so it has its own environment.
         lambda w: f"../../envs/{'vllm' if study['pairs'][w.name]['backend'] == 'vllm' else 'main'}.yaml"
     resources:
         gpu=lambda w: study.pairs_gpus(w.name),
@@ -34,10 +34,10 @@ rule make_pairs:
 
 
 rule select_pairs:
-    """The pairs to train on: no duplicates, no task's text."""
+    """The pairs to train on, without duplicates and without the tasks' texts."""
     input:
         written=f"{R}/pairs/{{name}}/written.parquet",
-        # A new task does not choose them anew, for all adapters would be trained again: check_training_data looks at it.
+        # A new task does not select pairs again, as that would retrain every adapter. check_training_data checks it.
         ready=ancient(rules.tasks_ready.output[0]),
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",

@@ -3,7 +3,7 @@ localrules:
 
 
 rule plan:
-    """Before anything is spent: a table of jobs, tokens, GPU-hours and disk a stage, and what is missing here."""
+    """The costs in advance: jobs, tokens, GPU-hours and disk for each stage, and what is missing here."""
     log:
         f"{R}/logs/plan.log",
     conda:

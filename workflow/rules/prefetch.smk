@@ -1,4 +1,4 @@
-# What comes from the model hub, fetched before it is used. On a cluster these run where the network is: on the head.
+# Downloads from the model hub, before they are used. On a cluster these run on the head node, which has the network.
 localrules:
     pin_snapshot,
     fetch_snapshot,
@@ -14,7 +14,7 @@ NEEDED = study.hub_snapshots()
 
 
 rule prefetch:
-    """Fetches all that the study takes from the model hub; afterwards it runs without network (docs/how-to/offline.md)."""
+    """Downloads all that the study needs from the model hub. After that it runs offline (docs/how-to/offline.md)."""
     input:
         expand(f"{R}/hub/{{snapshot}}.json", snapshot=NEEDED),
     log:
@@ -26,7 +26,7 @@ rule prefetch:
 
 
 rule pin_snapshot:
-    """One repository at one commit, in hub.lock.json too: allowed and affordable, before anything costly starts."""
+    """Pins a repository to a commit, in hub.lock.json too; checks access and disk before anything costly starts."""
     output:
         f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
     log:
@@ -34,10 +34,10 @@ rule pin_snapshot:
     priority: 100
     conda:
         "../../envs/main.yaml"
-    # For the errors alone: that another entry wants it too is no reason to ask again.
+    # Only for errors: another entry that needs it too must not cause a rerun.
     resources:
         wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
-    # Nor is another version of the code, so there is no digest of it.
+    # Neither must another version of the code, so there is no code digest.
     params:
         need=lambda w: NEEDED[f"{w.kind}/{w.snapshot}"],
     script:
@@ -45,7 +45,7 @@ rule pin_snapshot:
 
 
 rule fetch_snapshot:
-    """A pinned repository's files in the hub's cache; the marker says where."""
+    """Downloads a pinned repository into the hub's cache; the marker records where."""
     input:
         f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
     output:

@@ -3,12 +3,12 @@ from importlib.resources import files
 
 from promptpool.tasks.published import published_scores
 
-# As the report's commands name it, from where the workflow is started.
+# Its path as in the report's commands, relative to the directory where the workflow is started.
 CONFIGFILE = next((os.path.relpath(path) for path in workflow.config_settings.configfiles), None)
 
 
 rule report:
-    """One HTML file that shows it all."""
+    """One HTML file that shows everything."""
     input:
         f"{R}/report.html",
 

@@ -15,7 +15,7 @@ rule scores:
 
 
 rule score_family:
-    """MTEB's scores of one embeddings file, every bootstrap kept."""
+    """MTEB's scores of one embeddings file, with every bootstrap replicate."""
     input:
         labelled=f"{R}/tasks/{{task}}/labelled.parquet",
         texts=f"{R}/tasks/{{task}}/texts.parquet",
@@ -36,7 +36,7 @@ rule score_family:
 
 
 rule embed_baseline:
-    """The vectors of a model that someone else trained, once for each task's texts."""
+    """The vectors of a model trained by others, once for each task's texts."""
     input:
         texts=f"{R}/tasks/{{task}}/texts.parquet",
         snapshot=lambda w: study.snapshot("baselines", w.baseline),
@@ -118,7 +118,7 @@ rule write_mteb_results:
 
 
 rule average_benchmarks:
-    """Averages over whole benchmarks; NaN while a task of one is missing."""
+    """Averages over whole benchmarks; NaN until every task is scored."""
     input:
         f"{R}/scores.parquet",
     output:
@@ -143,7 +143,7 @@ rule ablations:
 for ABLATION in sorted(study["ablations"]):
 
     rule:
-        """One ablation's table and figure, and only what they need."""
+        """One ablation's table and figure, and only their inputs."""
         name:
             f"ablation_{ABLATION}"
         input:
@@ -152,7 +152,7 @@ for ABLATION in sorted(study["ablations"]):
 
 
 rule compare_ablation:
-    """What one varied thing does: paired differences to its baseline, with intervals. Needs only what it compares."""
+    """The effect of one varied thing: paired differences to its baseline, with intervals, from only what it compares."""
     input:
         parts=lambda w: [f"{R}/scores/{state}.parquet" for state in study.ablation_states(w.name)],
         facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
@@ -176,7 +176,7 @@ rule summary:
 
 
 rule summarise_scores:
-    """The headline table: floors, best untuned, best tuned, what was gained."""
+    """The headline table: floors, best untuned, best tuned, the gains."""
     input:
         scores=f"{R}/scores.parquet",
         facts=FACTS,

@@ -5,7 +5,7 @@ rule tasks:
 
 
 rule build_task:
-    """A task's labelled texts, the unique texts that MTEB really asks for, and the task's facts."""
+    """A task's labelled texts, the unique texts that MTEB actually asks for, and the task's facts."""
     input:
         corpus=lambda w: study.corpus_of("tasks", w.task),
         snapshot=lambda w: study.snapshot("tasks", w.task),
@@ -27,7 +27,7 @@ rule build_task:
 
 
 rule tasks_ready:
-    """Says that the texts of every task are there, to what must wait for them and not start again for a new one."""
+    """Marks that the texts of every task exist, for rules that must wait for them but not rerun for a new task."""
     input:
         rules.tasks.input,
     output:

@@ -106,7 +106,7 @@ def test_a_sidecar_without_its_seal_or_digest_is_damaged(file, lost):
     content = json.loads(sidecar_path(file).read_text())
     del content[lost]
     sidecar_path(file).write_text(json.dumps(content))
-    assert told(file).startswith(f"{sidecar_path(file)}: damaged, so that {file} can't be verified")
+    assert told(file).startswith(f"{sidecar_path(file)}: damaged, so {file} can't be verified")
 
 
 def test_an_artifact_without_a_sidecar_is_taken_once_with_a_warning_and_verified_from_then_on(file, capsys):
@@ -214,7 +214,7 @@ def test_a_job_of_an_earlier_run_does_not_write_over_a_later_ones(tmp_path, monk
     with pytest.raises(SystemExit):
         run("4")
     told = capfd.readouterr().err
-    assert f"Error: {made}: a run that began later ({later}) has made it; this job was left over" in told
+    assert f"Error: {made}: a run that began later ({later}) has made it; this job is left over" in told
     assert made.read_text() == "3" and fault_of(made) is None
     monkeypatch.delenv(RUN)  # by hand
     run("5")
@@ -306,8 +306,8 @@ def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, c
         (MemoryError("no more"), "x.parquet: out of memory; free some, or give the job more (no more)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "x.parquet: out of memory; free some"),
         (ImportError("_path.so: failed to map segment from shared object"), "x.parquet: out of memory; free some"),
-        (PermissionError(13, "Permission denied", "in.csv"), "in.csv: Permission denied; mend that and run again"),
-        (OSError(28, "No space left on device"), "x.parquet: not made: [Errno 28] No space left on device; mend that"),
+        (PermissionError(13, "Permission denied", "in.csv"), "in.csv: Permission denied; fix that and run again"),
+        (OSError(28, "No space left on device"), "x.parquet: not made: [Errno 28] No space left on device; fix that"),
         (ValueError("I/O error: Input/output error (os error 5)"), "x.parquet: not made: I/O error: Input/output"),
     ],
 )  # fmt: skip
@@ -320,7 +320,7 @@ def test_a_fault_of_our_own_keeps_its_traceback():
 
 
 def test_a_disk_that_takes_no_more_names_the_file(tmp_path):
-    line = r"x\.parquet: cannot be written: No space left on device; mend that"
+    line = r"x\.parquet: cannot be written: No space left on device; fix that"
     with pytest.raises(PromptpoolError, match=line), atomic_path(tmp_path / "x.parquet"):
         raise OSError(28, "No space left on device")
     with pytest.raises(PermissionError), atomic_path(tmp_path / "x.parquet"):
@@ -368,7 +368,7 @@ def test_looking_at_a_run_lists_what_is_damaged(file, tmp_path):
     command = [sys.executable, "-m", "promptpool.runtime.rebuild", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert answer.returncode == 0 and answer.stdout == "1 artifacts looked at, 0 damaged\n"
+    assert answer.returncode == 0 and answer.stdout == "1 artifacts verified, 0 damaged\n"
     flip(file, 7)
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 1 and answer.stdout.splitlines()[0].startswith(f"{file}: damaged")

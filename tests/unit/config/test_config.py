@@ -112,7 +112,7 @@ SCHEMA_FAULTS = {
     "missing key": (
         {"adapters.halves.steps": REMOVED},
         "adapters.halves.steps: missing; add it: "
-        "Training steps at which a checkpoint is kept, rising; each is an adapter of its own, name@step.",
+        "Training steps at which a checkpoint is kept, ascending; each is a separate adapter, name@step.",
     ),
     "unknown pooling": (
         {"grid.poolings": ["men"]},
@@ -197,21 +197,21 @@ CROSS_FAULTS = {
     ),
     "export beside joint tokenization": (
         {"grid.tokenization": "joint"},
-        "exports.docs-cluster: the grid is scored with tokenization joint, which no exported tokenizer can repeat; "
-        "set grid.tokenization: composed, or take the export out",
+        "exports.docs-cluster: the grid is scored with tokenization joint, which no exported tokenizer can reproduce; "
+        "set grid.tokenization: composed, or remove the export",
     ),
     "export beside normalised texts": (
         {"grid.text_normalisation": "prompteol"},
         "exports.docs-cluster: the grid is scored with text_normalisation prompteol, which no exported tokenizer can "
-        "repeat; set grid.text_normalisation: none, or take the export out",
+        "reproduce; set grid.text_normalisation: none, or remove the export",
     ),
     "text span under joint tokenization": (
         {"grid.tokenization": "joint", "grid.poolings": ["mean", "mean:text"]},
-        "grid.poolings: tokenization joint knows no text span, so no mean:text; take one of them out",
+        "grid.poolings: tokenization joint has no text span, so no mean:text; remove one of them",
     ),
     "layer that is no share": (
         {"grid.layers": [-1, 1.5]},
-        "grid.layers: 1.5 is no share of the depth; write a whole number, or a share between 0 and 1",
+        "grid.layers: 1.5 is not a share of the depth; write a whole number, or a share between 0 and 1",
     ),
     "ensemble of a prompt outside the grid": (
         {"ensembles": {"meta": {"prompts": ["eol", "sum"]}}},
@@ -238,23 +238,23 @@ CROSS_FAULTS = {
     ),
     "step beyond the training": (
         {"adapters.halves.steps": [40, 100]},
-        "adapters.halves.steps: step 100 is beyond the training's 80 steps; take it out or raise max_steps",
+        "adapters.halves.steps: step 100 is beyond the training's 80 steps; remove it or raise max_steps",
     ),
     "steps out of order": (
         {"adapters.halves.steps": [40, 20]},
-        "adapters.halves.steps: 20 comes after 40; list the steps in rising order",
+        "adapters.halves.steps: 20 comes after 40; list the steps in ascending order",
     ),
     "adapter named base": (
         {"adapters.base": load(SAMPLE)["adapters"]["halves"]},
-        "adapters.base: 'base' is a name of promptpool's own; choose another",
+        "adapters.base: 'base' is a reserved name; choose another",
     ),
     "adapter named baseline": (
         {"adapters.baseline": load(SAMPLE)["adapters"]["halves"]},
-        "adapters.baseline: 'baseline' is a name of promptpool's own; choose another",
+        "adapters.baseline: 'baseline' is a reserved name; choose another",
     ),
     "micro-batch negatives without a size": (
         {"adapters.halves.negatives": "micro_batch"},
-        "adapters.halves.micro_batch_size: missing; with negatives micro_batch it sets their number; give one",
+        "adapters.halves.micro_batch_size: missing; negatives micro_batch takes their number from it; add it",
     ),
     "micro-batch that leaves a rest": (
         {"adapters.halves.negatives": "micro_batch", "adapters.halves.micro_batch_size": 12},
@@ -262,7 +262,7 @@ CROSS_FAULTS = {
     ),
     "micro-batch of one": (
         {"adapters.halves.negatives": "micro_batch", "adapters.halves.micro_batch_size": 1},
-        "adapters.halves.micro_batch_size: a micro-batch of 1 holds no negative; give at least 2",
+        "adapters.halves.micro_batch_size: a micro-batch of 1 holds no negatives; give at least 2",
     ),
     "micro-batch larger than the batch": (
         {"adapters.halves.micro_batch_size": 65},
@@ -270,11 +270,11 @@ CROSS_FAULTS = {
     ),
     "a training of no length": (
         {"adapters.halves.max_steps": REMOVED},
-        "adapters.halves: a training is as long as max_steps or as epochs say, and neither is given; give one of them",
+        "adapters.halves: the length of training is max_steps or epochs, and neither is given; give one of them",
     ),
     "a training of two lengths": (
         {"adapters.halves.epochs": 3},
-        "adapters.halves: a training is as long as max_steps or as epochs say, and both are given; give one of them",
+        "adapters.halves: the length of training is max_steps or epochs, and both are given; give one of them",
     ),
     "GPUs that leave a rest": (
         {"adapters.halves.gpus": 3},
@@ -313,16 +313,15 @@ CROSS_FAULTS = {
         {"pairs.continue.styles": ["continu"]},
         "pairs.continue.styles: unknown style 'continu'; use one of halves, identity, dataset, word-deletion, "
         "word-swap, character-noise, detail, simple, teacher, metaphor, question, backtranslate, summarize, keywords, "
-        "continue (did you mean 'continue'?), or word it in styles",
+        "continue (did you mean 'continue'?), or define it in styles",
     ),
     "given positives where the corpus gives none": (
         {"pairs.halves.styles": ["halves", "dataset"]},
-        "pairs.halves.styles: dataset needs a corpus that brings positives; "
-        "name their column in corpora.docstrings.positive",
+        "pairs.halves.styles: dataset needs a corpus with positives; name their column in corpora.docstrings.positive",
     ),
     "own style without a slot": (
         {"styles.headline": {"turns": ["Say {text}", "Shorten it"]}},
-        "styles.headline: every instruction needs exactly one {text}, and 'Shorten it' has 0; put it in",
+        "styles.headline: every instruction needs exactly one {text}, and 'Shorten it' has 0; add it",
     ),
     "own style with a taken name": (
         {"styles.halves": {"chat": "Halve {text}"}},
@@ -334,11 +333,11 @@ CROSS_FAULTS = {
     ),
     "judge's prompt without a slot": (
         {"pairs.halves.filters": {"semantic": {"model": "nano-docs", "min": 0.2, "prompt": "text"}}},
-        "pairs.halves.filters.semantic.prompt: 'text' needs exactly one {text}; put it in",
+        "pairs.halves.filters.semantic.prompt: 'text' needs exactly one {text}; add it",
     ),
     "model that a style has no use for": (
         {"pairs.halves.model": "nano-docs"},
-        "pairs.halves.model: halves use no language model, and this names 'nano-docs'; take it out",
+        "pairs.halves.model: halves use no language model, so 'nano-docs' is not used; remove it",
     ),
     "column that a corpus lacks": (
         {"corpora.wiki": {"source": "hub", "path": "a/b", "revision": "main"}, "pairs.continue.corpus": "wiki"},
@@ -348,7 +347,7 @@ CROSS_FAULTS = {
     "label of a package that is not read": (
         {"corpora.docstrings.labelled": ["scypi"]},
         "corpora.docstrings.labelled: 'scypi' is not among the corpus's packages; "
-        "add it to corpora.docstrings.packages, or take it out",
+        "add it to corpora.docstrings.packages, or remove it here",
     ),
     "task over a package without labels": (
         {"tasks.DocstringSummaries.packages": ["numpy"]},
@@ -404,7 +403,7 @@ CROSS_FAULTS = {
     ),
     "ablation that fixes what it varies": (
         {"ablations.poolings.fixed.pooling": "mean"},
-        "ablations.poolings.fixed.pooling: the ablation varies pooling, so 'mean' can't be fixed; take it out",
+        "ablations.poolings.fixed.pooling: the ablation varies pooling, so 'mean' can't be fixed; remove it",
     ),
     "ablation that leaves a value open": (
         {"ablations.poolings.fixed.layer": REMOVED},
@@ -439,7 +438,7 @@ CROSS_FAULTS = {
     ),
     "attention with a list of words that is not there": (
         {"attention.function_words": "nowhere.txt"},
-        "attention.function_words: can't read 'nowhere.txt' (FileNotFoundError); mend the path or the file",
+        "attention.function_words: can't read 'nowhere.txt' (FileNotFoundError); fix the path or the file",
     ),
     "export of attention pooling": (
         {"exports.docs-cluster.pooling": "attention"},
@@ -452,7 +451,7 @@ CROSS_FAULTS = {
     ),
     "export of an inner layer beside its base": (
         {"exports.docs-cluster.layer": 2, "exports.docs-cluster.merged": False},
-        "exports.docs-cluster.merged: false, but an inner layer cuts the base model, which lies outside; "
+        "exports.docs-cluster.merged: false, but an inner layer cuts the base model, which is stored elsewhere; "
         "write true, or layer -1",
     ),
     "export of no adapter beside its base": (
@@ -461,11 +460,11 @@ CROSS_FAULTS = {
     ),
     "export of rounded weights that it does not hold": (
         {"exports.docs-cluster.dtype": "bfloat16", "exports.docs-cluster.merged": False},
-        "exports.docs-cluster.merged: false, but dtype bfloat16 is of merged weights; write true, or float32",
+        "exports.docs-cluster.merged: false, but dtype bfloat16 is for merged weights; write true, or float32",
     ),
     "export of a joint adapter": (
         {"adapters.halves.tokenization": "joint"},
-        "exports.docs-cluster.adapter: 'halves' has tokenization joint, which no exported tokenizer can repeat; "
+        "exports.docs-cluster.adapter: 'halves' has tokenization joint, which no exported tokenizer can reproduce; "
         "export an adapter with tokenization composed",
     ),
     "export of an adapter without its step": (
@@ -480,7 +479,7 @@ CROSS_FAULTS = {
     "revision of a directory": (
         {"models.nano-docs.revision": "main"},
         "models.nano-docs.revision: 'main' is for a hub model, and 'workflow/resources/nano-docs' is a directory; "
-        "take it out",
+        "remove it",
     ),
 }
 
@@ -505,7 +504,7 @@ def _with_prompt(name: str) -> dict:
 def test_key_that_yaml_does_not_read_as_text_is_refused():
     config = demo()
     config["prompts"][False] = "{text}"  # a prompt named `no`
-    line = "config.yaml: prompts.False: YAML reads this key as False, no text; put it in quotes"
+    line = "config.yaml: prompts.False: YAML reads this key as False, not text; put it in quotes"
     assert told(config) == line
 
 
@@ -525,7 +524,7 @@ LABELLED_FAULTS = {
         "column 'label' has only the label 'x'; clustering needs at least two labels",
     ),
     "no label": ("text,label\na,\nb,\n", "column 'label' has no labelled row; clustering needs at least two labels"),
-    "nothing at all": ("", "cannot be read as csv: the file is empty; a first line with the columns' names is wanted"),
+    "nothing at all": ("", "cannot be read as csv: the file is empty; the first line must hold the columns' names"),
 }
 
 
@@ -539,7 +538,7 @@ def test_unfit_labelled_file_is_told_in_one_line(tmp_path, content, reason):
 
 def test_absent_labelled_file_is_told_in_one_line():
     line = told(demo(tasks__Mine={"source": "file", "path": "mine.csv"}))
-    assert line == "config.yaml: tasks.Mine: mine.csv: no such file; mend the path"
+    assert line == "config.yaml: tasks.Mine: mine.csv: no such file; fix the path"
 
 
 def test_a_job_does_not_read_the_labelled_files_again():
@@ -556,7 +555,7 @@ def test_labelled_file_with_its_own_column_names_is_accepted(tmp_path):
 
 def test_absent_corpus_file_is_told_in_one_line():
     line = told(demo(corpora__mine={"source": "file", "path": "mine.csv"}))
-    assert line == "config.yaml: corpora.mine.path: no such file: 'mine.csv'; mend the path"
+    assert line == "config.yaml: corpora.mine.path: no such file: 'mine.csv'; fix the path"
 
 
 def test_corpus_file_of_unknown_type_is_told_in_one_line(tmp_path):
@@ -571,9 +570,9 @@ TOPIC_FAULTS = {
     "not a mapping": ("- a\n- b\n", "has fewer than two topics"),
     "one topic": ("a: [x]\n", "has fewer than two topics"),
     "topic without modules": ("a: [x]\nb:\n", "topic 'b' lists no module names"),
-    "module twice": ("a: [x]\nb: [x]\n", "'x' stands under 'a' and 'b'; keep one"),
-    "no yaml": ("a: [x\n", "is no YAML, line 2"),
-    "topic twice": ("a: [x]\nb: [y]\na: [z]\n", "line 3: 'a' stands twice"),
+    "module twice": ("a: [x]\nb: [x]\n", "'x' is listed under 'a' and 'b'; keep one"),
+    "no yaml": ("a: [x\n", "is not valid YAML, line 2"),
+    "topic twice": ("a: [x]\nb: [y]\na: [z]\n", "line 3: 'a' occurs twice"),
 }
 
 
@@ -587,12 +586,12 @@ def test_unfit_topic_file_is_told_in_one_line(tmp_path, content, reason):
 
 def test_absent_topic_file_is_told_in_one_line():
     line = told(demo(tasks__StdlibTopics__labels="topics.yaml"))
-    assert line == "config.yaml: tasks.StdlibTopics.labels: no such file: 'topics.yaml'; mend the path"
+    assert line == "config.yaml: tasks.StdlibTopics.labels: no such file: 'topics.yaml'; fix the path"
 
 
 def test_absent_model_directory_is_told_in_one_line():
     line = told(demo(**{"models.nano-docs.path": "./nowhere", "base_model": None}))
-    mend = "mend the path, or give a hub id such as owner/name"
+    mend = "fix the path, or give a hub id such as owner/name"
     assert line == f"config.yaml: models.nano-docs.path: no such directory: './nowhere'; {mend}"
 
 
@@ -604,7 +603,7 @@ def test_a_path_leaves_the_working_directory_only_where_it_is_absolute(key, tmp_
     for path in ("../x.csv", "data/../../x.csv", ".."):
         changes = {**corpus, key: path} if key.startswith("corpora") else {key: path}
         assert told(demo(**changes)) == (
-            f"config.yaml: {key}: {path!r} leaves the working directory; write it absolute if that is meant"
+            f"config.yaml: {key}: {path!r} leaves the working directory; if that is intended, write it absolute"
         )
     (tmp_path / "x.csv").write_text("text\nbread\n")
     inside = {**corpus, "corpora.docs.path": str(tmp_path / "x.csv")}
@@ -621,7 +620,7 @@ def test_trusted_code_must_be_pinned():
     rival = {"kind": "sentence-transformers", "path": "owner/name", "revision": "main", "trust_remote_code": True}
     line = told(demo(baselines__rival=rival))
     assert line == (
-        "config.yaml: baselines.rival.trust_remote_code: only code that can't change is to be trusted; "
+        "config.yaml: baselines.rival.trust_remote_code: code must be pinned before it is trusted; "
         "give a commit id as revision"
     )
     assert resolve(demo(baselines__rival={**rival, "revision": "0" * 40}))["baselines"]["rival"]["trust_remote_code"]

@@ -44,12 +44,12 @@ def test_one_file_is_named_whatever_is_wrong(files):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        ("seed: 1\nrun: a\nseed: 2\n", "seed: stands twice, on lines 1 and 3; keep one"),
+        ("seed: 1\nrun: a\nseed: 2\n", "seed: occurs twice, on lines 1 and 3; keep one"),
         (
             "tasks:\n  a: {source: file}\n  b: {x: 1}\n  a: {x: 2}\n",
-            "tasks.a: stands twice, on lines 2 and 4; keep one",
+            "tasks.a: occurs twice, on lines 2 and 4; keep one",
         ),
-        ("prompts:\n  none: '{text}'\n  'none': x\n", "prompts.none: stands twice, on lines 2 and 3; keep one"),
+        ("prompts:\n  none: '{text}'\n  'none': x\n", "prompts.none: occurs twice, on lines 2 and 3; keep one"),
     ],
 )
 def test_a_key_that_stands_twice_in_a_file_is_refused(files, content, fault):

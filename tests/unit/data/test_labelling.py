@@ -83,7 +83,7 @@ def test_topics_can_group_modules(tmp_path):
 
 def test_a_module_under_two_topics_is_named(tmp_path):
     (tmp_path / "topics.yaml").write_text("near: [lab.a, lab.b]\nfar: [lab.a]\n")
-    with pytest.raises(PromptpoolError, match=r"lab\.a stands under two topics"):
+    with pytest.raises(PromptpoolError, match=r"lab\.a is listed under two topics"):
         topics_of_modules(tmp_path / "topics.yaml", "tasks.mine")
 
 

@@ -169,7 +169,7 @@ def test_a_path_leads_into_chat_messages(tmp_path):
     for suffix in (".jsonl", ".parquet"):
         found = read_labelled(tmp_path / f"mine{suffix}", "messages.0.content", "label", "tasks.mine")
         assert found["text"].tolist() == ["1.10", "b"]
-        assert "'messages' is a list, and a text is wanted" in refusal(tmp_path / f"mine{suffix}", ("messages",))
+        assert "'messages' is a list, but a text is expected" in refusal(tmp_path / f"mine{suffix}", ("messages",))
 
 
 def test_a_home_directory_may_be_written_short(tmp_path, monkeypatch):

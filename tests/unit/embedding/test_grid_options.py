@@ -98,7 +98,7 @@ def test_a_layer_is_a_number_or_a_share_of_the_depth(engine, layer, number):
 
 @pytest.mark.parametrize("layer", [0.0, 1.0, 1.5, -0.5])
 def test_a_share_outside_the_depth_is_refused(layer):
-    with pytest.raises(PromptpoolError, match="no share of the depth"):
+    with pytest.raises(PromptpoolError, match="not a share of the depth"):
         layer_number(layer, 4)
 
 
@@ -128,7 +128,7 @@ def test_joint_tokenization_is_bos_and_the_formatted_string(path, plain):
         for eos in (False, True):
             states, _ = states_of(plain, [*ids, joint.composer.eos_id] if eos else ids)
             assert relative(grid["eol", "eos" if eos else "last", -1][row], states[0, -1].numpy()) < 1e-5
-    with pytest.raises(PromptpoolError, match="joint knows no text span"):
+    with pytest.raises(PromptpoolError, match="joint has no text span"):
         joint.grid(TEXTS, PROMPTS, ["mean:text"])
 
 

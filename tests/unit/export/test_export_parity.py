@@ -123,7 +123,7 @@ def test_a_vector_that_is_no_vector_fails(bad):
 
 
 def test_another_width_fails():
-    with pytest.raises(PromptpoolError, match="8 dimensions where the pipeline has 4"):
+    with pytest.raises(PromptpoolError, match="8 dimensions, but the pipeline has 4"):
         compare("out", ["a"], np.ones((1, 4)), np.ones((1, 8)), 32)
 
 

@@ -121,7 +121,7 @@ def test_a_single_prompt_that_does_not_fit_is_named(model, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr(backend, "_generate", no_memory)
-    with pytest.raises(PromptpoolError, match=r"a single prompt of .* tokens does not fit the memory; use a smaller"):
+    with pytest.raises(PromptpoolError, match=r"a single prompt of .* tokens does not fit into memory; use a smaller"):
         backend.write(REQUESTS)
 
 
@@ -218,7 +218,7 @@ def test_a_missing_chat_template_is_named_with_its_mend(tmp_path):
 
 def test_a_missing_model_is_named_with_its_mend(tmp_path):
     told = refused(tmp_path / "nowhere")
-    assert told.startswith(f"{tmp_path / 'nowhere'}: no model can be read there") and "mend the path" in told
+    assert told.startswith(f"{tmp_path / 'nowhere'}: no model can be read there") and "fix the path" in told
 
 
 def test_an_unknown_backend_is_named():

@@ -131,7 +131,7 @@ def test_a_refusal_is_told_at_once_and_ends_the_rest(server):
     server.always, server.delay = 400, 0.02
     with opened(server) as backend:
         line = told(lambda: backend.write([Request(f"text {number}", True, 0) for number in range(200)]))
-    assert "refuses (400: status 400" in line and "mend backends.openai.extra" in line
+    assert "refuses (400: status 400" in line and "fix backends.openai.extra" in line
     assert len(server.bodies) < 100 and set(server.tries.values()) == {1}
 
 
@@ -163,17 +163,17 @@ def test_an_unreachable_server_is_told_when_it_is_opened():
             lambda: OpenAIBackend(WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": url}, needs_chat=True))
         )
     assert line.startswith(f"backends.openai.url: no server answers at {url} (ConnectError")
-    assert line.endswith("start it, or mend the url")
+    assert line.endswith("start it, or fix the url")
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
         (None, "backends.openai.url: missing; give the server's address, such as http"),
-        ("localhost:8000", "'localhost:8000' is no web address"),
-        ("ftp://host/v1", "is no web address"),
-        ("", "is no web address"),
-        ("http://me:hidden@127.0.0.1:1/v1", "take them out, and put the key in the environment"),
+        ("localhost:8000", "'localhost:8000' is not a web address"),
+        ("ftp://host/v1", "is not a web address"),
+        ("", "is not a web address"),
+        ("http://me:hidden@127.0.0.1:1/v1", "remove them, and put the key in the environment"),
     ],
 )
 def test_an_unfit_address_is_told(url, words):

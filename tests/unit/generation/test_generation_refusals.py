@@ -193,7 +193,7 @@ def test_many_refused_texts_in_a_row_end_the_writing_with_advice(server, before)
     requests = [Request(f"text number {number}", True, 0) for number in range(200)]
     line = told(server, requests)
     assert line.startswith(f"backends.openai: {server.url} gives no answer to {IN_A_ROW} texts in a row (filtered, the")
-    assert "last with HTTP 400: no content_filter); take such texts out of the corpus" in line
+    assert "last with HTTP 400: no content_filter); remove such texts from the corpus" in line
     assert asked(server) <= before + IN_A_ROW + 4
 
 

@@ -147,7 +147,7 @@ def test_a_file_that_is_no_lock_is_named(served, results, content):
     served.commit("model", "owner/small", MODEL_FILES)
     results.mkdir(parents=True)
     (results / hub.LOCK).write_text(content)
-    assert "hub.lock.json: no lock file" in refusal(results, need())
+    assert "hub.lock.json: not a lock file" in refusal(results, need())
 
 
 def test_many_processes_pin_at_once_and_lose_nothing(served, results):
@@ -228,7 +228,7 @@ def test_a_disk_too_small_is_told_before_anything_is_fetched(served, results):
     served.commit("model", "owner/small", MODEL_FILES)
     served.sizes["model.safetensors"] = 10**18
     told = refusal(results, need())
-    assert "1000000000.0 GB are to be fetched" in told and "HF_HOME" in told
+    assert "1000000000.0 GB are to be downloaded" in told and "HF_HOME" in told
     assert served.fetched() == []
 
 
@@ -292,7 +292,7 @@ def test_switched_off_on_purpose_and_not_cached(served, results, monkeypatch):
 
 
 def test_no_id_of_the_hub(served, results):
-    assert "'a b/c' is no id of the hub" in refusal(results, need("a b/c"))
+    assert "'a b/c' is not an id of the hub" in refusal(results, need("a b/c"))
 
 
 def test_a_model_without_a_config(served, results):
@@ -310,7 +310,7 @@ def test_a_mirror_that_answers_with_another_commit_is_found_out(served, results)
     served.commit("model", "owner/small", MODEL_FILES)
     served.claims = "b" * 40
     told = refusal(results, need())
-    assert "owner/small was asked for at" in told and "did not come" in told
+    assert "owner/small was asked for at" in told and "was not delivered" in told
 
 
 # --- use --------------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_a_file_cut_short_in_the_cache_is_not_used(served, results):
     served.commit("model", "owner/small", MODEL_FILES)
     marker = fetched(results, need())
     (hub.snapshot_folder(hub.held(marker)) / "model.safetensors").resolve().write_bytes(b"w")
-    with pytest.raises(PromptpoolError, match=r"not whole .* no model\.safetensors"):
+    with pytest.raises(PromptpoolError, match=r"incomplete in .* no model\.safetensors"):
         hub.held(marker)
 
 

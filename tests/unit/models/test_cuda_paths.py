@@ -39,7 +39,10 @@ def lent(monkeypatch, tmp_path) -> None:
 def test_a_job_that_was_lent_a_gpu_does_not_go_on_without_it(tmp_path, monkeypatch):
     lent(monkeypatch, tmp_path)
     monkeypatch.setattr(torch.version, "cuda", None)
-    with leased(1), pytest.raises(PromptpoolError, match="lent GPU 0, and CUDA does not see it: this torch is a build"):
+    with (
+        leased(1),
+        pytest.raises(PromptpoolError, match="lent GPU 0, and CUDA does not see it: this torch is a CPU build"),
+    ):
         pick_device("auto")
     with leased(1):
         assert pick_device("cpu").type == "cpu"

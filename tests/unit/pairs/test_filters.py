@@ -257,7 +257,7 @@ def test_every_line_of_the_book_has_bounded_repeats():
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        ({"start": ["(open"]}, r"refusal\.start: '\(open': .*; mend the expression"),
+        ({"start": ["(open"]}, r"refusal\.start: '\(open': .*; fix the expression"),
         ({"start": ["Capital"]}, r"refusal\.start: 'Capital' has capitals; write it in lower case"),
         ({"middle": ["x"]}, r"refusal\.middle: no such place; use start, end, anywhere"),
     ],

@@ -92,7 +92,7 @@ def test_only_training_rows_are_anchors_each_text_once():
 
 
 def test_a_corpus_with_nothing_to_train_on_and_a_missing_column_are_told():
-    with pytest.raises(PromptpoolError, match=r"pairs\.mine: corpus 'lines' has no text to train on; mend the corpus"):
+    with pytest.raises(PromptpoolError, match=r"pairs\.mine: corpus 'lines' has no text to train on; fix the corpus"):
         anchors(table=corpus().assign(split="task"))
     with pytest.raises(PromptpoolError, match=r"pairs\.mine: the corpus has no column 'summary'; it has id, text"):
         anchors({**SPEC, "column": "summary"})
@@ -211,7 +211,7 @@ def test_what_can_only_come_out_the_same_is_not_tried_again(change):
 
 
 def test_a_set_without_one_fit_pair_is_told(tmp_path, monkeypatch):
-    with pytest.raises(PromptpoolError, match=r"pairs\.mine: no pair passed the filters, most often 'short'; mend"):
+    with pytest.raises(PromptpoolError, match=r"pairs\.mine: no pair passed the filters, most often 'short'; change"):
         run(tmp_path, WRITES, monkeypatch, Writer(lambda r: "word"))
     assert not (tmp_path / "written.parquet").exists()
 

@@ -262,7 +262,7 @@ def test_a_pair_sets_counts_and_speed_are_told(calm):
     told = " ".join(Page(calm).text.split())
     assert "of 1,000 pairs accepted (86%); rejected: too short 9, Return the shortest path. 3." in told
     assert "The language model wrote 80,000 tokens, 812 a second. max_new_tokens cut 21 positives, of which 4" in told
-    assert "Texts that tasks hold too, taken out: 1 equal, 2 nearly" in told
+    assert "Texts that tasks contain too, removed: 1 equal, 2 nearly" in told
 
 
 def test_a_pair_set_without_a_language_model_or_styles_is_shown_without_their_numbers():

@@ -37,7 +37,7 @@ def test_the_packages_beside_an_installed_one_reach_no_other_interpreter(wheel, 
     monkeypatch.setenv("PYTHONPATH", "/more")
     share_package()
     assert os.environ["PYTHONPATH"] == "/more"
-    with pytest.raises(PromptpoolError, match="--sdm conda: its environments do not hold promptpool") as caught:
+    with pytest.raises(PromptpoolError, match="--sdm conda: its environments lack promptpool") as caught:
         share_package(environments=True)
     assert "\n" not in str(caught.value)
 

@@ -70,7 +70,7 @@ class Limited:
     ("most", "before", "after", "told"),
     [
         (8, "", " is about", "the end of the prompt is cut off 'the harbour lies"),
-        (3, "a very long prompt before it: ", "", "the prompt leaves no room for a text"),
+        (3, "a very long prompt before it: ", "", "the prompt leaves no space for a text"),
     ],
 )
 def test_a_baselines_prompt_that_its_model_would_cut_is_an_error(most, before, after, told):
@@ -129,7 +129,7 @@ def test_vectors_of_texts_in_another_order_are_not_scored(tmp_path):
     write_sidecar(vectors, inputs=[texts])
     require_same_texts(str(vectors), str(texts))
     table.iloc[::-1].to_parquet(texts)
-    with pytest.raises(PromptpoolError, match=r"v.safetensors: made of other texts than .*texts.parquet holds now"):
+    with pytest.raises(PromptpoolError, match=r"v.safetensors: is of other texts than .*texts.parquet holds now"):
         require_same_texts(str(vectors), str(texts))
 
 

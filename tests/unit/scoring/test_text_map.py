@@ -131,7 +131,7 @@ def test_a_study_without_labels_or_with_null_has_no_map(at_root):
 @pytest.mark.parametrize(
     ("section", "line"),
     [
-        ({"task": "Nowhere"}, r"map\.task: 'Nowhere' is no clustering task"),
+        ({"task": "Nowhere"}, r"map\.task: 'Nowhere' is not a clustering task"),
         ({"prompt": "nothing"}, r"map\.prompt: 'nothing' is not in the grid"),
         ({"pooling": "max"}, r"map\.pooling: 'max' is not in the grid"),
         ({"layer": 3}, r"map\.layer: 3 is not in the grid"),

@@ -107,11 +107,11 @@ def test_the_papers_config_scores_eight_clustering_tasks_and_two_of_classificati
         ),
         "left-out task that it lacks": (
             {"benchmarks.mine": {"name": "paper", "leave_out": ["STS17"]}},
-            "benchmarks.mine.leave_out: 'STS17' is no task of it; use one of " + ", ".join(ENGLISH_V2),
+            "benchmarks.mine.leave_out: 'STS17' is not one of its tasks; use one of " + ", ".join(ENGLISH_V2),
         ),
         "nothing left": (
             {"benchmarks.mine": {"name": "paper", "leave_out": ENGLISH_V2}},
-            "benchmarks.mine.leave_out: no task is left; take at least one out of the list",
+            "benchmarks.mine.leave_out: no task is left; remove at least one from the list",
         ),
         "another task under its name": (
             {"benchmarks.mine": {"name": "paper"}, "tasks.BiorxivClusteringP2P~v2": {"source": "file", "path": "x"}},
@@ -127,10 +127,10 @@ def test_the_papers_config_scores_eight_clustering_tasks_and_two_of_classificati
             {"tasks.qqqq": {"source": "mteb"}},
             "tasks.qqqq: MTEB 2.26.24 has no task of texts named 'qqqq'; mteb.get_tasks() has the names",
         ),
-        "no task": ({"tasks": {}}, "tasks: there is none; add one, or name a benchmark under benchmarks"),
+        "no task": ({"tasks": {}}, "tasks: none given; add one, or name a benchmark under benchmarks"),
         "baseline without a directory": (
             {"baselines.mine": {"kind": "sentence-transformers", "path": "./absent"}},
-            "baselines.mine.path: no such directory: './absent'; mend the path, or give a hub id such as owner/name",
+            "baselines.mine.path: no such directory: './absent'; fix the path, or give a hub id such as owner/name",
         ),
         "baseline whose prompt has no place for the text": (
             {"baselines.mine": {"kind": "sentence-transformers", "path": "a/b", "prompt": "query: "}},

@@ -176,7 +176,7 @@ def test_bad_rows_are_counted_and_told(labelled, tmp_path, capsys):
     build_task("mine", spec, None, str(tmp_path / "labelled.parquet"), str(tmp_path / "texts.parquet"))
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Warning: tasks.mine")]
     assert "3 of 40 rows lack a text or a label" in told[0]
-    assert "1 texts stand under two labels or more" in told[1] and "'cooking' and 'x'" in told[1]
+    assert "1 texts have two labels or more" in told[1] and "'cooking' and 'x'" in told[1]
     facts = json.loads((tmp_path / "labelled.parquet.meta.json").read_text())
     assert (facts["repeated"], facts["contradictory"]) == (1, 1)
     assert (facts["rows_read"], facts["without_text"], facts["without_label"], facts["rows"]) == (40, 2, 1, 37)

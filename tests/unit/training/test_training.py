@@ -113,7 +113,7 @@ def test_epochs_count_steps(model, pairs, tmp_path):
 
 
 def test_a_step_that_the_epochs_do_not_reach_is_one_line(model, pairs, tmp_path):
-    wanted = "step 10 is beyond the 9 steps that 1.5 epochs of 6 steps make; take it out of steps or raise epochs"
+    wanted = "step 10 is beyond the 9 steps that 1.5 epochs of 6 steps make; remove it from steps or raise epochs"
     with pytest.raises(PromptpoolError, match=wanted):
         train_rank(**call(model, pairs, tmp_path / "x", max_steps=None, epochs=1.5, steps=[10]))
 
@@ -221,7 +221,7 @@ def test_pair_sets_are_mixed_by_weight(model, pairs, tmp_path):
 def test_a_weighed_set_without_pairs_is_one_line(model, pairs, tmp_path):
     pd.read_parquet(pairs).head(0).to_parquet(tmp_path / "none.parquet")
     job = call(model, pairs, tmp_path / "x", weights=[1, 3])
-    with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pair to train on; lower validation or take"):
+    with pytest.raises(PromptpoolError, match="pairs: set 2 of 2 has no pairs to train on; lower validation or remove"):
         train_rank(**{**job, "pairs": [str(pairs), str(tmp_path / "none.parquet")]})
 
 

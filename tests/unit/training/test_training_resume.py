@@ -196,7 +196,7 @@ def test_a_training_whose_newest_checkpoint_was_damaged_ends_the_same(model, pai
 def test_a_step_that_was_damaged_while_it_waited_is_named(model, pairs, whole, left):
     flip_all(left.glob("*.scratch/*/step-5/adapter_model.safetensors"))
     with pytest.raises(
-        PromptpoolError, match=r"step-5: damaged since it was written; remove .*\.scratch and train anew"
+        PromptpoolError, match=r"step-5: damaged since it was written; remove .*\.scratch and train again"
     ):
         train_rank(**call(model, pairs, left / "tuned", **LONG))
     shutil.rmtree(left / "tuned.scratch")

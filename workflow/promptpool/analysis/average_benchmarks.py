@@ -1,4 +1,4 @@
-"""Averages over whole benchmarks, as their leaderboards take them."""
+"""Averages over whole benchmarks, computed as their leaderboards do."""
 
 import time
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from .score_table import by_task
 
 
 def average_benchmarks(scores: str, out: str, benchmarks: Mapping[str, Mapping[str, str]]) -> None:
-    """Writes every benchmark's averages; those of an incomplete benchmark are NaN, and a line says so."""
+    """Writes every benchmark's averages. Those of an incomplete benchmark are NaN, and a line says so."""
     started = time.time()
     table = benchmark_averages(pd.read_parquet(scores), benchmarks)
     for (benchmark, missing), rows in table[table["missing"] != ""].groupby(["benchmark", "missing"]):
@@ -20,12 +20,12 @@ def average_benchmarks(scores: str, out: str, benchmarks: Mapping[str, Mapping[s
 
 
 def benchmark_averages(scores: pd.DataFrame, benchmarks: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """The averages of each variant on each benchmark, as its leaderboard takes them.
+    """The averages of each variant on each benchmark, computed as its leaderboard does.
 
-    benchmarks: name -> task -> its type; every task of the benchmark, scored or not. Columns: benchmark, VARIANT,
-    `tasks` (how many it has), `missing` (those that this variant lacks, with commas), `mean_task` (over tasks) and
-    `mean_type` (over the types' own means). Both are NaN while a task is missing: an average over other tasks is
-    another average.
+    benchmarks: name -> task -> its type, for every task of the benchmark, scored or not. Columns: benchmark, VARIANT,
+    `tasks` (how many it has), `missing` (the tasks that this variant lacks, comma-separated), `mean_task` (over tasks)
+    and `mean_type` (over the means of the types). Both are NaN until every task is scored, because averages over
+    different tasks can't be compared.
     """
     table, rows = by_task(scores), []
     for benchmark, types in benchmarks.items():

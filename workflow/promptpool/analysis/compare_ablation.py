@@ -1,4 +1,4 @@
-"""One ablation's table: what one varied thing does, as paired differences to its baseline."""
+"""One ablation's table: the effect of one varied thing, as paired differences to its baseline."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p
 
 
 def compare_ablation(parts: Sequence[str], facts: Sequence[str], out: str, name: str, spec: Mapping) -> None:
-    """Writes one ablation's table from the score parts of what it compares."""
+    """Writes one ablation's table from the score parts of the variants that it compares."""
     started = time.time()
     known = read_facts(facts)
     scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
@@ -26,12 +26,12 @@ def compare_ablation(parts: Sequence[str], facts: Sequence[str], out: str, name:
 
 
 def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:
-    """One row per value of the varied thing and task (`mean` over tasks first), against the baseline.
+    """One row per value of the varied thing and task (`mean` over tasks first), compared with the baseline.
 
-    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm and, on `mean` rows alone,
-    RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN where a task's spread
-    is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks
-    by their own intervals; `rank` is the mean rank over tasks among all values, the baseline with them.
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm and, only on `mean` rows,
+    RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a task's spread is
+    unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by
+    their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
     """
     found = _values(samples_by_variant(scores, facts), spec)
     vary, baseline = spec["vary"], _shown(spec["baseline"])
@@ -63,12 +63,12 @@ def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str
 
 
 def _shown(value: object) -> str:
-    """A varied value as text: -1 stays -1 where a column of layers also holds 0.5."""
+    """A varied value as text. -1 stays -1 even if a column of layers also holds 0.5."""
     return value if isinstance(value, str) else layer_name(value)
 
 
 def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores]:
-    """Value of the varied thing -> scores, of the variants that an ablation compares."""
+    """Value of the varied thing -> scores, for the variants that an ablation compares."""
     vary, fixed, found = spec["vary"], dict(spec["fixed"]), {}
     if "adapter" in fixed:
         fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])

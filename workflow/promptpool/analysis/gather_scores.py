@@ -1,4 +1,4 @@
-"""Many parquet parts -> one table, in a fixed order."""
+"""Joins many parquet parts into one table, in a fixed order."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from ..artifacts.files import write_table
 
 
 def gather_scores(parts: Sequence[str], out: str, keys: Sequence[str]) -> None:
-    """Writes all parts as one parquet sorted by `keys`; equal inputs give equal rows in equal order."""
+    """Writes all parts as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
     started = time.time()
     table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     table = table.sort_values(list(keys), kind="stable").reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""A variant's mean over tasks with its interval: what figures and the report show of a variant."""
+"""A variant's mean over tasks with its interval, as figures and the report show it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,11 +13,11 @@ MEANS = [*VARIANT, "mean", "low", "high", "n", "missing"]
 def variant_means(
     scores: pd.DataFrame, facts: Mapping[str, Mapping], tasks: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """A row a variant: VARIANT, `mean`, `low` and `high` (95 %, NaN where a task's spread is unknown), `n` replicates,
-    and `missing`: the tasks that it lacks, with commas.
+    """One row per variant: VARIANT, `mean`, `low` and `high` (95 %, NaN if a task's spread is unknown), `n` replicates,
+    and `missing`: the tasks that it lacks, comma-separated.
 
-    scores: the tidy table; facts: by task; tasks: the mean is over these, None for all that the scores hold. A variant
-    that lacks one has no mean: a mean over other tasks is another mean.
+    scores: the tidy table; facts: by task; tasks: the tasks to average, None for all in the scores. A variant that
+    lacks one has no mean, because means over different tasks can't be compared.
     """
     wanted = sorted(scores["task"].unique()) if tasks is None else sorted(tasks)
     rows = []

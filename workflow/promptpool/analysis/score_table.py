@@ -1,4 +1,4 @@
-"""The scores as one looks at them: a row a variant, a column a task."""
+"""The scores as readers want them: a row per variant, a column per task."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,11 @@ BASELINE = "baseline"
 
 
 def by_task(scores: pd.DataFrame) -> pd.DataFrame:
-    """The main score of each variant on each task, as MTEB takes it: V-measure for clustering, accuracy or F1 for
+    """The main score of each variant on each task, as MTEB defines it: V-measure for clustering, accuracy or F1 for
     classification, Spearman's correlation for STS...
 
-    scores: the tidy table (docs/reference/tables.md). Returns the variant's six columns, then a column a task, then
-    `mean`: the mean over tasks, NaN for a variant that lacks one, because means over different tasks cannot be
+    scores: the tidy table (docs/reference/tables.md). Returns the variant's six columns, then a column per task, then
+    `mean`: the mean over tasks, NaN for a variant that lacks one, because means over different tasks can't be
     compared.
     """
     shown = scores[scores["metric"] == MAIN]
@@ -33,7 +33,7 @@ def tasks_of(table: pd.DataFrame) -> list[str]:
 
 
 def checkpoint_name(adapter: str, step: int) -> str:
-    """How a checkpoint is named to a reader: `base`, or `name@step`."""
+    """A checkpoint's name for readers: `base`, or `name@step`."""
     return "base" if adapter == "base" else f"{adapter}@{step}"
 
 
@@ -44,7 +44,7 @@ def checkpoint_order(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def variant_label(variant: Sequence) -> str:
-    """What a person calls a variant."""
+    """A variant's name for readers."""
     model, adapter, step, prompt, pooling, layer = variant
     if adapter == BASELINE:
         return model
@@ -53,6 +53,6 @@ def variant_label(variant: Sequence) -> str:
 
 
 def measures(facts: Mapping[str, Mapping]) -> str:
-    """What the tasks' main scores are, in words. facts: by task."""
+    """What the tasks' main scores measure, in words. facts: by task."""
     names = {fact["main_score"] for fact in facts.values()}
     return "V-measure" if names <= {"v_measure"} else f"main score ({', '.join(sorted(names))})"

@@ -1,4 +1,4 @@
-"""The headline table: floors, the best untuned and tuned variants, and what was gained."""
+"""The headline table: floors, the best untuned and tuned variants, and the gains."""
 
 import math
 import time
@@ -18,7 +18,7 @@ Facts = Mapping[str, Mapping]  # task -> its facts
 def summarise_scores(
     scores: str, facts: Sequence[str], out: str, text: str, *, run: str, exports: Mapping, prompts: Mapping[str, str]
 ) -> None:
-    """Writes the headline as a table, and as the text that the demo prints at its end."""
+    """Writes the headline as a table, and as the text that the demo prints at the end."""
     started = time.time()
     known = read_facts(facts)
     table = headline(pd.read_parquet(scores), known, exports, prompts)
@@ -28,10 +28,10 @@ def summarise_scores(
 
 
 def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:
-    """The run in a few rows: floors, the best untuned and tuned variants, and what was gained.
+    """The run in a few rows: floors, the best untuned and tuned variants, and the gains.
 
     Columns: row, kind (`score` or `difference`), task (`mean` or a task), label, VARIANT, score, low, high, n.
-    The best variant is the best by its mean over the tasks, so it is picked on the data it is shown on.
+    The best variant has the best mean over the tasks, so it is picked on the same data that it is shown on.
     """
     variants = samples_by_variant(scores, facts)
     means = {variant: interval(values).estimate for variant, values in variants.items()}
@@ -73,7 +73,7 @@ def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean
 
 
 def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") -> str:
-    """The headline as a terminal prints it (scores times 100), and where to look next."""
+    """The headline as text for a terminal (scores times 100), and where to look next."""
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]))
     lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]

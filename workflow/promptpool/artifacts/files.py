@@ -20,19 +20,19 @@ from ..errors import PromptpoolError
 
 RECORDED_PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "mteb", "scikit-learn", "numpy")
 ROOM = Path(__file__).parent
-RUN = "PROMPTPOOL_RUN"  # the environment's variable that names the run of Snakemake (runs.py)
-STAMP = ".snakemake_timestamp"  # Snakemake puts it into a directory when the job is done: no part of the content
-# What stops a write and is the machine's fault, not ours.
+RUN = "PROMPTPOOL_RUN"  # the environment variable that names the run of Snakemake (runs.py)
+STAMP = ".snakemake_timestamp"  # Snakemake writes it into a directory when the job is done; it is not content
+# These errors stop a write and are the machine's fault, not ours.
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
-# `state` of what this process has verified (integrity.verify) -> digest, so that a large input is digested once.
+# `state` of each artifact that this process has verified (integrity.verify) -> digest: a large input is read once.
 VERIFIED: dict[tuple, str] = {}
 
 
 def text_digest(text: str) -> str:
     """SHA-256 of a text, hex. Identifies texts, seeds requests, splits corpora.
 
-    A lone surrogate (legal in a Python string, not in UTF-8) keeps its own code instead of failing.
+    A lone surrogate, which a Python string may hold and UTF-8 may not, keeps its own code instead of failing.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -47,12 +47,12 @@ def file_digest(path: str | Path) -> str:
                 digest.update(block)
         return digest.hexdigest()
     if not path.is_dir():
-        raise PromptpoolError(f"{path}: no such file; run the rule that makes it, or mend the path")
+        raise PromptpoolError(f"{path}: no such file; run the rule that makes it, or fix the path")
     return _of_files(file_digests(path))
 
 
 def file_digests(folder: str | Path) -> dict[str, str]:
-    """Name below a directory -> digest, of all files in it, in the order of their paths."""
+    """The digest of every file in a directory, by its name below the directory, in the order of the paths."""
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != STAMP)
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
@@ -66,7 +66,7 @@ def _of_files(digests: Mapping[str, str]) -> str:
 
 
 def content_digests(artifact: str | Path) -> dict:
-    """What a sidecar says of an artifact's content: its `digest`, and of a directory that of each file, `contents`."""
+    """What a sidecar records of an artifact's content: its `digest`, and for a directory each file's in `contents`."""
     if not Path(artifact).is_dir():
         return {"digest": file_digest(artifact)}
     files = file_digests(artifact)
@@ -74,23 +74,23 @@ def content_digests(artifact: str | Path) -> dict:
 
 
 def state(path: str | Path) -> tuple:
-    """A path, and what changes when it is written again: of a directory, of every file in it."""
+    """A path with what changes when it is written again. A directory counts each of its files."""
     files = [Path(path), *(sorted(Path(path).rglob("*")) if Path(path).is_dir() else [])]
-    told = ((file.name, file.stat()) for file in files if file.name != STAMP and file.exists())
-    return (os.path.abspath(path), *((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in told))
+    stats = ((file.name, file.stat()) for file in files if file.name != STAMP and file.exists())
+    return (os.path.abspath(path), *((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats))
 
 
 def content_identity(path: str, revision: str | None) -> str:
-    """What a model's weights are: the digest of a directory, `id@revision` of a hub model."""
+    """Identifies a model's weights: the digest of a directory, or `id@revision` of a hub model."""
     return file_digest(path) if Path(path).is_dir() else f"{path}@{revision}"
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary sibling of `path`; renames it into place when the block ends well.
+    """Yields a temporary sibling of `path`; renames it into place if the block succeeds.
 
-    Works for files and for directories (create the directory yourself). On an error the temporary
-    is removed and `path` is left as it was. A disk that takes no more is a PromptpoolError that names `path`.
+    Works for files and for directories (create the directory yourself). On an error, the temporary is removed and
+    `path` stays as it was. Raises PromptpoolError, naming `path`, if the disk refuses the write.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
@@ -105,29 +105,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         named = path if error.filename is None else Path(os.fsdecode(error.filename))
         ours = named in (path, temporary, *path.parents) or temporary in named.parents
         if error.errno not in UNWRITABLE or not ours:
-            raise  # of a file that is read, or of a fault of ours
+            raise  # the fault of a file that is read, or our own
         raise PromptpoolError(
-            f"{path}: cannot be written: {os.strerror(error.errno)}; mend that and run again"
+            f"{path}: cannot be written: {os.strerror(error.errno)}; fix that and run again"
         ) from error
     finally:
         remove(temporary)
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what a killed `atomic_path` left half-written in a folder that no other process writes to."""
+    """Removes what a killed `atomic_path` left half-written in a folder. No other process may write to it."""
     for path in Path(folder).glob(".*.tmp*"):
         remove(path)
 
 
 def sweep_for(path: str | Path) -> None:
-    """Removes what killed `atomic_path`s of this one path left, where no other process writes it."""
+    """Removes what killed `atomic_path`s of this one path left. No other process may write it."""
     path = Path(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
         remove(left)
 
 
 def remove(path: str | Path) -> None:
-    """Removes a file or a tree, if there."""
+    """Removes a file or a tree, if it exists."""
     path = Path(path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -136,7 +136,7 @@ def remove(path: str | Path) -> None:
 
 
 def pack_folder(folder: str | Path, archive: str | Path) -> None:
-    """Moves a directory into one uncompressed tar file; equal contents give equal files."""
+    """Moves a directory into one uncompressed tar file. Equal contents give equal files."""
 
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid = entry.gid = entry.mtime = 0
@@ -150,7 +150,7 @@ def pack_folder(folder: str | Path, archive: str | Path) -> None:
 
 
 def unpack_folder(archive: str | Path, folder: str | Path) -> None:
-    """The directory that `pack` made an archive of."""
+    """Unpacks an archive that `pack_folder` made."""
     with atomic_path(folder) as temporary, tarfile.open(archive) as handle:
         handle.extractall(temporary, filter="data")
 
@@ -161,19 +161,19 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def write_sealed(path: str | Path, content: Mapping) -> None:
-    """A JSON that holds the digest of its own content, under `seal`."""
+    """Writes a JSON that holds the digest of its own content, under `seal`."""
     plain = json.loads(json.dumps(content, default=str))
     write_json(path, {**plain, "seal": seal_of(plain)})
 
 
 def seal_of(content: Mapping) -> str:
-    """The digest of a JSON's content, its own seal left out."""
+    """The digest of a JSON's content without its `seal`."""
     kept = {key: value for key, value in content.items() if key != "seal"}
     return text_digest(json.dumps(kept, sort_keys=True))
 
 
 def sidecar_path(artifact: str | Path) -> Path:
-    """`x.parquet` -> `x.parquet.meta.json`, beside it; the same for a directory."""
+    """`x.parquet` -> `x.parquet.meta.json`, beside the file or directory."""
     artifact = Path(artifact)
     return artifact.with_name(artifact.name + ".meta.json")
 
@@ -186,7 +186,7 @@ def write_sidecar(
     started: float | None = None,
     **facts: object,
 ) -> None:
-    """Provenance of one artifact: what made it, from what, when, on what.
+    """Writes the provenance of one artifact: what made it, from what, when, on what.
 
     `started` is `time.time()` at the start; `facts` are any further JSON values (device, dtype, seed).
     """
@@ -204,15 +204,15 @@ def write_sidecar(
             "seconds": None if started is None else round(time.time() - started, 2),
             "run": os.environ.get(RUN),
             **facts,
-            **content_digests(artifact),  # last: no fact of a stage may stand in its place
+            **content_digests(artifact),  # last, so that no fact of a stage replaces it
         },
     )
 
 
 def write_table(path: str | Path, table, **provenance: object) -> None:
-    """Writes a pandas DataFrame as parquet, without its index, and its sidecar, which also says how many rows it has.
+    """Writes a DataFrame as parquet, without its index. Its sidecar also records the number of rows.
 
-    provenance: what write_sidecar takes.
+    provenance: passed on to write_sidecar.
     """
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False)
@@ -220,7 +220,7 @@ def write_table(path: str | Path, table, **provenance: object) -> None:
 
 
 def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str | None]:
-    """Installed versions by distribution name; None where one is not installed."""
+    """Installed versions by distribution name; None if one is not installed."""
     versions: dict[str, str | None] = {}
     for name in names:
         try:
@@ -231,9 +231,9 @@ def package_versions(names: Sequence[str] = RECORDED_PACKAGES) -> dict[str, str 
 
 
 def git_commit() -> str | None:
-    """The commit of this package's own checkout; None outside of one, and where there is no git.
+    """The commit of the package's own checkout; None outside a checkout, or without git.
 
-    An installed package may lie in somebody's repository, as `.venv` does: that one does not hold this file.
+    An installed package may be inside another repository, as `.venv` is, but that one does not contain this file.
     """
     command = ["git", "rev-parse", "HEAD", f"HEAD:./{Path(__file__).name}"]
     try:

@@ -1,8 +1,7 @@
 """Whether an artifact is what its stage wrote: its content against the digest in its sidecar.
 
-Every job verifies what it reads before it reads it, and seals what it wrote (runtime/job.py). A large file is
-streamed once. `python -m promptpool.runtime.rebuild results/<run>` looks at all of them, and has only the
-damaged ones made again.
+Every job verifies its inputs before it reads them, and seals its outputs (runtime/job.py). A large file is read once.
+`python -m promptpool.runtime.rebuild results/<run>` verifies all artifacts of a run and rebuilds only the damaged ones.
 """
 
 import json
@@ -19,54 +18,54 @@ from .files import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, 
 
 
 def fault_of(artifact: str | Path, manifest: str | Path | None = None) -> str | None:
-    """What is wrong with an artifact, in one line that names the file at fault; None where it is whole.
+    """What is wrong with an artifact, as one line that names the file at fault; None if it is whole.
 
-    manifest: the file that says what was written; its sidecar where None. Raises FileNotFoundError where there is none:
-    then nothing can be said.
+    manifest: the file that records what was written; by default the artifact's sidecar. Raises FileNotFoundError if
+    there is no manifest, because nothing can be verified then.
     """
     artifact = Path(artifact)
     manifest = Path(manifest or sidecar_path(artifact))
-    anew = f"remove {artifact} and run again (make mend does both)"
+    rebuild = f"remove {artifact} and run again (make rebuild does both)"
     try:
         if not artifact.exists():
             return f"{artifact}: no such file; run the same command again"
-        told = read_sealed(manifest)
-        if told is None:
-            return f"{manifest}: damaged, so that {artifact} can't be verified; {anew}"
-        for name, digest in told.get("contents", {"": told["digest"]}).items():
+        recorded = read_sealed(manifest)
+        if recorded is None:
+            return f"{manifest}: damaged, so {artifact} can't be verified; {rebuild}"
+        for name, digest in recorded.get("contents", {"": recorded["digest"]}).items():
             path = artifact / name
             if not path.exists():
-                return f"{path}: missing, and {manifest} names it; {anew}"
+                return f"{path}: missing, and {manifest} names it; {rebuild}"
             if file_digest(path) != digest:
-                return f"{path}: damaged: its content is not what was written; {anew}"
+                return f"{path}: damaged: its content is not what was written; {rebuild}"
     except FileNotFoundError:
         raise
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        return f"{error.filename or artifact}: cannot be read: {reason}; mend that, or {anew}"
-    VERIFIED[state(artifact)] = told["digest"]
+        return f"{error.filename or artifact}: cannot be read: {reason}; fix that, or {rebuild}"
+    VERIFIED[state(artifact)] = recorded["digest"]
     return None
 
 
 def read_sealed(path: str | Path) -> dict | None:
-    """A sidecar, or another file of `files.write_sealed`; None where it is damaged. FileNotFoundError for none."""
+    """Reads a sidecar or another file of `files.write_sealed`; None if damaged. Raises FileNotFoundError if missing."""
     try:
-        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         whole = (
-            isinstance(told["digest"], str)
-            and isinstance(told.get("contents", {}), dict)
-            and told["seal"] == seal_of(told)
+            isinstance(content["digest"], str)
+            and isinstance(content.get("contents", {}), dict)
+            and content["seal"] == seal_of(content)
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return told if whole else None
+    return content if whole else None
 
 
 def verify(artifacts: Iterable[str | Path]) -> None:
     """Raises PromptpoolError for the first artifact that is damaged, missing or unreadable.
 
-    One without a sidecar (from Snakemake's between-workflow cache) can't be verified: it is taken as it is, a line says
-    so, and it gets a sidecar, against which it is verified from then on.
+    An artifact without a sidecar (from Snakemake's between-workflow cache) can't be verified. It is accepted with a
+    warning and gets a sidecar, so that later jobs can verify it.
     """
     for artifact in artifacts:
         try:
@@ -79,9 +78,9 @@ def verify(artifacts: Iterable[str | Path]) -> None:
 
 
 def unpack_sealed(archive: str | Path, folder: str | Path) -> None:
-    """The directory that was packed, verified against its sidecar; the archive has none of its own.
+    """Unpacks a directory and verifies it against its own sidecar; the archive has none.
 
-    Raises PromptpoolError for an archive that gives something else, OSError for one that can't be read.
+    Raises PromptpoolError if the archive's content is damaged, OSError if the archive can't be read.
     """
     sweep_for(folder)
     try:
@@ -96,13 +95,13 @@ def unpack_sealed(archive: str | Path, folder: str | Path) -> None:
 
 
 def adopt(artifact: str | Path) -> None:
-    """Gives an artifact that has no sidecar one that says so."""
-    print(f"Warning: {artifact}: has no sidecar, so it can't be verified; it is taken as it is", file=sys.stderr)
+    """Gives an artifact without a sidecar one that records that it was adopted."""
+    print(f"Warning: {artifact}: has no sidecar, so it can't be verified; it is used unverified", file=sys.stderr)
     write_sidecar(artifact, adopted=True)
 
 
 def begin(outputs: Iterable[str | Path]) -> None:
-    """Before a job: takes away the sidecars of what it will write anew, and what a killed one left half-written."""
+    """Before a job: removes the sidecars of its outputs, and what a killed job left half-written."""
     for output in outputs:
         remove(sidecar_path(output))
         sweep_for(output)
@@ -110,7 +109,7 @@ def begin(outputs: Iterable[str | Path]) -> None:
 
 
 def seal(outputs: Iterable[str | Path], inputs: Iterable[str | Path], started: float) -> None:
-    """After a job: a sidecar for each output that its stage has given none."""
+    """After a job: writes a sidecar for each output whose stage wrote none."""
     given = [str(path) for path in inputs]
     for output in outputs:
         if not sidecar_path(output).exists():
@@ -118,7 +117,7 @@ def seal(outputs: Iterable[str | Path], inputs: Iterable[str | Path], started: f
 
 
 def sealed(path: str | Path, manifest: str | Path | None = None) -> bool:
-    """Whether a file or a directory is there, and is what its manifest (its sidecar where None) says."""
+    """Whether a file or directory exists and matches its manifest (by default its sidecar)."""
     try:
         return fault_of(path, manifest) is None
     except FileNotFoundError:
@@ -126,10 +125,10 @@ def sealed(path: str | Path, manifest: str | Path | None = None) -> bool:
 
 
 def require_readable(path: str | Path) -> None:
-    """Raises, naming the file, for one that can't be opened, JSON that is none, and safetensors that are cut off.
+    """Raises an error that names the file if it can't be opened, is invalid JSON, or is truncated safetensors.
 
-    Libraries pass over some of these, and of others they don't say which file it was. What a user's file holds has no
-    digest to be held against.
+    Libraries ignore some of these faults, and report others without the file's name. A user's own file has no
+    recorded digest to compare with.
     """
     path = Path(path)
     with open(path, "rb") as handle:
@@ -137,13 +136,13 @@ def require_readable(path: str | Path) -> None:
             try:
                 json.load(handle)
             except (ValueError, RecursionError) as error:
-                raise PromptpoolError(f"{path}: is no JSON ({error}); put the whole file there") from None
+                raise PromptpoolError(f"{path}: is not valid JSON ({error}); put the whole file there") from None
         elif path.suffix == ".safetensors":
             size = path.stat().st_size
             try:
-                with safe_open(path, framework="numpy"):  # reads the header alone, and compares it with the size
+                with safe_open(path, framework="numpy"):  # reads only the header, and compares it with the size
                     pass
             except (SafetensorError, OSError) as error:
                 raise PromptpoolError(
-                    f"{path}: is not whole ({size} bytes; {error}); put the whole file there"
+                    f"{path}: is truncated ({size} bytes; {error}); put the whole file there"
                 ) from None

@@ -1,7 +1,7 @@
-"""Where the last token looks: what each span of the prompted texts gets of its attention, by layer.
+"""Measures where the last token looks: the share of its attention that each span of a prompted text gets, by layer.
 
-The paper's claim is about the last token, because that is the token whose state becomes the embedding. This stage
-alone loads the model with eager attention, and always on composed ids: spans are those of `templates`.
+The paper's claim is about the last token, because its state becomes the embedding. Only this stage loads the model with
+eager attention, and always on composed ids: spans are those of `templates`.
 """
 
 import sys
@@ -39,12 +39,12 @@ def measure_attention(
 ) -> None:
     """Measures one checkpoint under every prompt; writes a parquet of attention.table's SCHEMA and its sidecar.
 
-    model_name, adapter_id: what the study calls them, adapter_id `base` or `name@step`; prompts: name -> template;
-    spec: `sentence` (text_id 0, an example that no mean holds), `samples` (how many of the texts are kept token by
-    token, as the sentence is), `layers` and `heads` (see attention_of), `function_words` (a file, None for English),
+    model_name, adapter_id: the study's names for them, adapter_id `base` or `name@step`. prompts: name -> template.
+    spec: `sentence` (text_id 0, an example that no mean includes), `samples` (how many of the texts are kept token by
+    token, like the sentence), `layers` and `heads` (see attention_of), `function_words` (a file, None for English),
     `max_text_tokens`, `text_normalisation`.
-    Texts without a token are left out, with a warning. Raises PromptpoolError where none is left, for a sentence
-    without a token, and as last_rows does.
+    Texts without a token are left out, with a warning. Raises PromptpoolError if none is left, if the sentence has no
+    token, and as last_rows does.
     """
     started = time.time()
     name, step = split_adapter_id(adapter_id)
@@ -64,10 +64,10 @@ def measure_attention(
         for prompt, template in prompts.items():
             parsed = Template.parse(prompt, template)
             labelled = [label_tokens(composer, parsed, text, words) for text in measured]
-            told = f"attention of {adapter_id}, prompt {prompt}"
+            description = f"attention of {adapter_id}, prompt {prompt}"
             shown = measured[: spec["samples"] + 1]
             with backbone.precision.products(backbone.device):
-                found = attention_of(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), told)
+                found = attention_of(backbone.model, labelled, spec["layers"], spec["heads"], len(shown), description)
             writer.write_table(as_table(found, labelled, shown, {**place, "prompt": prompt}))
     write_sidecar(
         out,
@@ -106,11 +106,12 @@ def attention_of(
 ) -> dict[str, Sequence]:
     """The last token's attention in each text, layer and head, as columns of equal length.
 
-    model: eval mode, eager attention; layers: `all` or attention layers by number; heads: each head beside their
-    mean; shown: how many of the first texts are kept token by token; told: what the progress bar says, None for no bar.
-    Returns layer, head (MEAN for the mean over heads), text_id (all int), SPANS and entropy (float32; of the mean row
-    where the head is MEAN), length (tokens), ordered by layer, head and text; and `weights`, a list of the shown texts'
-    mean rows [tokens] float32, None elsewhere.
+    model: eval mode, eager attention. layers: `all` or attention layers by number. heads: whether each head is included
+    beside their mean. shown: how many of the first texts are kept token by token. `told`: the progress bar's
+    description, None for no bar.
+    Returns layer, head (MEAN for the mean over heads), text_id (all int), SPANS and entropy (float32; the entropy of
+    the mean row if head is MEAN), length (tokens), ordered by layer, head and text; and `weights`, a list with the mean
+    rows [tokens] float32 of the shown texts, None for others.
     """
     rows = []
     sequences = [one.ids for one in labelled]
@@ -134,7 +135,7 @@ def attention_of(
 def as_table(
     found: Mapping[str, Sequence], labelled: Sequence[Labelled], texts: Sequence[str], place: Mapping[str, object]
 ) -> pa.Table:
-    """attention_of's columns as SCHEMA has them. texts: those shown; place: model, adapter, step and prompt."""
+    """attention_of's columns in SCHEMA. texts: those shown; place: model, adapter, step and prompt."""
     kept = [
         None if row is None else int(text_id) for text_id, row in zip(found["text_id"], found["weights"], strict=True)
     ]

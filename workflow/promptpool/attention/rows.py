@@ -1,7 +1,7 @@
 """The last token's attention row in every layer, from plain eager forward passes.
 
-Fused attention computes no weights, so this needs a model with eager attention. Its modules hand out a layer's whole
-matrix as they make it: the last row is taken there and the rest is let go, so one layer's matrix is held at a time.
+Fused attention computes no weights, so this needs a model with eager attention. Its modules return a layer's whole
+matrix. The last row is kept and the rest released at once, so only one layer's matrix is in memory at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,25 +14,25 @@ from transformers import PreTrainedModel
 from ..errors import PromptpoolError
 from ..models.decoder import decoder_layers
 
-# Eager attention casts its float32 softmax back to the model's dtype, and a row's sum keeps that rounding.
+# Eager attention casts its float32 softmax back to the model's dtype, so a row's sum has that rounding error.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.bfloat16: 1e-2, torch.float16: 1e-2}
-MOST_WEIGHTS = 16_000_000  # of one layer's matrix, heads and padding with it: 64 MB in float32
-MOST_TOKENS = 2048  # of one pass; on a CPU twice as many took a quarter longer
+MOST_WEIGHTS = 16_000_000  # of one layer's matrix, including heads and padding: 64 MB in float32
+MOST_TOKENS = 2048  # in one pass; on a CPU twice as many took a quarter longer
 MOST_TEXTS = 64
 
 
 class _Enough(Exception):  # noqa: N818 (no fault)
-    """The last layer's weights are taken: what would follow is not needed."""
+    """The last layer's weights are known, so the rest of the pass is not needed."""
 
 
 def last_rows(
     model: PreTrainedModel, sequences: Sequence[Sequence[int]], layers: Sequence[int] | str
 ) -> Iterator[tuple[int, dict[int, np.ndarray]]]:
-    """For each sequence of ids, shortest first: its place in `sequences`, and layer -> [heads, tokens] float32.
+    """For each sequence of ids, shortest first: its index in `sequences`, and layer -> [heads, tokens] float32.
 
-    model: eval mode, eager attention; layers: `all`, or numbers of attention layers, 0 the first and -1 the last; the
-    layers that come back count from 0. A row sums to one exactly: what rounding took is put back in proportion.
-    Raises PromptpoolError for a layer that is not there, a model that gives no weights, and weights that are no
+    model: eval mode, eager attention. layers: `all`, or numbers of attention layers, 0 the first and -1 the last; the
+    layers in the result count from 0. A row sums to one exactly: the rounding error is corrected in proportion.
+    Raises PromptpoolError for a layer that does not exist, a model that returns no weights, and weights that are not
     probabilities or look beyond the last token.
     """
     heads = getattr(model.config.get_text_config(), "num_attention_heads", 1) or 1
@@ -50,7 +50,7 @@ def last_rows(
 
 
 def batches(lengths: Sequence[int], heads: int) -> Iterator[list[int]]:
-    """Places of sequences that run together, of like length, within the limits above; one too long runs alone."""
+    """Indices of sequences that run together: of similar length, within the limits above. One too long runs alone."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         rows, width = len(batch) + 1, lengths[place]
@@ -63,7 +63,7 @@ def batches(lengths: Sequence[int], heads: int) -> Iterator[list[int]]:
 
 
 def chosen(layers: Sequence[int] | str, count: int) -> list[int]:
-    """Layers counted from 0, ascending, each once. PromptpoolError for one that a model of `count` layers lacks."""
+    """Layers counted from 0, ascending, each once. Raises PromptpoolError for one beyond the model's `count`."""
     if layers == "all":
         return list(range(count))
     for layer in layers:
@@ -105,15 +105,15 @@ def _forward(model: PreTrainedModel, ids: Tensor, lengths: Tensor) -> list[Tenso
             handle.remove()
     if not found:
         raise PromptpoolError(
-            f"attention: {type(model).__name__} gives no weights; load it with attention='eager', or set attention: "
+            f"attention: {type(model).__name__} returns no weights; load it with attention='eager', or set attention: "
             "null for a model that has none"
         )
     return [found[number] for number in sorted(found)]
 
 
 def checked(rows: Tensor, lengths: Tensor, number: int) -> Tensor:
-    """Rows [texts, heads, width] as float32 that sum to one. PromptpoolError unless they nearly did, and unless
-    nothing lies beyond each text's last token.
+    """Rows [texts, heads, width] as float32 that sum to one. Raises PromptpoolError unless they nearly did, and
+    unless nothing is beyond each text's last token.
     """
     beyond = torch.arange(rows.shape[-1], device=rows.device) >= lengths[:, None]
     ahead = float((rows * beyond[:, None]).abs().max())
@@ -125,6 +125,6 @@ def checked(rows: Tensor, lengths: Tensor, number: int) -> Tensor:
     error = float((sums - 1).abs().max())
     if not error <= TOLERANCE.get(rows.dtype, 1e-3) or float(rows.min()) < 0:
         raise PromptpoolError(
-            f"attention: layer {number}: a row's weights miss 1 by {error:.2g}; these are no probabilities"
+            f"attention: layer {number}: a row's weights miss 1 by {error:.2g}; these are not probabilities"
         )
     return (rows.double() / sums).float()

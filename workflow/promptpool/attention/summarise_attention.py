@@ -1,4 +1,4 @@
-"""The attention stage's answer: what each span gets, and what fine-tuning moved, with paired intervals over texts."""
+"""Summarises attention: each span's share, and how fine-tuning changed it, with paired intervals over texts."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from .spans import MEAN, SPANS
 from .table import CHECKPOINT, join, read_measured
 
 # What is summarised: the spans; `prompt`, prefix and suffix together; `content_beyond_sink`, the content words' part of
-# all that the sink does not get (a sink that grows or shrinks moves all other shares); entropy.
+# everything except the sink (a sink that grows or shrinks changes all other shares); entropy.
 MEASURES = (*SPANS, "prompt", "content_beyond_sink", "entropy")
 SUMMARY_COLUMNS = [
     *CHECKPOINT, "layer", "head", "span", "share", "share_low", "share_high", "estimate", "low", "high", "p", "p_holm",
@@ -28,8 +28,8 @@ NO_ESTIMATE = Estimate(*[float("nan")] * 4, 0)
 
 @dataclass(frozen=True)
 class Cube:
-    """What was measured of one checkpoint and prompt: values [layers, heads, texts, measures] float64, and the names
-    of the first three. The mean over layers is a layer, where there are several.
+    """The measurements of one checkpoint and prompt: values [layers, heads, texts, measures] float64, and the names
+    of the first three. If there are several layers, their mean counts as another one.
     """
 
     layers: list[int]
@@ -51,7 +51,7 @@ class Cube:
         return cls(layers, heads, texts, values)
 
     def compares(self, other: "Cube") -> bool:
-        """Whether both are of the same layers, heads and texts."""
+        """Whether both have the same layers, heads and texts."""
         return (self.layers, self.heads, self.texts) == (other.layers, other.heads, other.texts)
 
 
@@ -65,15 +65,15 @@ def summarise_attention(parts: Sequence[str | Path], table_out: str | Path, summ
 
 
 def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:
-    """A row a checkpoint, prompt, layer, head and span: its mean share, and what tuning added to the base's.
+    """A row for each checkpoint, prompt, layer, head and span: its mean share, and the difference to base.
 
-    parts: parquets of one model and adapter each, `base` among each model's. Columns SUMMARY_COLUMNS: layer and head
-    may be MEAN, over those measured; span is one of MEASURES, and one that a prompt lacks has no row; share, share_low,
-    share_high: the mean over texts with its 95 % interval (shares of 1, entropy in nats); estimate, low, high, p:
-    tuned minus base, text by text, NaN on base's own rows; p_holm: Holm's adjustment over all differences of the head
-    means, and apart from them over all of single heads; n: texts.
-    Standard errors are those of the bootstrap over texts (resampling.replicates, the same draws everywhere), intervals
-    and p are t's; with one text they are NaN. One part's rows are held at a time, beside those of the bases.
+    parts: parquets of one model and adapter each, with `base` for each model. Columns SUMMARY_COLUMNS. layer and head
+    may be MEAN, over those measured. span is one of MEASURES; one that a prompt lacks has no row. share, share_low,
+    share_high: the mean over texts with its 95 % interval (shares of 1, entropy in nats). estimate, low, high, p:
+    tuned minus base, text by text, NaN in base's own rows. p_holm: Holm's adjustment over all differences of the head
+    means, and separately over all of single heads. n: texts.
+    Standard errors are the bootstrap's over texts (resampling.replicates, the same draws everywhere). Intervals and p
+    use the t distribution; with one text they are NaN. Only one part's rows are in memory at a time, with the bases'.
     Raises PromptpoolError for an adapter without its base, or measured on other texts.
     """
     bases: dict[tuple[str, str], Cube] = {}
@@ -98,7 +98,7 @@ def summary_table(parts: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def _rows(cube: Cube, base: Cube | None) -> Iterator[dict]:
-    """The summary's rows of one checkpoint and prompt; base None for base itself."""
+    """The summary's rows of one checkpoint and prompt. base is None for base itself."""
     n = len(cube.texts)
     drawn = replicates(n, lambda draw, _: np.bincount(draw, minlength=n)) / n  # [replicates, texts]: weights of texts
     own = _estimates(cube.values, drawn)
@@ -122,8 +122,8 @@ def _estimates(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """
     n = values.shape[2]
     means, resampled = values.mean(2), drawn @ values
-    # The bootstrap's variance of a mean is the biased one, over n; and few texts tell little of their own spread, so
-    # the degrees of freedom are those of the texts where they are fewer than the draws.
+    # The bootstrap's variance of a mean is the biased one, over n. A few texts say little about their own spread, so
+    # the degrees of freedom are the number of texts if it is smaller than the number of draws.
     errors = resampled.std(2, ddof=1) * (np.sqrt(n / (n - 1)) if n > 1 else np.nan)
     freedom = min(n, len(drawn)) - 1
     margins = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors

@@ -1,4 +1,4 @@
-"""attention.parquet: its columns, how its parts become one, and how its two halves are read."""
+"""attention.parquet: its columns, how its parts are joined, and how its two halves are read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +12,21 @@ from ..artifacts.files import atomic_path
 from .spans import MEAN, SPANS
 
 CHECKPOINT = ["model", "adapter", "step", "prompt"]
-# A row is one text in one layer, for one head or their mean. `text`, `tokens`, `spans` and `weights` (one entry a
-# token) are there for the few texts that are shown, on rows of the mean alone: token rows of all would be 20 times
-# the file.
+# A row is one text in one layer, for one head or their mean. `text`, `tokens`, `spans` and `weights` (one entry per
+# token) exist only for the few texts that are shown, and only on rows of the mean. Token rows for all texts would make
+# the file 20 times as large.
 ATTENTION_SCHEMA = pa.schema(
     [
         ("model", pa.string()),
-        ("adapter", pa.string()),  # the name alone, `base` for none
+        ("adapter", pa.string()),  # only the name, `base` for none
         ("step", pa.int32()),
         ("prompt", pa.string()),
         ("layer", pa.int16()),  # attention layers from 0
-        ("head", pa.int16()),  # from 0; -1 the mean over heads
-        ("text_id", pa.int32()),  # 0 is the chosen sentence, which no mean holds
+        ("head", pa.int16()),  # from 0; -1 for the mean over heads
+        ("text_id", pa.int32()),  # 0 is the chosen sentence, which no mean includes
         *((span, pa.float32()) for span in SPANS),  # shares; they sum to 1
         ("entropy", pa.float32()),  # of the row, in nats
-        ("length", pa.int32()),  # tokens, the prompt's with them
+        ("length", pa.int32()),  # tokens, including the prompt's
         ("text", pa.string()),
         ("tokens", pa.list_(pa.string())),
         ("spans", pa.list_(pa.string())),
@@ -38,7 +38,7 @@ SHOWN_COLUMNS = [*CHECKPOINT, "layer", "text_id", "text", "tokens", "spans", "we
 
 
 def join(parts: Sequence[str | Path], out: str | Path) -> None:
-    """Writes the parts as one file, in the order given. A row group of one part is held at a time."""
+    """Writes the parts as one file, in the given order. Only one row group is in memory at a time."""
     with atomic_path(out) as temporary, pq.ParquetWriter(temporary, ATTENTION_SCHEMA, compression="zstd") as writer:
         for part in parts:
             with pq.ParquetFile(part) as file:
@@ -47,9 +47,9 @@ def join(parts: Sequence[str | Path], out: str | Path) -> None:
 
 
 def read_measured(path: str | Path, adapter: str | None = None) -> pd.DataFrame:
-    """The shares of all texts that means are taken of: MEASURED's columns, without the chosen sentence.
+    """The shares of all texts that enter means: MEASURED's columns, without the chosen sentence.
 
-    adapter: of this one alone.
+    adapter: reads only this one.
     """
     wanted = [("text_id", ">", 0), *([("adapter", "==", adapter)] if adapter else [])]
     return pd.read_parquet(path, columns=MEASURED, filters=wanted)

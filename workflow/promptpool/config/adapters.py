@@ -1,4 +1,4 @@
-"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. What of an adapter is recipe."""
+"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. Also what defines an adapter."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,7 @@ EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", 
 
 
 def adapter_ids(config: Mapping, model: str | None = None) -> list[str]:
-    """`base`, then every `name@step` that the grid selects, by name and step; of one model, if one is given."""
+    """`base`, then every `name@step` that the grid selects, by name and step; only those of `model` if given."""
     adapters, selected = config["adapters"], config["grid"]["adapters"]
     pairs: set[tuple[str, int]] = set()
     for reference in adapters if selected == "all" else selected:
@@ -40,8 +40,8 @@ def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
 
 
 def recipe(config: Mapping, name: str) -> dict:
-    """What changes an adapter's weights: its keys but for model, pairs and EXECUTION, the weights of its pair sets in
-    their order (null for none), and the study's dtype."""
+    """What changes an adapter's weights: all its keys except model, pairs and EXECUTION, the weights of its pair sets
+    in their order (null for none), and the study's dtype."""
     spec = config["adapters"][name]
     kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
     if spec["negatives"] == "micro_batch":

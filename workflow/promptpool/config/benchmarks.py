@@ -1,4 +1,4 @@
-"""Benchmarks of a config: their tasks are added to `tasks`, and names that the pinned MTEB lacks are refused."""
+"""Adds the tasks of a config's benchmarks to `tasks`, and refuses names that the pinned MTEB lacks."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +10,8 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 def expand_benchmarks(config: dict) -> str | None:
     """Adds the tasks of every benchmark to `tasks`, in place, as tasks of source mteb.
 
-    A task that stands there already keeps what it says (a revision, say), if it is the same one of MTEB. Returns the
-    first fault as `dotted.key: what is wrong; the mend`, or None.
+    A task that already exists under that name keeps its settings (a revision, say) if it is the same MTEB task. Returns
+    the first fault as `dotted.key: what is wrong; what to do`, or None.
     """
     for benchmark, spec in config["benchmarks"].items():
         problem = _problem(benchmark, spec)
@@ -20,10 +20,10 @@ def expand_benchmarks(config: dict) -> str | None:
         for name, wanted in benchmark_tasks(spec["name"], spec["types"]).items():
             if name in spec["leave_out"]:
                 continue
-            own = config["tasks"].get(name)
-            if own is None:
+            given = config["tasks"].get(name)
+            if given is None:
                 config["tasks"][name] = {"source": "mteb", "revision": None, **wanted}
-            elif own["source"] != "mteb" or {**own, "name": own["name"] or name} != {**own, **wanted}:
+            elif given["source"] != "mteb" or {**given, "name": given["name"] or name} != {**given, **wanted}:
                 return (
                     f"tasks.{name}: not the task that benchmarks.{benchmark} takes from {spec['name']}; "
                     f"give yours another name, or add {name} to benchmarks.{benchmark}.leave_out"
@@ -34,8 +34,8 @@ def expand_benchmarks(config: dict) -> str | None:
 def _problem(benchmark: str, spec: Mapping) -> str | None:
     key, known = f"benchmarks.{benchmark}", catalogue()
     if spec["name"] not in known["benchmarks"]:
-        mend = _near(spec["name"], known["benchmarks"], "mteb.get_benchmarks()")
-        return f"{key}.name: MTEB {known['mteb']} has no benchmark of texts named {spec['name']!r}; {mend}"
+        remedy = _near(spec["name"], known["benchmarks"], "mteb.get_benchmarks()")
+        return f"{key}.name: MTEB {known['mteb']} has no benchmark of texts named {spec['name']!r}; {remedy}"
     types = sorted({known["tasks"][task] for task in benchmark_tasks(spec["name"])})
     for kind in spec["types"] or ():
         if kind not in types:
@@ -43,25 +43,25 @@ def _problem(benchmark: str, spec: Mapping) -> str | None:
     tasks = benchmark_tasks(spec["name"], spec["types"])
     for task in spec["leave_out"]:
         if task not in tasks:
-            return f"{key}.leave_out: {task!r} is no task of it; {choices(task, tasks)}"
+            return f"{key}.leave_out: {task!r} is not one of its tasks; {choices(task, tasks)}"
     if len(spec["leave_out"]) == len(tasks):
-        return f"{key}.leave_out: no task is left; take at least one out of the list"
+        return f"{key}.leave_out: no task is left; remove at least one from the list"
     return None
 
 
 def unknown_tasks(config: Mapping) -> Iterator[str]:
-    """Tasks of source mteb that the pinned MTEB does not have, or has for other things than texts."""
+    """The faults of MTEB tasks that the pinned MTEB lacks, or that are not about texts."""
     known = catalogue()["tasks"]
     for name, spec in config["tasks"].items():
         wanted = spec.get("name") or name
         if spec["source"] == "mteb" and wanted not in known:
             key = f"tasks.{name}" + (".name" if spec.get("name") else "")
-            mend = _near(wanted, known, "mteb.get_tasks()")
-            yield f"{key}: MTEB {catalogue()['mteb']} has no task of texts named {wanted!r}; {mend}"
+            remedy = _near(wanted, known, "mteb.get_tasks()")
+            yield f"{key}: MTEB {catalogue()['mteb']} has no task of texts named {wanted!r}; {remedy}"
 
 
 def _near(name: str, known: Iterable[str], list_of: str) -> str:
-    """What may have been meant, without reading out a thousand names."""
+    """Suggests what may have been meant, without listing a thousand names."""
     lower = {one.lower(): one for one in known}
     holding = sorted((one for key, one in lower.items() if name.lower() in key), key=len) if len(name) > 3 else []
     near = holding or [lower[key] for key in difflib.get_close_matches(name.lower(), lower, n=1)]

@@ -1,4 +1,4 @@
-"""What a schema can't say of a config: references, templates, checkpoints, and what can be exported."""
+"""What a schema can't check in a config: references, templates, checkpoints, and what can be exported."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,10 +16,10 @@ FILES = (corpus_file_problems, topic_problems, task_file_problems)
 
 
 def first_problem(config: Mapping, files: bool = True) -> str | None:
-    """The first fault of a config whose defaults are filled, as `dotted.key: what is wrong; the mend`, or None.
+    """The first fault of a config whose defaults are filled, as `dotted.key: what is wrong; what to do`, or None.
 
-    A check may rely on all that stands before it, so only the first fault is sure to be one. Users' files come
-    last, and only if asked for: they take longest.
+    A check may rely on all checks before it, so only the first fault is certain. Users' files are checked last, and
+    only if `files` is true, because that takes longest.
     """
     checks = (
         secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles, tasks,

@@ -1,4 +1,4 @@
-"""Checks of what a study is made from: models, corpora, pairs, adapters, tasks, baselines."""
+"""Checks of a study's inputs: models, corpora, pairs, adapters, tasks, baselines."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from .references import docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
-TAKEN = (BASE, "baseline")  # `adapter` in the scores says these of the untuned model and of baselines
+TAKEN = (BASE, "baseline")  # reserved: the scores' `adapter` column uses them for the untuned model and baselines
 
 
 def models(config: Mapping) -> Iterator[str]:
@@ -24,9 +24,9 @@ def models(config: Mapping) -> Iterator[str]:
             continue
         yield from no_revision(key, model)
         if not Path(path).exists() and config["base_model"]:
-            continue  # `make base-model` reads this very config to make it
+            continue  # `make base-model` reads this config to train it
         if not Path(path).is_dir():
-            yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
+            yield f"{key}.path: no such directory: {path!r}; fix the path, or give a hub id such as owner/name"
         elif not Path(path, "config.json").is_file():
             yield f"{key}.path: {path!r} holds no config.json; give a directory that save_pretrained wrote"
 
@@ -36,8 +36,8 @@ def corpora(config: Mapping) -> Iterator[str]:
         if corpus["source"] == "docstrings":
             for package in corpus["labelled"]:
                 if package not in corpus["packages"]:
-                    mend = f"add it to corpora.{name}.packages, or take it out"
-                    yield f"corpora.{name}.labelled: {package!r} is not among the corpus's packages; {mend}"
+                    remedy = f"add it to corpora.{name}.packages, or remove it here"
+                    yield f"corpora.{name}.labelled: {package!r} is not among the corpus's packages; {remedy}"
 
 
 def base_model(config: Mapping) -> Iterator[str]:
@@ -58,7 +58,7 @@ def styles(config: Mapping) -> Iterator[str]:
         for template in turns(wording):
             if template.count(SLOT) != 1:
                 has = template.count(SLOT)
-                yield f"{key}: every instruction needs exactly one {SLOT}, and {template!r} has {has}; put it in"
+                yield f"{key}: every instruction needs exactly one {SLOT}, and {template!r} has {has}; add it"
 
 
 def pairs(config: Mapping) -> Iterator[str]:
@@ -70,16 +70,16 @@ def pairs(config: Mapping) -> Iterator[str]:
             yield from docstrings_only(f"{key}.column", spec["corpus"], f"the column {spec['column']!r}", config)
         for style in spec["styles"]:
             if style not in styles and style not in TEXT_STYLES:
-                mend = choices(style, [*TEXT_STYLES, *styles])
-                yield f"{key}.styles: unknown style {style!r}; {mend}, or word it in styles"
+                remedy = choices(style, [*TEXT_STYLES, *styles])
+                yield f"{key}.styles: unknown style {style!r}; {remedy}, or define it in styles"
         if "dataset" in spec["styles"] and not config["corpora"][spec["corpus"]].get("positive"):
             where = f"corpora.{spec['corpus']}"
-            yield f"{key}.styles: dataset needs a corpus that brings positives; name their column in {where}.positive"
+            yield f"{key}.styles: dataset needs a corpus with positives; name their column in {where}.positive"
         written = [style for style in spec["styles"] if style not in TEXT_STYLES]
         if not written:
             if model is not None:
                 only = ", ".join(spec["styles"])
-                yield f"{key}.model: {only} use no language model, and this names {model!r}; take it out"
+                yield f"{key}.model: {only} use no language model, so {model!r} is not used; remove it"
         elif model is None:
             known = ", ".join(config["models"])
             yield f"{key}.model: missing; style {written[0]!r} is written by a language model; name one of {known}"
@@ -90,14 +90,14 @@ def pairs(config: Mapping) -> Iterator[str]:
             yield f"{key}.filters.length_ratio: {bounds[0]} is not below {bounds[1]}; give the lower bound first"
         semantic = spec["filters"]["semantic"]
         if semantic and semantic["prompt"].count(SLOT) != 1:
-            yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; put it in"
+            yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; add it"
 
 
 def adapters(config: Mapping) -> Iterator[str]:
     for name, spec in config["adapters"].items():
         key = f"adapters.{name}"
         if name in TAKEN:
-            yield f"{key}: {name!r} is a name of promptpool's own; choose another"
+            yield f"{key}: {name!r} is a reserved name; choose another"
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
@@ -108,18 +108,18 @@ def adapters(config: Mapping) -> Iterator[str]:
 
 
 def training_length(key: str, spec: Mapping) -> Iterator[str]:
-    """Faults of an adapter's steps against how long it trains."""
+    """Faults of an adapter's steps and of the length of its training."""
     steps = spec["steps"]
     for before, after in pairwise(steps):
         if after < before:
-            yield f"{key}.steps: {after} comes after {before}; list the steps in rising order"
+            yield f"{key}.steps: {after} comes after {before}; list the steps in ascending order"
     if (spec["max_steps"] is None) == (spec["epochs"] is None):
         given = "neither is given" if spec["epochs"] is None else "both are given"
-        yield f"{key}: a training is as long as max_steps or as epochs say, and {given}; give one of them"
+        yield f"{key}: the length of training is max_steps or epochs, and {given}; give one of them"
     if spec["max_steps"] is not None and steps[-1] > spec["max_steps"]:
         yield (
             f"{key}.steps: step {steps[-1]} is beyond the training's {spec['max_steps']} steps; "
-            f"take it out or raise max_steps"
+            f"remove it or raise max_steps"
         )
 
 
@@ -130,11 +130,11 @@ def batch_split(key: str, spec: Mapping) -> Iterator[str]:
         yield f"{key}.micro_batch_size: {micro} is larger than batch_size, {spec['batch_size']}; give at most that"
     if own_negatives:
         if micro is None:
-            yield f"{key}.micro_batch_size: missing; with negatives micro_batch it sets their number; give one"
+            yield f"{key}.micro_batch_size: missing; negatives micro_batch takes their number from it; add it"
         elif spec["batch_size"] % micro:
             yield f"{key}.micro_batch_size: {micro} does not divide batch_size, {spec['batch_size']}; change one"
         elif micro < 2:
-            yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negative; give at least 2"
+            yield f"{key}.micro_batch_size: a micro-batch of {micro} holds no negatives; give at least 2"
     if spec["batch_size"] % (spec["gpus"] * (micro if own_negatives and micro else 1)):
         yield f"{key}.gpus: {spec['gpus']} can't share a batch of {spec['batch_size']} evenly; change one"
 
@@ -150,7 +150,7 @@ def target_modules(key: str, targets: object) -> Iterator[str]:
 
 def tasks(config: Mapping) -> Iterator[str]:
     if not config["tasks"]:
-        yield "tasks: there is none; add one, or name a benchmark under benchmarks"
+        yield "tasks: none given; add one, or name a benchmark under benchmarks"
     for name, spec in config["tasks"].items():
         if spec["source"] != "docstrings":
             continue
@@ -160,8 +160,8 @@ def tasks(config: Mapping) -> Iterator[str]:
         labelled = config["corpora"][spec["corpus"]]["labelled"]
         for package in spec["packages"]:
             if package not in labelled:
-                mend = f"add it to corpora.{spec['corpus']}.labelled"
-                yield f"{key}.packages: {package!r} is not a labelled package of corpus {spec['corpus']!r}; {mend}"
+                remedy = f"add it to corpora.{spec['corpus']}.labelled"
+                yield f"{key}.packages: {package!r} is not a labelled package of corpus {spec['corpus']!r}; {remedy}"
 
 
 def baselines(config: Mapping) -> Iterator[str]:
@@ -175,6 +175,6 @@ def baselines(config: Mapping) -> Iterator[str]:
         if looks_local(path):
             yield from no_revision(key, spec)
             if not Path(path).is_dir():
-                yield f"{key}.path: no such directory: {path!r}; mend the path, or give a hub id such as owner/name"
+                yield f"{key}.path: no such directory: {path!r}; fix the path, or give a hub id such as owner/name"
         elif spec["trust_remote_code"] and not COMMIT.fullmatch(spec["revision"] or ""):
-            yield f"{key}.trust_remote_code: only code that can't change is to be trusted; give a commit id as revision"
+            yield f"{key}.trust_remote_code: code must be pinned before it is trusted; give a commit id as revision"

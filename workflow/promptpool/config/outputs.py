@@ -1,4 +1,4 @@
-"""Checks of what a study asks for: the grid, ensembles, ablations, attention, exports."""
+"""Checks of a study's outputs: the grid, ensembles, ablations, attention, exports."""
 
 from collections.abc import Iterator, Mapping
 
@@ -30,7 +30,7 @@ def grid_faults(config: Mapping) -> Iterator[str]:
     if grid["tokenization"] == "joint":
         for pooling in grid["poolings"]:
             if pooling.endswith(":text"):
-                yield f"grid.poolings: tokenization joint knows no text span, so no {pooling}; take one of them out"
+                yield f"grid.poolings: tokenization joint has no text span, so no {pooling}; remove one of them"
     for name in grid["models"]:
         yield from layers("grid.layers", name, config["models"][name]["path"], grid["layers"])
 
@@ -58,7 +58,7 @@ def ablations(config: Mapping) -> Iterator[str]:
             "layer": grid["layers"],
         }
         if vary in fixed:
-            yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; take it out"
+            yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; remove it"
         for part in VARIED:
             if part != vary and part not in fixed:
                 yield f"{key}.fixed.{part}: missing; {choices('', values[part])}"
@@ -103,13 +103,13 @@ def exports(config: Mapping) -> Iterator[str]:
             if config["grid"][part] != plain:
                 yield (
                     f"{key}: the grid is scored with {part} {config['grid'][part]}, which no exported tokenizer can "
-                    f"repeat; set grid.{part}: {plain}, or take the export out"
+                    f"reproduce; set grid.{part}: {plain}, or remove the export"
                 )
         yield from checkpoint_faults(f"{key}.adapter", spec["adapter"], config, spec["model"])
         adapter = spec["adapter"].partition("@")[0]
         if adapter != BASE and config["adapters"][adapter]["tokenization"] == "joint":
             yield (
-                f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can repeat; "
+                f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can reproduce; "
                 f"export an adapter with tokenization composed"
             )
         if config["prompts"][spec["prompt"]].count(SLOT) > 1:
@@ -123,14 +123,14 @@ def exports(config: Mapping) -> Iterator[str]:
             )
         yield from layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
         if not spec["merged"]:
-            for fault, why, mend in (
+            for fault, why, remedy in (
                 (adapter == BASE, "adapter base has no weights to keep", "write true"),
                 (
                     spec["layer"] != -1,
-                    "an inner layer cuts the base model, which lies outside",
+                    "an inner layer cuts the base model, which is stored elsewhere",
                     "write true, or layer -1",
                 ),
-                (spec["dtype"] != "float32", f"dtype {spec['dtype']} is of merged weights", "write true, or float32"),
+                (spec["dtype"] != "float32", f"dtype {spec['dtype']} is for merged weights", "write true, or float32"),
             ):
                 if fault:
-                    yield f"{key}.merged: false, but {why}; {mend}"
+                    yield f"{key}.merged: false, but {why}; {remedy}"

@@ -1,4 +1,4 @@
-"""What one part of a config names in another, or on this machine: there, or told in one line."""
+"""Checks that what one part of a config names exists in another part, or on this machine."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ def references(key: str, kind: str, values: Iterable[str], config: Mapping, sect
 def no_revision(key: str, spec: Mapping) -> Iterator[str]:
     if spec["revision"] is not None:
         revision, path = spec["revision"], spec["path"]
-        yield f"{key}.revision: {revision!r} is for a hub model, and {path!r} is a directory; take it out"
+        yield f"{key}.revision: {revision!r} is for a hub model, and {path!r} is a directory; remove it"
 
 
 def docstrings_only(key: str, corpus: str, what: str, config: Mapping) -> Iterator[str]:
@@ -34,7 +34,7 @@ def docstrings_only(key: str, corpus: str, what: str, config: Mapping) -> Iterat
 
 
 def checkpoint_faults(key: str, reference: str, config: Mapping, model: str | None = None) -> Iterator[str]:
-    """The faults of one `base` or `name@step`, which must tune `model` where one is given."""
+    """The faults of one `base` or `name@step`. It must tune `model` if that is given."""
     name, _, step = reference.partition("@")
     if reference == BASE:
         return
@@ -51,10 +51,10 @@ def checkpoint_faults(key: str, reference: str, config: Mapping, model: str | No
 
 
 def layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Iterator[str]:
-    """A layer that no model has, or that a local model lacks; a hub model is not asked."""
+    """The faults of layers that no model has, or that a local model lacks. Hub models are not checked."""
     for layer in layers:
         if isinstance(layer, float) and not 0 < layer < 1:
-            yield f"{key}: {layer} is no share of the depth; write a whole number, or a share between 0 and 1"
+            yield f"{key}: {layer} is not a share of the depth; write a whole number, or a share between 0 and 1"
     try:
         told = json.loads(Path(path, "config.json").read_text(encoding="utf-8"))
         depth = (told.get("text_config") or told).get("num_hidden_layers")
@@ -71,7 +71,7 @@ def no_echo(key: str, prompt: str, what: str, config: Mapping) -> Iterator[str]:
 
 
 def texts(value: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every text of a config and the keys that lead to it; a list's items have the list's."""
+    """Every text of a config with the keys that lead to it. Items of a list have the list's keys."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from texts(item, (*key, str(name)))

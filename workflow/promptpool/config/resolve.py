@@ -1,4 +1,4 @@
-"""A study's configuration: validated, completed, cross-checked, before anything runs.
+"""Validates, completes and cross-checks a study's configuration before anything runs.
 
 Every Snakemake process reads the config, so nothing heavy is imported here.
 """
@@ -19,16 +19,16 @@ __all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
 
 
 def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files: bool = True) -> dict:
-    """The full config: every default filled, every reference checked. Its argument stays as it is.
+    """The full config: every default filled, every reference checked. The argument is not changed.
 
-    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed` of
-    pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config changes
-    nothing.
+    The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed`
+    of pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config
+    changes nothing.
 
-    source: the config file's name, to put in front of an error; of several files, that of the one at fault.
-    files: whether users' files are read and checked too. A study's start does; its jobs, which read the config each
-        anew, need not.
-    Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; the mend`.
+    source: the config file's name, for the error's prefix. With several files, the one at fault is named.
+    files: whether users' files are read and checked too. The start of a study does so. Its jobs read the config again
+        and need not.
+    Raises PromptpoolError, one line, for the first fault: `source: dotted.key: what is wrong; what to do`.
     """
     sources = [source] if isinstance(source, str) else source
     repeated = repeated_key(sources) if files else None
@@ -44,20 +44,20 @@ def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files:
 
 
 def in_order(value: object) -> object:
-    """The same value with all mappings sorted by key, at any depth."""
+    """The same value with all mappings sorted by key, at every depth."""
     if isinstance(value, Mapping):
         return {key: in_order(value[key]) for key in sorted(value)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
-    """A deep copy in plain dicts and lists. PromptpoolError for a key that YAML did not read as text."""
+    """A deep copy in plain dicts and lists. Raises PromptpoolError for a key that YAML did not read as text."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 where = ".".join([*path, str(key)])
                 source = file_at_fault(where, sources)
-                raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, no text; put it in quotes")
+                raise PromptpoolError(f"{source}: {where}: YAML reads this key as {key!r}, not text; put it in quotes")
         plain = {key: _plain(item, sources, (*path, key)) for key, item in value.items()}
         return {key: _at_home(item) if key in PATH_KEYS else item for key, item in plain.items()}
     if isinstance(value, list | tuple):
@@ -66,12 +66,12 @@ def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:
 
 
 def _at_home(value: Any) -> Any:
-    """A path that begins with `~` from the home directory on; everything else as it is."""
+    """Expands a path that begins with `~`; leaves everything else unchanged."""
     if not isinstance(value, str) or not value.startswith("~"):
         return value
     try:
         return str(Path(value).expanduser())
-    except RuntimeError:  # ~someone whom this machine does not know: the path is then said to be missing
+    except RuntimeError:  # ~someone unknown to this machine: the path is then reported as missing
         return value
 
 

@@ -1,4 +1,4 @@
-"""The config's schema: defaults filled, and its first fault told in one line."""
+"""The config's schema: fills its defaults and words its first fault as one line."""
 
 import difflib
 import functools
@@ -27,7 +27,7 @@ WORDS = {
     "null": "null",
 }
 MENDS = {
-    "integer": "write digits alone",
+    "integer": "write digits only",
     "number": "write a plain number such as 0.5",
     "string": "put it in quotes",
     "boolean": "write true or false",
@@ -45,7 +45,7 @@ def schema() -> Mapping:
 def fill_defaults(config: dict) -> str | None:
     """Fills every default of the schema into `config`, in place.
 
-    Returns the first fault as `dotted.key: what is wrong; the mend`, or None. A misspelt key comes before all
+    Returns the first fault as `dotted.key: what is wrong; what to do`, or None. A misspelt key is reported before all
     others, because it is often the cause of a missing one.
     """
     faults = list(_filling_validator()(schema()).iter_errors(config))
@@ -67,7 +67,7 @@ def _filling_validator() -> type:
     def number(_, value) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
-    def integer(_, value) -> bool:  # 80.0 would end up in a path as "80.0"
+    def integer(_, value) -> bool:  # 80.0 would appear in a path as "80.0"
         return isinstance(value, int) and not isinstance(value, bool)
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": number, "integer": integer})
@@ -89,7 +89,7 @@ def _others(validator, subschema, instance, parent) -> Iterator[ValidationError]
 
 
 def _types(subschema: Mapping | bool) -> list[str]:
-    """The types that a part of the schema allows, also where it stands elsewhere."""
+    """The types that a part of the schema allows, references resolved."""
     if not isinstance(subschema, Mapping):
         return []
     if "$ref" in subschema and "type" not in subschema:
@@ -99,7 +99,7 @@ def _types(subschema: Mapping | bool) -> list[str]:
 
 
 def _read(value: Any, subschema: Mapping | bool) -> Any:
-    """5e-5 as a number where no text may stand: it is one in YAML 1.2; a reader of YAML 1.1 wants a point in it."""
+    """Reads 5e-5 as a number where no text is allowed. YAML 1.2 does too; a YAML 1.1 reader needs a point in it."""
     if not isinstance(value, str) or not EXPONENT.fullmatch(value):
         return value
     types = _types(subschema)
@@ -113,8 +113,8 @@ def _told(fault: ValidationError) -> str:
         extra = next(key for key in fault.instance if key not in known)
         close = difflib.get_close_matches(extra, known, n=1)
         title = fault.schema.get("title", path[-1] if path else "this section")
-        mend = f"did you mean {close[0]!r}?" if close else f"{title} has {', '.join(known)}"
-        return f"{'.'.join([*path, extra])}: unknown key; {mend}"
+        remedy = f"did you mean {close[0]!r}?" if close else f"{title} has {', '.join(known)}"
+        return f"{'.'.join([*path, extra])}: unknown key; {remedy}"
     if fault.validator == "required":
         missing = next(key for key in fault.validator_value if key not in fault.instance)
         about = str(fault.schema.get("properties", {}).get(missing, {}).get("description", "it has no default"))
@@ -122,13 +122,13 @@ def _told(fault: ValidationError) -> str:
     if fault.validator in ("pattern", "maxLength") and fault.schema.get("title") == "name":
         if "propertyNames" in fault.absolute_schema_path:
             path.append(repr(fault.instance))
-        mend = "use letters, digits, '.', '_' and '-', at most 100, a letter or digit first and no '..'"
-        return f"{'.'.join(path)}: {fault.instance!r} cannot be part of a file path; {mend}"
+        remedy = "use letters, digits, '.', '_' and '-', at most 100, a letter or digit first and no '..'"
+        return f"{'.'.join(path)}: {fault.instance!r} cannot be part of a file path; {remedy}"
     return f"{'.'.join(path)}: {_wrong(fault, path[-1] if path else 'config')}"
 
 
 def _wrong(fault: ValidationError, key: str) -> str:
-    """What is wrong with a value, and the mend."""
+    """What is wrong with a value, and what to do."""
     value, limit = fault.instance, fault.validator_value
     match fault.validator:
         case "enum" | "const":
@@ -154,16 +154,16 @@ def _wrong(fault: ValidationError, key: str) -> str:
 
 def _wrong_type(value: Any, allowed: list[str]) -> str:
     expected = " or ".join(WORDS[name] for name in allowed)
-    mend = MENDS[allowed[0]]
+    remedy = MENDS[allowed[0]]
     if isinstance(value, str) and allowed[0] in ("number", "integer"):
-        try:  # YAML reads 5e-5 as text: it wants a point in a number with an exponent
+        try:  # YAML reads 5e-5 as text: it needs a point in a number with an exponent
             number = float(value)
-            int(number)  # neither infinite nor no number
+            int(number)  # fails for infinity and NaN
         except (ValueError, OverflowError):
             pass
         else:
             plain = int(number) if allowed[0] == "integer" and number.is_integer() else number
-            mend = f"YAML reads this as text, write {plain}"
+            remedy = f"YAML reads this as text, write {plain}"
     elif isinstance(value, float) and value.is_integer() and allowed[0] == "integer":
-        mend = f"write {int(value)}"
-    return f"expected {expected}, not {value!r}; {mend}"
+        remedy = f"write {int(value)}"
+    return f"expected {expected}, not {value!r}; {remedy}"

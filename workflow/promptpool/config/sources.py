@@ -1,5 +1,6 @@
-"""What is known only from the config files themselves: which of several a fault stands in (Snakemake merges them, and a
-later one has the last word), and which key stands twice in one.
+"""What only the config files themselves show: which of several files is at fault, and which key a file repeats.
+
+Snakemake merges the files; a later one overrides an earlier one.
 """
 
 import functools
@@ -10,9 +11,9 @@ import yaml
 
 
 def file_at_fault(problem: str, files: Sequence[str | Path]) -> str:
-    """The file to name in front of `dotted.key: what is wrong`: of those that hold most of the key, the last.
+    """The file to name in front of `dotted.key: what is wrong`: the last of those that hold most of the key.
 
-    A key that stands in no file (from the command line, or one that is missing) is put down to the first.
+    A key that is in no file (a missing one, or one from the command line) is attributed to the first.
     """
     if len(files) == 1:
         return str(files[0])
@@ -23,9 +24,9 @@ def file_at_fault(problem: str, files: Sequence[str | Path]) -> str:
 
 
 def repeated_key(files: Sequence[str | Path]) -> str | None:
-    """`file: dotted.key: ...` of the first key that stands twice in one mapping of one file; None where none does.
+    """`file: dotted.key: ...` for the first key that occurs twice in one mapping of one file; None if none does.
 
-    YAML's reader keeps the last of the two without a word.
+    The YAML reader silently keeps the last of the two.
     """
     for file in map(Path, files):
         try:
@@ -42,7 +43,7 @@ def repeated_key(files: Sequence[str | Path]) -> str | None:
 def _repeated_in(file: Path, _changed: int, _size: int) -> str | None:
     try:
         node = yaml.compose(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # Snakemake says what is wrong with it
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # Snakemake reports it
         return None
     return next(_repeats(node, ()), None)
 
@@ -53,7 +54,7 @@ def _repeats(node: yaml.Node | None, path: tuple[str, ...]) -> Iterator[str]:
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in lines and name != "<<":
-                yield f"{'.'.join([*path, name])}: stands twice, on lines {lines[name]} and {line}; keep one"
+                yield f"{'.'.join([*path, name])}: occurs twice, on lines {lines[name]} and {line}; keep one"
             lines[name] = line
             yield from _repeats(value, (*path, name))
     elif isinstance(node, yaml.SequenceNode):
@@ -64,12 +65,12 @@ def _repeats(node: yaml.Node | None, path: tuple[str, ...]) -> Iterator[str]:
 def _content(file: str | Path) -> object:
     try:
         return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # Snakemake has read it: it says what is wrong
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # Snakemake has read the file and reports the fault
         return None
 
 
 def _depth(content: object, keys: Sequence[str]) -> int:
-    """How many of the steps `keys` lead somewhere. A key may have dots itself."""
+    """How many of the steps in `keys` exist in the content. A key itself may contain dots."""
     if not keys or not isinstance(content, Mapping):
         return 0
     for size in range(1, len(keys) + 1):

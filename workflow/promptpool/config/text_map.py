@@ -1,4 +1,4 @@
-"""The map of a task's texts: what a config asks for, with what it leaves open chosen; and its faults."""
+"""The map of a task's texts: what a config asks for, its open choices filled in, and its faults."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,8 +21,9 @@ def labelled_tasks(config: Mapping) -> list[str]:
 def map_choice(config: Mapping) -> dict | None:
     """`task`, `model`, `adapters` (ids, untuned first), `prompt`, `pooling`, `layer`, `texts`; None without a map.
 
-    What is null is taken from the first export that the grid holds; without one from the last step of the grid's first
-    adapter, its own prompt and pooling; without one, the first of the grid's lists. The task: the first with labels.
+    Nulls are taken from the first export that is in the grid. Without one they come from the last step of the grid's
+    first adapter, with its own prompt and pooling; without an adapter, from the first entry of each of the grid's
+    lists. The default task is the first one with labels.
     """
     spec = config["map"]
     tasks = labelled_tasks(config)
@@ -58,13 +59,13 @@ def map_choice(config: Mapping) -> dict | None:
 
 
 def text_map_faults(config: Mapping) -> Iterator[str]:
-    """The faults of `map`, as `dotted.key: what is wrong; the mend`."""
+    """The faults of `map`, as `dotted.key: what is wrong; what to do`."""
     spec = config["map"]
     if spec is None:
         return
     grid, tasks = config["grid"], labelled_tasks(config)
     if spec["task"] is not None and spec["task"] not in tasks:
-        yield f"map.task: {spec['task']!r} is no clustering task of this study; {choices(spec['task'], tasks)}"
+        yield f"map.task: {spec['task']!r} is not a clustering task of this study; {choices(spec['task'], tasks)}"
     known = {
         "prompt": [*grid["prompts"], *config["ensembles"]],
         "pooling": grid["poolings"],

@@ -37,9 +37,9 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
 
 
 def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:
-    """A corpus of bare texts (and their positives, if given): unique, identified by digest, all of them for training.
+    """A corpus of bare texts (and their positives, if given): unique, identified by digest, all for training.
 
-    rows: `text`, and perhaps `positive`. A text with several positives is kept once with each.
+    rows: `text`, and optionally `positive`. A text with several positives is kept once with each.
     """
     rows = rows[rows["text"].str.strip() != ""].drop_duplicates(ignore_index=True)
     table = rows.assign(id=rows["text"].map(text_digest), split="train")

@@ -1,6 +1,6 @@
-"""The embedded corpus: docstrings of installed packages, read with `ast`, never imported.
+"""The built-in corpus: docstrings of installed packages, read with `ast`, never imported.
 
-Real, human-written English that every installation already holds: no hub, no download.
+It is real, human-written English that every installation already has, without hub or download.
 """
 
 import ast
@@ -36,10 +36,10 @@ def read_docstrings(
     module), `split`, `summary` (first paragraph, one line), `paragraphs` (summary + up to three paragraphs
     of prose), `text` (the docstring without interactive examples, at most 6,000 characters).
 
-    `split` is drawn from the digest of the summary: `task_share` of the `labelled` packages' rows are `task`,
-    2 % of all others `heldout`, the rest `train`. A row of any package that shares its summary, paragraphs or
-    text with a task row is `task` too. Rows are unique by text and by summary + label, and sorted by id: the
-    result depends on the installed versions alone.
+    `split` is drawn from the digest of the summary: `task_share` of the `labelled` packages' rows are `task`, 2 % of
+    all others `heldout`, the rest `train`. A row of any package that shares its summary, paragraphs or text with a
+    task row is `task` too. Rows are unique by text and by summary + label, and sorted by id, so the result depends
+    only on the installed versions.
     """
     files = [job for name in sorted(set(packages)) for job in _source_files(name)]
     with warnings.catch_warnings(), ProcessPoolExecutor(max_workers=workers) as pool:
@@ -66,7 +66,7 @@ def corpus_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _told_in_tasks(table: pd.DataFrame) -> pd.Series:
-    """Rows of split `task`, and those that share a text with one, and with those in turn: none may be trained on."""
+    """Rows of split `task`, and rows that share a text with them, directly or through others. None is for training."""
     keys = [table[column].map(normalise) for column in ("summary", "paragraphs", "text")]
     inside, before = table["split"] == "task", -1
     while inside.sum() > before:
@@ -88,7 +88,7 @@ def _source_files(name: str) -> list[tuple[str, Path, Path]]:
     folder = root if name == "stdlib" else root / name
     if not folder.is_dir():
         raise PromptpoolError(
-            f"corpus docstrings: package {name!r} is not installed; install it or take it out of `packages`"
+            f"corpus docstrings: package {name!r} is not installed; install it or remove it from `packages`"
         )
     files = (path for path in folder.rglob("*.py") if not SKIPPED_FOLDERS & set(path.relative_to(root).parts))
     return [(name, root, path) for path in sorted(files)]
@@ -98,7 +98,7 @@ def _file_docstrings(job: tuple[str, Path, Path]) -> list[tuple]:
     package, root, path = job
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # a template or a file for another Python
+    except (SyntaxError, ValueError):  # a template, or a file for another Python version
         return []
     module = ".".join(path.relative_to(root).with_suffix("").parts)
     rows = []
@@ -138,7 +138,7 @@ def topic_of(package: str, module: str) -> str | None:
 
 
 def clean(docstring: str) -> tuple[str, str, str] | None:
-    """(summary, paragraphs, text) of a docstring; None where the summary is no sentence of four words."""
+    """(summary, paragraphs, text) of a docstring; None if the summary is not a sentence of four words."""
     blocks = [block.strip("\n") for block in re.split(r"\n\s*\n", docstring)]
     blocks = [block for block in blocks if block.strip() and not block.lstrip().startswith(">>>")]
     if not blocks:

@@ -1,4 +1,4 @@
-"""Labelled tasks: docstrings of the embedded corpus under their topics, and what to know of anyone's labels."""
+"""Labelled tasks: docstrings of the built-in corpus by topic, and facts to report about any labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +13,9 @@ from .topics import read_topics
 def label_docstrings(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:
     """Columns `text`, `label`, `id`: a seeded, balanced sample of the corpus's `task` rows.
 
-    spec: a task of `source: docstrings`. A label with fewer than `min_per_label` texts is left out; of the
-    others at most `per_label` are drawn, rows with more prose than their summary first, then by digest, so
-    that tasks over `summary` and `paragraphs` share their documents as MTEB's S2S and P2P pairs do.
+    spec: a task of `source: docstrings`. A label with fewer than `min_per_label` texts is left out. Of the others at
+    most `per_label` are drawn: first rows with more prose than their summary, then by digest. So tasks over
+    `summary` and `paragraphs` share their documents, as MTEB's S2S and P2P pairs do.
     """
     rows = corpus[(corpus["split"] == "task") & corpus["package"].isin(spec["packages"])].copy()
     if spec["labels"]:
@@ -36,8 +36,8 @@ def label_docstrings(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.Data
 
 
 def label_faults(labelled: pd.DataFrame) -> dict:
-    """What a table of `text` and `label` has that its owner should know of: `repeated` (rows whose text stands there
-    already), `contradictory` (texts under two labels or more) and an `example` of one; only what is not 0.
+    """Faults of a table of `text` and `label` that its owner should know: `repeated` (rows that repeat an earlier
+    text), `contradictory` (texts with two labels or more) and an `example` of one. Contains only what is not 0.
     """
     repeated = int(labelled["text"].duplicated().sum())
     if not repeated:
@@ -52,13 +52,13 @@ def label_faults(labelled: pd.DataFrame) -> dict:
 
 
 def topics_of_modules(path: str | Path, where: str) -> dict[str, str]:
-    """Module -> topic, from a yaml of topic -> modules. PromptpoolError where a module stands twice."""
+    """Module -> topic, from a yaml of topic -> modules. Raises PromptpoolError if a module is listed twice."""
     if not Path(path).is_file():
-        raise PromptpoolError(f"{where}: labels: {path}: no such file; mend the path")
+        raise PromptpoolError(f"{where}: labels: {path}: no such file; fix the path")
     topics: dict[str, str] = {}
     for topic, modules in read_topics(path).items():
         for module in modules:
             if module in topics:
-                raise PromptpoolError(f"{where}: {path}: {module} stands under two topics; keep one")
+                raise PromptpoolError(f"{where}: {path}: {module} is listed under two topics; keep one")
             topics[module] = topic
     return topics

@@ -1,7 +1,7 @@
-"""The cells of a csv, tsv, jsonl or parquet file, each as the text that stands there: no type is guessed.
+"""The cells of a csv, tsv, jsonl or parquet file, each as its exact text. No type is guessed.
 
-Every reader gives (names of the columns, {name: cells}), a cell being str, or None where the format has no value.
-Errors are ValueErrors that name the line.
+Every reader returns (column names, {name: cells}). A cell is a str, or None if the format has no value there. Errors
+are ValueErrors that name the line.
 """
 
 import bz2
@@ -24,27 +24,27 @@ import pyarrow.parquet as pq
 
 Columns = dict[str, list[str | None]]
 BARE_RETURN = re.compile(r"\r(?!\n)")
-EXACT_FLOAT = 2**53  # from here on neighbouring whole numbers are one and the same float
+EXACT_FLOAT = 2**53  # from here on, neighbouring whole numbers are the same float
 NARROW = {pa.float16(): np.float16, pa.float32(): np.float32}
 PACKED = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
 def kind_of(path: Path) -> str:
-    """The ending that says how a file is read, in lower case: ".csv" of `Mine.CSV` and of `mine.csv.gz`."""
+    """The suffix that decides how a file is read, in lower case: ".csv" for `Mine.CSV` and for `mine.csv.gz`."""
     endings = [ending.lower() for ending in path.suffixes[-2:]]
     return endings[-2] if len(endings) == 2 and endings[-1] in PACKED else "".join(endings[-1:])
 
 
 def read_csv(path: Path, wanted: Sequence[str], delimiter: str = ",") -> tuple[list[str], Columns]:
-    """Comma-separated, fields quoted as in RFC 4180. An empty cell is "", and blank lines are no rows."""
+    """Comma-separated, fields quoted as in RFC 4180. An empty cell is "", and blank lines are not rows."""
     return _from_rows(_records(_decoded(path), delimiter), wanted)
 
 
 def read_tsv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
-    """Tab-separated. A quote is an ordinary character, unless the file as a whole was written with quoting.
+    """Tab-separated. A quote is an ordinary character, unless the whole file was written with quoting.
 
-    That is so where lines alone do not give equal rows and quoting does; and, where both do, where all names of the
-    first line are quoted or a quoted field holds a doubled quote.
+    It was if only quoting gives rows of equal length. If both readings do, it was if all names in the first line are
+    quoted, or if a quoted field contains a doubled quote.
     """
     text = _decoded(path)
     lines = enumerate(text.replace("\r\n", "\n").split("\n"), 1)
@@ -60,25 +60,25 @@ def read_tsv(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
 
 
 def read_jsonl(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
-    """A JSON object a line. Numbers keep their digits, null and an absent key are no value."""
+    """One JSON object per line. Numbers keep their digits; null and an absent key are no value."""
     lines = enumerate(_decoded(path).split("\n"), 1)
     return _from_objects(((f"line {number}", _parsed(line, number)) for number, line in lines if line.strip()), wanted)
 
 
 def read_json(path: Path, wanted: Sequence[str], field: str | None = None) -> tuple[list[str], Columns]:
-    """One JSON list of objects, which stands under the key `field` if that is given; or a JSON object a line."""
+    """A JSON list of objects, which is under the key `field` if that is given; or one JSON object per line."""
     text = _decoded(path)
     if field is None and not text.lstrip().startswith("["):
         return read_jsonl(path, wanted)
     rows = _parsed(text)
     rows = rows.get(field) if field is not None and isinstance(rows, dict) else rows
     if not isinstance(rows, list):
-        raise ValueError(f"{_kind(rows)}, where a list of objects with named values is wanted")
+        raise ValueError(f"{_kind(rows)}, but a list of objects with named values is expected")
     return _from_objects(((f"row {number}", row) for number, row in enumerate(rows, 1)), wanted)
 
 
 def read_parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]:
-    """Text, whole numbers, decimals, dates and floats as their exact text; lists and structures by a path alone."""
+    """Text, whole numbers, decimals, dates and floats as their exact text; lists and structures only by a path."""
     names = pq.read_schema(path).names
     _require_once(names)
     tops = [name for name in names if any(want == name or want.startswith(f"{name}.") for want in wanted)]
@@ -86,7 +86,7 @@ def read_parquet(path: Path, wanted: Sequence[str]) -> tuple[list[str], Columns]
 
 
 def arrow_columns(table: pa.Table, wanted: Sequence[str], names: list[str]) -> Columns:
-    """The wanted columns of an Arrow table; those that lie inside a structure are appended to `names`."""
+    """The wanted columns of an Arrow table. Names of columns inside a structure are appended to `names`."""
     columns: Columns = {}
     for name in wanted:
         top = name if name in table.column_names else name.partition(".")[0]
@@ -109,7 +109,7 @@ READERS: dict[str, Callable[[Path, Sequence[str]], tuple[list[str], Columns]]] =
 
 
 def _decoded(path: Path) -> str:
-    """The file, unpacked, as UTF-8; a byte order mark aside."""
+    """The file, unpacked, as UTF-8, without a byte order mark."""
     data = PACKED.get(path.suffix.lower(), bytes)(path.read_bytes())
     try:
         return data.decode("utf-8-sig")
@@ -119,9 +119,9 @@ def _decoded(path: Path) -> str:
 
 
 def _records(text: str, delimiter: str) -> Iterable[tuple[int, list[str]]]:
-    """(line, fields) of each row that is not blank. ValueError where the quoting is broken.
+    """(line, fields) of each row that is not blank. Raises ValueError for broken quoting.
 
-    A carriage return alone ends a row only in a file that has no newline: some writers leave it bare within a field.
+    A lone carriage return ends a row only in a file without newlines, because some writers leave it bare in a field.
     """
     csv.field_size_limit(sys.maxsize)
     stand_in = None
@@ -136,7 +136,7 @@ def _records(text: str, delimiter: str) -> Iterable[tuple[int, list[str]]]:
                 yield start, [field.replace(stand_in, "\r") for field in row] if stand_in else row
             start = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"line {start}: {error}; put a field with quotes into quotes, and double those") from None
+        raise ValueError(f"line {start}: {error}; quote a field that contains quotes, and double those") from None
 
 
 def _is_quoted(plain: list[list[str]], quoted: list[list[str]]) -> bool:
@@ -146,7 +146,7 @@ def _is_quoted(plain: list[list[str]], quoted: list[list[str]]) -> bool:
         return False
     if not plain_fits or all(len(name) > 1 and name[0] == name[-1] == '"' for name in plain[0]):
         return True
-    if len(plain) != len(quoted):  # quoting would join lines that are whole rows
+    if len(plain) != len(quoted):  # quoting would join lines that are complete rows
         return False
     return any(field.startswith('"') and '""' in field[1:-1] for row in plain for field in row)
 
@@ -155,7 +155,7 @@ def _from_rows(rows: Iterable[tuple[int, list[str]]], wanted: Sequence[str]) -> 
     rows = iter(rows)
     first = next(rows, None)
     if first is None:
-        raise ValueError("the file is empty; a first line with the columns' names is wanted")
+        raise ValueError("the file is empty; the first line must hold the columns' names")
     names = first[1]
     _require_once([name for name in names if name])
     places = {name: names.index(name) for name in wanted if name in names}
@@ -163,8 +163,8 @@ def _from_rows(rows: Iterable[tuple[int, list[str]]], wanted: Sequence[str]) -> 
     for line, row in rows:
         if len(row) != len(names):
             raise ValueError(
-                f"line {line}: {len(row)} fields, and the first line names {len(names)} columns; put a text with the "
-                f"separator in it into quotes ({row[0][:40]!r}...)"
+                f"line {line}: {len(row)} fields, but the first line names {len(names)} columns; quote a text that "
+                f"contains the separator ({row[0][:40]!r}...)"
             )
         for name, place in places.items():
             columns[name].append(row[place])
@@ -172,7 +172,7 @@ def _from_rows(rows: Iterable[tuple[int, list[str]]], wanted: Sequence[str]) -> 
 
 
 def _parsed(text: str, first: int = 1) -> object:
-    """JSON whose numbers are kept as the text that stands there. first: the number of the text's first line."""
+    """JSON whose numbers keep their exact text. first: the number of the text's first line."""
     try:
         return json.loads(text, **AS_TEXT)
     except json.JSONDecodeError as error:
@@ -182,12 +182,12 @@ def _parsed(text: str, first: int = 1) -> object:
 
 
 def _from_objects(rows: Iterable[tuple[str, object]], wanted: Sequence[str]) -> tuple[list[str], Columns]:
-    """(names, columns) of rows that are objects; each comes with the place that an error names."""
+    """(names, columns) of rows that are objects. Each row comes with the place that an error names."""
     names: dict[str, None] = {}
     columns: Columns = {name: [] for name in wanted}
     for where, row in rows:
         if not isinstance(row, dict):
-            raise ValueError(f"{where}: {_kind(row)}, where an object with named values is wanted")
+            raise ValueError(f"{where}: {_kind(row)}, but an object with named values is expected")
         names |= dict.fromkeys(row)
         for name in wanted:
             columns[name].append(_cell(_follow(row, name), name, where))
@@ -195,7 +195,7 @@ def _from_objects(rows: Iterable[tuple[str, object]], wanted: Sequence[str]) -> 
 
 
 def _no_json(word: str) -> str:
-    raise ValueError(f'{word} is no JSON; write null where there is no value, and "{word}" for the word')
+    raise ValueError(f'{word} is not valid JSON; write null if there is no value, or "{word}" for the word')
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict:
@@ -215,13 +215,13 @@ def _require_once(names: Sequence[str]) -> None:
 
 
 def _with_paths(names: list[str], columns: Columns) -> list[str]:
-    """Adds to `names` the paths that led to a value somewhere."""
+    """Adds to `names` the paths that lead to a value in some row."""
     names += [name for name in columns if name not in names and any(cell is not None for cell in columns[name])]
     return names
 
 
 def _follow(value: object, path: str) -> object:
-    """What stands at a path such as `messages.0.content`; a key that has dots itself comes first. None: nothing."""
+    """The value at a path such as `messages.0.content`. A key that itself contains dots comes first. None: no value."""
     if isinstance(value, dict) and path in value:
         return value[path]
     head, _, rest = path.partition(".")
@@ -237,12 +237,12 @@ def _follow(value: object, path: str) -> object:
 def _cell(
     value: object, name: str, where: str, exact: float = EXACT_FLOAT, narrow: Callable | None = None
 ) -> str | None:
-    """A value as the text that stands for it. ValueError for one that is no single value.
+    """A value as its exact text. Raises ValueError for one that is not a single value.
 
-    narrow: numpy's type of a float of 16 or 32 bits, whose text is the shortest that stands for it (1.1 for 1.1);
-    exact: from where on its whole numbers run together.
+    narrow: numpy's type of a float of 16 or 32 bits, whose text is its shortest (1.1 for 1.1); exact: the number from
+    which on neighbouring whole numbers can't be distinguished.
     """
-    if value is None or value != value:  # a float that is not a number is no value
+    if value is None or value != value:  # NaN is no value
         return None
     if isinstance(value, bool):
         return str(value).lower()
@@ -255,14 +255,14 @@ def _cell(
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise ValueError(f"{where}: {name!r} holds half of a character (a lone surrogate); repair it") from None
+                raise ValueError(f"{where}: {name!r} has half a character (a lone surrogate); repair it") from None
         return value
     if isinstance(value, Decimal):
-        return f"{value:f}"  # 0.0000001, and not 1E-7
+        return f"{value:f}"  # 0.0000001, not 1E-7
     if isinstance(value, int | float | date | datetime | time):
         return str(value)
     hint = ", or name a value inside it, such as messages.0.content" if isinstance(value, list | dict) else ""
-    raise ValueError(f"{where}: {name!r} is {_kind(value)}, and a text is wanted; save it as text{hint}")
+    raise ValueError(f"{where}: {name!r} is {_kind(value)}, but a text is expected; save it as text{hint}")
 
 
 def _kind(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Reading users' files: texts and labelled texts from parquet, csv, tsv or jsonl, with errors one can act on.
+"""Reads users' files (texts and labelled texts from parquet, csv, tsv or jsonl), with errors that say what to do.
 
-Whoever reads a table may hand in a dict `counts`. It gets `rows_read`, and how many of these had no value in which
-column (`without_text`, `without_label` or `without_positive`); a row may lack both.
+The caller of a reader may pass a dict `counts`. It gets `rows_read`, and how many of these lack a value in which column
+(`without_text`, `without_label` or `without_positive`); a row may lack both.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,21 +18,21 @@ Counts = dict[str, int]
 
 
 def read_table(path: str | Path, columns: list[str], where: str) -> pd.DataFrame:
-    """The named columns of a file, every cell as its text; None where there is no value (table_formats says when).
+    """The named columns of a file, every cell as text; None if there is no value (see table_formats).
 
-    A name may be a path into structured rows, such as `messages.0.content`. `where` is the config key to name in an
-    error. `~` is the home directory.
+    A name may be a path into structured rows, such as `messages.0.content`. `where` is the config key that errors
+    name. `~` is the home directory.
     """
     path = Path(path)
     place = path.expanduser()
     if not place.is_file():
-        raise PromptpoolError(f"{where}: {path}: no such file; mend the path")
+        raise PromptpoolError(f"{where}: {path}: no such file; fix the path")
     kind = kind_of(path)
     if kind not in READERS:
         raise PromptpoolError(f"{where}: {path}: unknown file type; use one of {', '.join(READERS)}")
     try:
         names, cells = READERS[kind](place, columns)
-    except Exception as error:  # pyarrow has exceptions of every kind for a damaged file
+    except Exception as error:  # pyarrow raises exceptions of many types for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PromptpoolError(f"{where}: {path}: cannot be read as {kind[1:]}: {reason}") from None
     return _as_frame(names, cells, columns, f"{where}: {path}")
@@ -50,7 +50,7 @@ def _as_frame(names: list[str], cells: Columns, columns: list[str], where: str) 
 
 
 def _without_gaps(table: pd.DataFrame, where: str, what: str, tell: Tell, counts: Counts | None) -> pd.DataFrame:
-    """The rows in which no cell is missing or blank; `tell` gets a line that counts the others."""
+    """The rows without missing or blank cells. `tell` gets a line that counts the others."""
     blank = table.isna() | table.map(lambda cell: isinstance(cell, str) and not cell.strip())
     whole = table[~blank.any(axis=1)].astype(str)
     if counts is not None:
@@ -62,8 +62,8 @@ def _without_gaps(table: pd.DataFrame, where: str, what: str, tell: Tell, counts
 
 
 def read_texts(spec: Mapping, where: str, tell: Tell = lambda line: None, counts: Counts | None = None) -> pd.DataFrame:
-    """A corpus's rows, as str: `text`, and `positive` where the spec names its column. Rows with a gap are left out,
-    and `tell` is called with a line that counts them.
+    """A corpus's rows, as str: `text`, and `positive` if the spec names its column. Rows with a gap are left out, and
+    `tell` gets a line that counts them.
 
     They come from a file, or from a hub data set at its pinned revision.
     """
@@ -85,9 +85,9 @@ def read_labelled(
     tell: Tell = lambda line: None,
     counts: Counts | None = None,
 ) -> pd.DataFrame:
-    """A labelled file as columns `text` and `label` (both str). At least two different labels.
+    """A labelled file as columns `text` and `label` (both str). At least two labels must differ.
 
-    Rows without a text or a label, null or blank, are left out; `tell` is called with a line that counts them.
+    Rows without a text or a label, null or blank, are left out, and `tell` gets a line that counts them.
     """
     if text == label:
         raise PromptpoolError(f"{where}: {path}: text and label name the same column {text!r}; name two")
@@ -101,6 +101,6 @@ def read_labelled(
 
 
 def in_and_out(counts: Mapping[str, object], kept: int) -> str:
-    """`100 rows read, 90 kept (without_label: 7, repeated: 3)`: the line of a job's log about a table."""
+    """`100 rows read, 90 kept (without_label: 7, repeated: 3)`: the line about a table in a job's log."""
     gone = ", ".join(f"{name}: {count}" for name, count in counts.items() if name != "rows_read" and count)
     return f"{counts['rows_read']} rows read, {kept} kept" + (f" ({gone})" if gone else "")

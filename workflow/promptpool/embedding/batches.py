@@ -1,4 +1,4 @@
-"""Running a family's texts through the model in batches: longest first, as many tokens as fit, none lost."""
+"""Runs a family's texts through the model in batches: longest first, as many tokens as fit, without losing a text."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ from .token_budget import TokenBudget
 
 @dataclass(frozen=True)
 class TreeWork:
-    """One family as it will run. lead: ids before the text that are no part of a shared head; middle: echo's."""
+    """One family's work. lead: ids before the text outside a shared head; middle: echo's."""
 
     templates: tuple[Template, ...]
     layout: Layout
@@ -32,12 +32,12 @@ class TreeWork:
         return Trunk([*before, *ids], len(before), len(before) + len(ids))
 
     def alone(self) -> Layout:
-        """The layout for texts that have no token of their own to follow the head."""
+        """The layout for texts that have no tokens of their own after the head."""
         return replace(self.layout, head=())
 
 
 class FamilyBatches:
-    """A model, and how much of a batch it bears. tokens: run through it so far, padding and shared heads aside."""
+    """A model and the size of a batch that fits. tokens: run through it so far, without padding and shared heads."""
 
     def __init__(self, model: PreTrainedModel, eos_id: int, budget: TokenBudget, precision: Precision = EXACT):
         self.model, self.eos_id = model, eos_id
@@ -52,7 +52,7 @@ class FamilyBatches:
 
     @cached_property
     def takes_trees(self) -> bool:
-        """Whether the model shares a pass between prompts; where it can't, a warning says so, once."""
+        """Whether the model shares a pass between prompts. If it can't, a warning says so, once."""
         model = self.model
         with exact(self.device):  # a question about the mask, not about rounding
             if takes_trees(model, self.eos_id):
@@ -67,7 +67,7 @@ class FamilyBatches:
         return False
 
     def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[tuple[list[int], dict[int, np.ndarray]]]:
-        """Batches of texts by index, longest first, and what was found; a batch without room is halved."""
+        """Batches of texts by index, longest first, with their vectors. A batch that does not fit is halved."""
         bare = {index for index, trunk in enumerate(trunks) if not trunk.ids} if work.layout.head else set()
         if bare:
             rows, head = sorted(bare), work.layout.head
@@ -110,7 +110,7 @@ class FamilyBatches:
         return self._kept
 
     def _try(self, runner: TreePass | SeparatePasses, trunks: Sequence[Trunk]) -> Found | None:
-        """None where memory ran out. The error is dropped here, with the tensors that its traceback holds."""
+        """None if memory ran out. The error is dropped here, with the tensors that its traceback holds."""
         try:
             with self.precision.products(self.device):
                 return runner.run(trunks)
@@ -123,7 +123,7 @@ class FamilyBatches:
 
 
 def to_host(found: Found) -> Callable[[], dict[int, np.ndarray]]:
-    """Starts the copy to the host; the answer waits for it. On a GPU the next batch is launched meanwhile."""
+    """Starts the copy to the host; the returned function waits for it. On a GPU the next batch starts meanwhile."""
     if all(parts.device.type != "cuda" for parts in found.values()):
         return lambda: {number: parts.numpy() for number, parts in found.items()}
     host = {
@@ -132,7 +132,7 @@ def to_host(found: Found) -> Callable[[], dict[int, np.ndarray]]:
     }
     device = next(iter(found.values())).device
     copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(device))  # without a stream it would wait for GPU 0's, wherever this ran
+    copied.record(torch.cuda.current_stream(device))  # without a stream it would wait for GPU 0's, on any device
 
     def arrived() -> dict[int, np.ndarray]:
         copied.synchronize()

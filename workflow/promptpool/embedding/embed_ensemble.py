@@ -1,4 +1,4 @@
-"""Ensembles of prompts (MetaEOL, arXiv 2402.18458): the mean of their vectors, made of files that are there already."""
+"""Ensembles of prompts (MetaEOL, arXiv 2402.18458): the mean of their vectors, computed from existing files."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from .vector_file import VectorFile, Vectors, stored_dtype
 
 
 def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str) -> list[tuple]:
-    """(pooling, layer) of all that every prompt has."""
+    """(pooling, layer) of every variant that all prompts have."""
     known = [{(pooling, layer) for prompt, pooling, layer in vectors if prompt == wanted} for wanted in prompts]
     for prompt, own in zip(prompts, known, strict=True):
         if not own:
@@ -22,7 +22,7 @@ def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str
 
 
 def embed_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto") -> None:
-    """An ensemble's embeddings file from its prompts' files, a variant at a time."""
+    """Writes an ensemble's embeddings file from its prompts' files, one variant at a time."""
     started = time.time()
     sources: dict[Key, Vectors] = {}
     for path in files:

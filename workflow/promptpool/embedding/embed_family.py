@@ -25,7 +25,7 @@ from .vector_file import VectorFile, stored_dtype
 
 @dataclass(frozen=True)
 class Grid:
-    """What is read of each text, and how it is stored. See the config reference for each key."""
+    """What is extracted from each text, and how it is stored. See the config reference for each key."""
 
     poolings: Sequence[str]
     layers: Sequence[Layer]
@@ -37,7 +37,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class FamilyWork:
-    """All that changes the vectors of one file, its texts apart."""
+    """Everything that changes the vectors of one file, except its texts."""
 
     checkpoint: Checkpoint
     prompts: Mapping[str, str]
@@ -70,10 +70,10 @@ def embed_family(
 ) -> None:
     """Writes safetensors with keys "prompt/pooling/layer", [texts, dim], rows in the order of `texts`.
 
-    Vectors stream to `scratch` (`{out}.scratch` where it is None), and a killed job goes on at the first chunk that is
-    not there, if nothing has changed that makes them: the arguments, the files, `code`. workers: GPUs to share the
-    texts between, a process each. The sidecar keeps each rendered template, the token ids of the first text and the
-    number of each layer, so that no one has to guess the prompt or the layer behind a score.
+    Vectors stream to `scratch` (`{out}.scratch` if None). A killed job resumes at the first missing chunk if nothing
+    that affects the vectors has changed: the arguments, the files, `code`. workers: GPUs to share the texts between,
+    one process each. The sidecar keeps each rendered template, the token ids of the first text and the number of each
+    layer, so that the prompt and the layer behind a score are known.
     """
     started = time.time()
     known = pd.read_parquet(texts)["text"].tolist()
@@ -127,7 +127,7 @@ def embed_family(
 def embed_shared(
     embedder: Embedder, work: FamilyWork, file: VectorFile, texts: Sequence[str], workers: int, bar: tqdm
 ) -> int:
-    """Writes all chunks that are not there yet: this process its share, and `workers` - 1 others theirs. Tokens run."""
+    """Writes all missing chunks: this process its share, and `workers` - 1 others theirs. Returns the tokens run."""
     started = time.time()
 
     def progress(done: int) -> None:
@@ -151,7 +151,7 @@ def embed_shared(
 def run_share(
     work: FamilyWork, file: VectorFile, texts: Sequence[str], size: int, share: int, devices: Sequence[str]
 ) -> int:
-    """One further process's part of the texts, on its own device."""
+    """Another process's share of the texts, on its own device."""
     return write_share(work.embedder(devices[share]), work, file, texts, size, share, len(devices))
 
 
@@ -165,20 +165,20 @@ def write_share(
     workers: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> int:
-    """Writes every `workers`-th chunk of `size` texts, unless it is there.
+    """Writes every `workers`-th chunk of `size` texts, unless it exists.
 
-    Returns the tokens run; `progress` gets the texts done.
+    Returns the tokens run. `progress` gets the number of texts done.
     """
 
     def others(rows: range) -> bool:
         return rows.start // size % workers != share or file.has(rows)
 
-    def told(done: int, _total: int) -> None:
+    def report(done: int, _total: int) -> None:
         file.reread()
         progress(done if workers == 1 else 0)
 
     chunks = embedder.chunks(
-        texts, work.prompts, work.grid.poolings, work.grid.layers, skip=others, size=size, progress=told
+        texts, work.prompts, work.grid.poolings, work.grid.layers, skip=others, size=size, progress=report
     )
     for rows, vectors in chunks:
         file.write(rows, vectors)
@@ -186,7 +186,7 @@ def write_share(
 
 
 def made(work: FamilyWork, kind: str, texts: str, code: str, embedder: Embedder) -> str:
-    """A name for what the vectors are made of. A model's files count by size and time: their digest takes minutes."""
+    """Identifies what the vectors depend on. A model's files count by size and time, as their digest takes minutes."""
     made_of = work.checkpoint
     files = [file_digest(texts), file_digest(made_of.adapter) if made_of.adapter else ""]
     for path in sorted(Path(made_of.model).glob("*")) if Path(made_of.model).is_dir() else []:

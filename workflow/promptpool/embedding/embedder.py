@@ -25,7 +25,7 @@ from .tree_attention import IMPLEMENTATION
 TextsDone = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
 END_POOLINGS = ("last", "eos")  # poolings that read the prompt's last token alone
-SHARED_FROM = 4  # a shorter head costs less in every text than the keys put before every text's own
+SHARED_FROM = 4  # a shorter head costs less when repeated in every text than as shared keys
 CHUNK_BYTES = 256 * 2**20
 SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
 
@@ -68,8 +68,8 @@ class Embedder:
         """A model and an adapter merged into it.
 
         model: directory or hub id; adapter: directory of LoRA weights; device, dtype: names, or torch's own objects;
-        dtype `auto`: see precision; token_budget: tokens a batch, None to let the
-        device's memory decide; tokenization: `composed`, or the paper's `joint` (a pass a prompt, not exportable);
+        dtype `auto`: see precision; token_budget: tokens per batch, None to let the device's memory decide;
+        tokenization: `composed`, or the paper's `joint` (a pass for each prompt, not exportable);
         text_normalisation: see templates.normalised.
         """
         backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
@@ -77,7 +77,7 @@ class Embedder:
 
     @property
     def exportable(self) -> bool:
-        """Whether a plain tokenizer can repeat what goes into the model."""
+        """Whether a plain tokenizer can reproduce the model's input."""
         return not self.joint and self.composer.text_normalisation == "none"
 
     def encode(
@@ -116,7 +116,7 @@ class Embedder:
         return {key: matrix[order] for key, matrix in vectors.items()}
 
     def families(self, prompts: Mapping[str, str]) -> list[Family]:
-        """The prompts that share a pass; under joint tokenization each stands alone."""
+        """The prompts that share a pass; with joint tokenization, each is its own family."""
         if not self.joint:
             return families(prompts)
         return [family for name in sorted(prompts) for family in families({name: prompts[name]})]
@@ -145,10 +145,10 @@ class Embedder:
         progress: TextsDone | None = None,
         size: int | None = None,
     ) -> Iterator[Chunk]:
-        """As grid, some texts at a time, so that memory is bounded. Equal texts are not looked for.
+        """Like grid, but some texts at a time, to bound memory. Equal texts are embedded again.
 
-        skip: tells of a chunk's rows whether they are not wanted; size: texts a chunk. While a chunk runs, a thread
-        tokenizes the next.
+        skip(rows) is True for chunks not to compute; size: texts per chunk. While a chunk runs, a thread tokenizes the
+        next one.
         """
         size = size or self.chunk_size(prompts, poolings, layers)
         works = [self._work(family, poolings, layers) for family in self.families(prompts)]
@@ -177,7 +177,7 @@ class Embedder:
     def _work(self, family: Family, poolings: Sequence[str], layers: Sequence[Layer]) -> TreeWork:
         spans = [split_pooling(key) for key in poolings]
         if self.joint and any(span == "text" for _, span in spans):
-            raise PromptpoolError("poolings: tokenization joint knows no text span; use composed, or leave :text out")
+            raise PromptpoolError("poolings: tokenization joint has no text span; use composed, or leave :text out")
         composer, depth = self.composer, self.depth()
         head, suffixes = (), [()]
         if not self.joint:
@@ -199,7 +199,7 @@ class Embedder:
         return [self.composer.texts(own)] * len(works)
 
     def _require_room(self, work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
-        """PromptpoolError for a text that, with its prompt, is longer than the model reads: its end would be lost."""
+        """Raises PromptpoolError for a text that, with its prompt, is longer than the model reads."""
         most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
         around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
         for text, trunk in zip(texts, trunks, strict=True) if most and most > 0 else ():  # XLNet: -1

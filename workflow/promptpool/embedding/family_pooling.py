@@ -1,4 +1,4 @@
-"""From a layer's token states to the vectors of all prompts and poolings of a family, in one matrix product."""
+"""Pools a layer's token states into the vectors of all prompts and poolings of a family, in one matrix product."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from .tree_attention import Head
 
 
 class Readout:
-    """Pools a family's prompts. columns: where the parts of each (suffix, pooling) stand in `read`'s result."""
+    """Pools a family's prompts. columns: the places in `read`'s result of the parts of each (suffix, pooling)."""
 
     def __init__(self, tree: Tree, poolings: Sequence[str]):
         self.tree = tree
@@ -34,7 +34,7 @@ class Readout:
                 self.nodes[1, branch, tree.ends[branch]] = True
 
     def picks(self, tile: Tile) -> Tensor:
-        """The column of each prompt's last token, EOS aside: [k, suffixes]. The trunk's last where it has no suffix."""
+        """The column of each prompt's last token, EOS excluded: [k, suffixes]. The trunk's if there is no suffix."""
         ends = (tile.lengths - 1).clamp_min(0)
         return torch.stack(
             [torch.full_like(ends, tile.trunk + path[-1]) if path else ends for path in self.tree.paths], 1
@@ -59,8 +59,8 @@ class Readout:
     def read(self, tile: Tile, states: Tensor, head: Head, number: int, rows: Tensor | None = None) -> Tensor:
         """[rows, width, dim] of one layer -> float32 [rows, self.width, dim]: the parts, see `columns`.
 
-        rows: attention [rows, suffixes, head + width], where a pooling needs it. Whatever precision the pass runs in,
-        this is float32 outside of autocast.
+        rows: attention [rows, suffixes, head + width], if a pooling needs it. This is float32 outside of autocast,
+        whatever the precision of the pass.
         """
         with exact(states.device):
             return self._read(tile, states, head, number, rows)

@@ -1,4 +1,4 @@
-"""One family's forward passes: all prompts at once under a tree mask, or, where a model can't, one prompt at a time."""
+"""One family's forward passes: all prompts at once with a tree mask, or one prompt at a time if the model can't."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ Found = dict[int, Tensor]  # layer number -> [texts, parts, dim] float32
 
 @dataclass(frozen=True)
 class Layout:
-    """One family as a pass needs it. head: ids that precede every trunk; eos_id also pads."""
+    """One family's input to a pass. head: ids that precede every trunk; eos_id also pads."""
 
     head: tuple[int, ...]
     tree: Tree
@@ -58,9 +58,9 @@ class TreePass:
 
 
 class SeparatePasses:
-    """One prompt at a time through the model's own attention, texts of one length together: right for any decoder.
+    """One prompt at a time with the model's own attention, texts of equal length together: right for any decoder.
 
-    The head is computed again for every text, because nothing is known of how the model would share it.
+    The head is recomputed for every text, because it is unknown how the model would share it.
     """
 
     def __init__(self, model: PreTrainedModel, layout: Layout):
@@ -125,9 +125,9 @@ PROBE_ROWS = 16  # of the embedding: every token of the probe is below that
 
 @torch.inference_mode()
 def takes_trees(model: PreTrainedModel, eos_id: int) -> bool:
-    """Whether a model gives under the tree mask what it gives without: tried on two texts of a few tokens.
+    """Whether a model's result is the same with and without the tree mask, tried on two texts of a few tokens.
 
-    Measured, because no config says it: that every layer's states depend on the mask and the positions alone. Always
+    Measured, because no config states it: that every layer's states depend only on the mask and the positions. Always
     in float32, where rounding is far below what a mask that is not followed changes. A fault of the device is raised.
     """
     config = model.config.get_text_config()
@@ -166,7 +166,7 @@ def require_causal(model: PreTrainedModel) -> None:
 
 
 def small_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """The model in float32 with its first layers alone, as many as show every kind of layer, and few embeddings.
+    """The model in float32 with only its first layers, enough to show every kind of layer, and few embeddings.
 
     The weights are the model's own; the model itself stays as it is.
     """
@@ -186,7 +186,7 @@ def small_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _kind(layer: nn.Module) -> frozenset:
-    """What tells a layer from others of the same model, its number and its weights' values aside."""
+    """What distinguishes a layer from others of the same model, except its number and its weights' values."""
     settings = (
         (name, key, value)
         for name, module in layer.named_modules()
@@ -198,10 +198,10 @@ def _kind(layer: nn.Module) -> frozenset:
 
 
 def set_attention(model: PreTrainedModel, name: str) -> None:
-    """Sets the attention implementation of a loaded model, also where the architecture has but one.
+    """Sets the attention implementation of a loaded model, even if the architecture has only one.
 
-    transformers' own way refuses models whose attention is not behind its interface; their masks follow the config
-    all the same.
+    transformers' own method refuses models whose attention is not behind its interface, but their masks follow the
+    config too.
     """
     for config in {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values():
         config._attn_implementation = name
@@ -209,7 +209,7 @@ def set_attention(model: PreTrainedModel, name: str) -> None:
 
 @contextmanager
 def plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """The model's own attention: eager, which every architecture has, and which shows its weights."""
+    """The model's own attention: eager, which every architecture has, and which returns its weights."""
     before = model.config._attn_implementation
     set_attention(model, "eager")
     try:

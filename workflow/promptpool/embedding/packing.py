@@ -1,9 +1,8 @@
-"""Texts and a family's suffixes, laid out for one forward pass without padding to speak of.
+"""Lays out texts and a family's suffixes for one forward pass with almost no padding.
 
-A family is a tree: the head (BOS and prefix) that all texts share, a trunk for each text, and the suffixes as
-branches that share the tokens they begin with. Causal attention means that a token's state depends on its ancestors
-alone. All tokens of a batch lie in one row; texts of (nearly) one length form a tile, which is a plain
-[rows, columns] view of that row.
+A family is a tree: the head (BOS and prefix) that all texts share, a trunk for each text, and the suffixes as branches
+that share the tokens they begin with. With causal attention, a token's state depends only on its ancestors. All tokens
+of a batch lie in one row. Texts of (nearly) one length form a tile, which is a plain [rows, columns] view of that row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,10 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tree:
-    """The suffixes of a family, tokens that they begin with in common kept once. A node comes after its parent.
+    """The suffixes of a family. Tokens that they begin with in common are kept once. A node comes after its parent.
 
-    ids, parents (-1: the trunk), depths (0 follows the trunk): one entry a node; paths: each suffix's nodes;
-    ends: each suffix's EOS node, empty where no EOS was asked for.
+    ids, parents (-1: the trunk), depths (0 follows the trunk): one entry per node. paths: each suffix's nodes.
+    ends: each suffix's EOS node, empty if no EOS was asked for.
     """
 
     ids: tuple[int, ...]
@@ -40,12 +39,12 @@ class Tree:
 
     @cached_property
     def is_chain(self) -> bool:
-        """Whether every node follows the one before it: no branch to keep apart."""
+        """Whether every node follows the one before it, so that there are no branches to separate."""
         return all(parent == node - 1 for node, parent in enumerate(self.parents))
 
 
 def plant(suffixes: Sequence[Sequence[int]], eos_id: int | None = None) -> Tree:
-    """The tree of some suffixes' ids, with an EOS after each of them where `eos_id` is given."""
+    """The tree of some suffixes' ids, with an EOS after each of them if `eos_id` is given."""
     ids: list[int] = []
     parents: list[int] = []
     depths: list[int] = []
@@ -72,7 +71,7 @@ def plant(suffixes: Sequence[Sequence[int]], eos_id: int | None = None) -> Tree:
 
 @dataclass(frozen=True)
 class Trunk:
-    """What stands before the suffixes of one text, less the head; `start:stop` is the text that `:text` pools."""
+    """The tokens of one text before the suffixes, without the head. `start:stop` is the text that `:text` pools."""
 
     ids: Sequence[int]
     start: int
@@ -83,8 +82,8 @@ class Trunk:
 class Tile:
     """Some texts of a batch, each padded to the longest trunk and followed by the tree's nodes.
 
-    first: its first token in the batch's row; trunk: columns of the trunk; width: trunk + nodes. lengths [k] and
-    spans [k, 2] are the texts' own, k = rows, or k = 1 where all texts agree.
+    first: its first token in the batch's row; trunk: columns of the trunk; width: trunk + nodes. lengths [k] and spans
+    [k, 2] are the texts' own. k = rows, or 1 if all texts agree.
     """
 
     first: int
@@ -100,7 +99,7 @@ class Tile:
 
     @property
     def even(self) -> bool:
-        """Whether no token of it is padding."""
+        """Whether it contains no padding."""
         return len(self.lengths) == 1
 
     def allowed(self, tree: Tree, head: int, window: int | None = None) -> Tensor:
@@ -129,7 +128,7 @@ class Tile:
 
 @dataclass
 class Batch:
-    """ids, positions [1, tokens] of a batch's one row; tiles cut it up; head: tokens that precede every trunk."""
+    """ids, positions [1, tokens] of a batch's one row; tiles: its parts; head: tokens that precede every trunk."""
 
     ids: Tensor
     positions: Tensor
@@ -145,7 +144,7 @@ class Batch:
 
 
 def tiles_of(lengths: Sequence[int], slack: float) -> list[int]:
-    """How many of the texts, longest first, each tile takes: padding stays within `slack` of a tile's tokens."""
+    """How many of the texts, longest first, each tile takes. Padding stays within `slack` of a tile's tokens."""
     counts: list[int] = []
     longest = padding = 0
     for length in lengths:
@@ -188,7 +187,7 @@ def pack_trunks(trunks: Sequence[Trunk], tree: Tree, pad_id: int, head: int = 0,
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
-    """Indices by falling length; equal lengths keep their order."""
+    """Indices by falling length. Equal lengths keep their order."""
     return sorted(range(len(lengths)), key=lambda index: -lengths[index])
 
 

@@ -1,6 +1,6 @@
 """Poolings: token states -> one vector. They read a mask, never positions from the right.
 
-All but `max` are weighted sums, so a pooling is a row of weights, and many poolings are one matrix product.
+All but `max` are weighted sums. So a pooling is a row of weights, and many poolings are one matrix product.
 """
 
 from collections.abc import Callable
@@ -14,32 +14,32 @@ __all__ = ["BY_NAME", "POOLINGS", "last_index", "maximum", "weights_of"]
 
 
 def mean_weights(mask: Tensor) -> Tensor:
-    """The same for every token that counts. For all weights: mask [..., tokens], the result float32 and like it."""
+    """Equal weights for every token that counts. As for all weights: mask [..., tokens], the result float32 like it."""
     return mask.float() / mask.float().sum(-1, keepdim=True)
 
 
 def last_index(mask: Tensor) -> Tensor:
-    """Position of the last 1, [...] for a mask [..., tokens]."""
+    """Position of the last 1: [...] for a mask [..., tokens]."""
     places = torch.arange(mask.shape[-1], device=mask.device)
     return (mask.long() * (places + 1)).argmax(-1)
 
 
 def last_weights(mask: Tensor) -> Tensor:
-    """One for the last token that counts."""
+    """Weight one for the last token that counts."""
     return torch.zeros(mask.shape, device=mask.device).scatter_(-1, last_index(mask).unsqueeze(-1), 1.0)
 
 
 def position_weights(mask: Tensor) -> Tensor:
-    """SGPT's (arXiv 2202.08904, eq. 2): the i-th token that counts weighs i."""
+    """SGPT's weights (arXiv 2202.08904, eq. 2): the i-th token that counts has weight i."""
     weight = mask.float().cumsum(-1) * mask.float()
     return weight / weight.sum(-1, keepdim=True)
 
 
 def attention_weights(mask: Tensor, row: Tensor, sink: Tensor | None = None) -> Tensor:
-    """The last token's attention `row` [..., tokens] (head mean) over the tokens that count, less the sink.
+    """The last token's attention `row` [..., tokens] (head mean) over the tokens that count, without the sink.
 
-    sink: like mask, the sequence's first token; None for the first token that counts. It is kept where it stands
-    alone.
+    sink: like mask, the sequence's first token; None for the first token that counts. It is kept if it is the only
+    token.
     """
     mask = mask.bool()
     first = mask & (mask.long().cumsum(-1) == 1) if sink is None else sink.bool()
@@ -54,7 +54,7 @@ BY_NAME: dict[str, Callable[[Tensor], Tensor] | None] = {
     "last": last_weights,
     "eos": last_weights,  # the caller's mask ends with the EOS token
     "weighted": position_weights,
-    "max": None,  # no weighted sum
+    "max": None,  # not a weighted sum
     "concat": None,  # two of them: last, then mean
 }
 
@@ -71,5 +71,5 @@ def weights_of(name: str, mask: Tensor, row: Tensor | None = None, sink: Tensor 
 
 
 def maximum(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Largest value of each dimension over the tokens that count, float32; -inf where none does."""
+    """The largest value of each dimension over the tokens that count, float32; -inf if there is none."""
     return hidden.float().masked_fill(~mask.bool().unsqueeze(-1), float("-inf")).amax(-2)

@@ -1,4 +1,4 @@
-"""How many tokens a batch may hold: found while running, never at the price of a text."""
+"""The number of tokens that a batch may hold: found while running, without losing a text."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from ..models.memory import gpu_room
 CPU_TOKENS = 2_048  # activations that stay near the cores' caches; measured, docs/explanation/measured/embedding.md
 GPU_TOKENS = 16_384
 GPU_MOST = 262_144
-MARGIN = 0.8  # of the memory, as far as growth may be expected to go
+MARGIN = 0.8  # of the memory, up to which the budget may be expected to grow
 
 
 class TokenBudget:
-    """`tokens` is what the next batch may hold. It halves where memory ran out, and grows where memory allows.
+    """`tokens` is what the next batch may hold. It halves when memory ran out, and grows while memory allows.
 
-    tokens: the start; most: never more than this; share: the last batch's peak share of the memory, 0 to 1, None
-    where that is not known and the budget does not grow by itself.
+    tokens: the start; most: the upper limit; share: the last batch's peak share of the memory, 0 to 1, None if unknown,
+    and then the budget does not grow.
     """
 
     def __init__(self, tokens: int, most: int | None = None, share: Callable[[], float] | None = None):
@@ -41,18 +41,18 @@ class TokenBudget:
         return cls(GPU_TOKENS, GPU_MOST, share)
 
     def failed(self, used: int) -> None:
-        """A batch of `used` tokens found no room: half of it from now on, and never again so many."""
+        """A batch of `used` tokens did not fit: half of it from now on, and never so many again."""
         self.tokens = max(1, used // 2)
         self.most = max(self.tokens, min(self.most, used * 3 // 4))
         self.good = 0
 
     def worked(self, used: int) -> None:
-        """A batch of `used` tokens went well. One that did not fill the budget says nothing about a larger one."""
+        """A batch of `used` tokens fitted. One that did not fill the budget says nothing about a larger one."""
         if used < 0.75 * self.tokens or self.tokens >= self.most:
             return
         self.good += 1
         if self.share is None:
-            if self.good >= 16:  # after a failure alone: slowly back up
+            if self.good >= 16:  # only after a failure: slowly back up
                 self.tokens, self.good = min(self.most, self.tokens * 5 // 4 + 1), 0
         elif 2 * self.share() < MARGIN:  # twice the tokens take at most twice the memory
             self.tokens = min(self.most, 2 * self.tokens)

@@ -1,6 +1,6 @@
 """One forward pass of a decoder over a batch of trees: hidden states layer by layer, and chosen attention rows.
 
-The model's own code runs everything but the attention, which is ours: it cuts the batch's one row into tiles, puts
+The model's own code runs everything except the attention, which is ours. It cuts the batch's one row into tiles, puts
 the head's shared keys and values before each text's own, and masks branches from each other.
 """
 
@@ -19,7 +19,7 @@ from ..models.precision import exact
 from .packing import Batch, Tile, Trunk, pack_trunks, plant
 
 IMPLEMENTATION = "promptpool_tree"
-Rows = list[Tensor]  # a tile's attention rows each: [rows, picks, head + width], head-mean
+Rows = list[Tensor]  # the attention rows of each tile: [rows, picks, head + width], head-mean
 ReadLayer = Callable[[int, Tensor, Rows | None], None]
 
 
@@ -38,7 +38,7 @@ class Head:
 
 @dataclass
 class _Plan:
-    """What the attention of one forward pass has to know. picks: a tile's query columns each, [k, picks]."""
+    """What the attention of one forward pass needs. picks: each tile's query columns, [k, picks]."""
 
     batch: Batch
     head: Head
@@ -66,12 +66,12 @@ def tree_attention(
 ) -> tuple[Tensor, None]:
     """The attention of a batch of trees, as transformers' AttentionInterface calls it.
 
-    query [1, heads, tokens, dim]; key, value [1, kv_heads, tokens, dim]; mask is not read: the plan knows better.
+    query [1, heads, tokens, dim]; key, value [1, kv_heads, tokens, dim]; `mask` is ignored; the active plan has it.
     Returns [1, tokens, heads, dim]. ValueError outside a pass of this module, PromptpoolError for attention sinks.
     """
     plan = _plan.get()
     if plan is None:
-        raise ValueError(f"{IMPLEMENTATION} runs only inside forward.run, which tells it who may attend to whom")
+        raise ValueError(f"{IMPLEMENTATION} runs only inside forward.run, which sets who may attend to whom")
     if kwargs.get("s_aux") is not None:
         raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
     layer = module.layer_idx
@@ -112,7 +112,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, 
     """[rows, heads, width, dim]. bias None: causal."""
     grouped = q.shape[1] != k.shape[1]
     if softcap is None:
-        if grouped and q.device.type != "cpu":  # kernels that take a mask want equal heads on a GPU
+        if grouped and q.device.type != "cpu":  # on a GPU, kernels that take a mask need equal numbers of heads
             k, v, grouped = *(x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v)), False
         return nn.functional.scaled_dot_product_attention(
             q, k, v, attn_mask=bias, is_causal=bias is None, scale=scale, enable_gqa=grouped
@@ -153,9 +153,9 @@ def one_state_a_token(model: PreTrainedModel, states: Tensor) -> Tensor:
 
 @contextmanager
 def reading(model: PreTrainedModel, numbers: Sequence[int], read: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Hands each asked layer's states to `read` as they are made; layers beyond the deepest asked one do not run.
+    """Passes each requested layer's states to `read` as they are computed. Layers beyond the deepest one do not run.
 
-    The last layer's states are those after the final norm: the caller has them from the model's output.
+    The last layer's states are those after the final norm, which the caller has from the model's output.
     """
     layers = decoder_layers(model)
     deepest = max(numbers)
@@ -207,8 +207,8 @@ def run(
 ) -> None:
     """One pass over a batch; `read(number, states [tokens, dim], rows)` gets each layer of `numbers` once.
 
-    numbers: layers by number (0 the embeddings); head: what precedes every text, from `run_head`; picks: each tile's
-    query columns [k, picks] whose attention is wanted. The embeddings come with the first layer's attention.
+    numbers: layers by number (0 the embeddings); head: the tokens before every text, from `run_head`; picks: each
+    tile's query columns [k, picks] whose attention is recorded. The embeddings come with the first layer's attention.
     """
     _forward(model, _Plan(batch, head or Head(), picks), numbers, read)
 
@@ -219,7 +219,7 @@ def run_head(model: PreTrainedModel, ids: Sequence[int], numbers: Sequence[int])
     batch = pack_trunks([Trunk(ids, 0, 0)], plant([]), pad_id=0).to(next(model.parameters()).device)
     plan = _Plan(batch, Head(tokens=len(ids)), keep=True)
     depth = len(decoder_layers(model))
-    # To the end, whatever is asked: later texts need all the keys up to their deepest layer.
+    # Runs all layers, because later texts need the keys up to their deepest layer.
     _forward(model, plan, [*numbers, depth], lambda number, states, _: plan.head.states.update({number: states}))
     return plan.head
 
@@ -246,7 +246,7 @@ def _forward(model: PreTrainedModel, plan: _Plan, numbers: Sequence[int], read: 
     watched = set(numbers)
     if plan.picks is not None and 0 in watched:
         watched.add(1)
-    # A mask of four axes is passed on as it is, and spares the model making one.
+    # A mask of four axes is passed on unchanged, so the model need not make one.
     unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=plan.batch.ids.device)
     token = _plan.set(plan)
     try:

@@ -27,11 +27,11 @@ def stored_dtype(storage: str, texts: int) -> str:
 
 
 class VectorFile:
-    """A safetensors file that is filled in any order and appears at its path only when it is whole.
+    """A safetensors file that is filled in any order and appears at its path only when it is complete.
 
-    The file grows in `scratch`, beside a journal of the rows that are safely on disk and their checksums; opened again
-    with the same `made_of`, it goes on where it was, and anything else in `scratch` is removed. Several processes may
-    write to it, each its own rows.
+    The file grows in `scratch`, beside a journal of the rows that are safely on disk and their checksums. Opened again
+    with the same `made_of`, it resumes; anything else in `scratch` is removed. Several processes may write to it, each
+    its own rows.
     """
 
     def __init__(
@@ -61,20 +61,20 @@ class VectorFile:
             remove(self.journal)
             with self.file.open("wb") as handle:
                 handle.truncate(self.start + offset)
-        with self.file.open("r+b") as handle:  # also over a header that was damaged
+        with self.file.open("r+b") as handle:  # also replaces a damaged header
             handle.write(struct.pack("<Q", len(written)) + written)
         self.finished: dict[tuple[int, int], int] = {}
         self.reread()
         self._keep_sound()
 
     def reread(self) -> None:
-        """Learns what other processes have finished. A line that is torn or damaged is no line."""
+        """Reads what other processes have finished. A torn or damaged line is ignored."""
         found = self.journal.read_bytes() if self.journal.exists() else b""
         lines = [JOURNAL.fullmatch(line) for line in found.split(b"\n")[:-1]]
         self.finished = {(int(line[1]), int(line[2])): int(line[3]) for line in lines if line}
 
     def _keep_sound(self) -> None:
-        """Forgets chunks whose vectors are not what was written: they are made again."""
+        """Forgets chunks whose vectors are not what was written, so that they are computed again."""
         sound = {}
         for (start, stop), checksum in self.finished.items():
             whole = 0 <= start < stop <= self.rows
@@ -107,7 +107,7 @@ class VectorFile:
         return (rows.start, rows.stop) in self.finished
 
     def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
-        """A chunk's matrices, float32 [len(rows), dim] each. On disk when this returns."""
+        """Writes a chunk's matrices, float32 [len(rows), dim] each. They are on disk when this returns."""
         kind, written = DTYPES[self.dtype][1], {}
         for key, matrix in vectors.items():
             with np.errstate(over="ignore"):
@@ -126,7 +126,7 @@ class VectorFile:
             os.fsync(handle.fileno())
 
     def finish(self) -> None:
-        """Puts the file in its place, at once, and removes the scratch directory. ValueError where rows are missing."""
+        """Moves the file to its path, and removes the scratch directory. Raises ValueError if rows are missing."""
         self.reread()
         if self.rows_finished() < self.rows:
             raise ValueError(f"{self.path}: {self.rows - self.rows_finished()} of {self.rows} rows were never written")
@@ -136,7 +136,7 @@ class VectorFile:
 
 
 class Vectors(Mapping[Key, np.ndarray]):
-    """The matrices of an embeddings file by (prompt, pooling, layer); each is read when it is asked for, as float32."""
+    """The matrices of an embeddings file by (prompt, pooling, layer). Each is read when asked for, as float32."""
 
     def __init__(self, path: str | Path):
         self.path = str(path)

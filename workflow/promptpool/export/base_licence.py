@@ -1,4 +1,4 @@
-"""What a base model's own card says of its licence."""
+"""What a base model's own card says about its licence."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ LICENCE_KEYS = ("license", "license_name", "license_link")
 
 
 def base_licence(model: str, revision: str | None = None) -> dict[str, str]:
-    """The licence as hub cards write it: `license`, and `license_name`, `license_link` where there are. {} if unknown.
+    """The licence in the form of hub cards: `license`, and `license_name`, `license_link` if given. {} if unknown.
 
-    model: a directory or a hub id, whose README.md is read (offline: only if it lies in the cache).
+    model: a directory or a hub id, whose README.md is read (offline: only if it is in the cache).
     """
     try:
         path = Path(model) / "README.md" if Path(model).is_dir() else _from_hub(model, revision)
@@ -28,4 +28,4 @@ def _from_hub(model: str, revision: str | None) -> Path | None:
     try:
         return Path(hf_hub_download(model, "README.md", revision=revision))
     except (HfHubHTTPError, HFValidationError, OSError):
-        return None  # a card is not worth failing for
+        return None  # a missing card is no reason to fail

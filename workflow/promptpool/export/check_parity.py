@@ -1,4 +1,4 @@
-"""The parity stage: an exported model gives the pipeline's vectors, or the run fails."""
+"""The parity stage: an exported model must give the pipeline's vectors, or the run fails."""
 
 import json
 import shutil
@@ -38,10 +38,10 @@ def check_parity(
 ) -> None:
     """Fails unless the exported model gives the pipeline's vectors on 100 texts, in float32, at any batch size.
 
-    Cosine at least 0.9999 and equal length (within 0.1 %) for every text, else PromptpoolError names the text. Weights
-    saved in bfloat16 are compared with the pipeline's own, rounded likewise. Writes {"texts", "batch_sizes",
-    "lowest_cosine", "largest_difference", "lowest_cosine_unrounded"}: the last, against the pipeline's unrounded
-    vectors, is what bfloat16 costs.
+    Every text needs a cosine of at least 0.9999 and equal length (within 0.1 %), else PromptpoolError names the text.
+    Weights saved in bfloat16 are compared with the pipeline's own, rounded likewise. Writes {"texts", "batch_sizes",
+    "lowest_cosine", "largest_difference", "lowest_cosine_unrounded"}. The last one compares with the pipeline's
+    unrounded vectors, so it is the cost of bfloat16.
     """
     started = time.time()
     engine = Embedder.load(
@@ -54,7 +54,7 @@ def check_parity(
     if spec["dtype"] != "float32":
         round_weights(engine.backbone.model, spec["dtype"])
         mine = pipeline_vectors(engine, sample, template, spec)
-    del engine  # one model at a time
+    del engine  # only one model at a time in memory
     with pinned_base(exported, checkpoint.model, checkpoint.revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
         with exact(loaded.device):
@@ -82,7 +82,7 @@ def check_parity(
 
 
 def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:
-    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 where the export's are."""
+    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 if the export's are."""
     rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
 
@@ -91,7 +91,7 @@ def compare(where: str, texts: Sequence[str], mine: np.ndarray, theirs: np.ndarr
     """Raises PromptpoolError for the worst text whose two vectors differ. mine, theirs: float [n, dim]."""
     if mine.shape != theirs.shape:
         raise PromptpoolError(
-            f"{where}: vectors of {theirs.shape[1]} dimensions where the pipeline has {mine.shape[1]}; export it again"
+            f"{where}: vectors of {theirs.shape[1]} dimensions, but the pipeline has {mine.shape[1]}; export it again"
         )
     found = cosines(mine, theirs)
     found = np.where(np.isfinite(found), found, -1)
@@ -99,7 +99,7 @@ def compare(where: str, texts: Sequence[str], mine: np.ndarray, theirs: np.ndarr
     if found[worst] < PARITY:
         raise PromptpoolError(
             f"{where}: cosine {found[worst]:.6f} to the pipeline's vector of {texts[worst][:60]!r} at batch size "
-            f"{batch_size}, at least {PARITY} wanted; report it with the model's name"
+            f"{batch_size}, but at least {PARITY} is needed; report it with the model's name"
         )
     ratio = np.linalg.norm(theirs.astype(np.float64), axis=1) / np.linalg.norm(mine.astype(np.float64), axis=1)
     worst = int(np.abs(ratio - 1).argmax())
@@ -117,7 +117,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text_tokens: int) -> list[str]:
-    """100 texts: awkward ones, and the run's own, spread evenly over lengths. A text without a token is left out."""
+    """100 texts: awkward ones, and the run's own, spread evenly over lengths. Texts without a token are left out."""
     parsed = Template.parse("parity", template)
 
     def pooled(text: str) -> bool:
@@ -127,7 +127,7 @@ def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text
     odd = [text for text in awkward if pooled(text)]
     own = sorted((text for text in set(known) - set(odd) if pooled(text)), key=lambda text: (len(text), text))
     wanted = TEXTS - len(odd)
-    if len(own) < wanted:  # few texts: joined by two, they make more
+    if len(own) < wanted:  # too few texts: join pairs of them
         joined = (f"{a} {b}" for a, b in combinations(own, 2))
         own += [text for text, _ in zip(joined, range(wanted - len(own)), strict=False)]
     places = np.linspace(0, len(own) - 1, min(wanted, len(own))).round().astype(int) if own else []
@@ -135,7 +135,7 @@ def parity_texts(known: Sequence[str], template: str, engine: Embedder, max_text
 
 
 def awkward_texts(template: str, special: str, max_text_tokens: int) -> list[str]:
-    """What a tokenizer or a prompt may trip over: hardly a text, too long, other scripts, braces, special tokens."""
+    """Texts that may break a tokenizer or a prompt: nearly empty, too long, other scripts, braces, special tokens."""
     texts = [
         *("", " ", "\n\t", ".", "a", "  two  spaces ", "line\nbreak\ttab", 'ends in a quote"'),
         *("{text}", "{} {0} {text!r} {{", template, template.replace("{text}", "a {text} again")),
@@ -148,9 +148,9 @@ def awkward_texts(template: str, special: str, max_text_tokens: int) -> list[str
 
 @contextmanager
 def pinned_base(exported: str, model: str, revision: str | None) -> Iterator[str]:
-    """The export's path; for an adapter beside a hub model, a copy that names the cached snapshot of `revision`.
+    """The export's path. For an adapter beside a hub model, a copy that names the cached snapshot of `revision`.
 
-    sentence-transformers would take the hub's newest revision of the base, which is not what was exported.
+    sentence-transformers would use the hub's newest revision of the base, which is not what was exported.
     """
     config = Path(exported) / "adapter_config.json"
     if not config.is_file() or Path(model).is_dir() or not revision:

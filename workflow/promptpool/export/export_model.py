@@ -30,15 +30,15 @@ from .base_licence import base_licence
 from .model_card import Card, model_card
 from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
 
-LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less are the same
+LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less count as the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What the card says of an adapter's training; empty for the base.
+    """What the card says about an adapter's training; empty for the base.
 
-    pairs: its pair sets by name, each the settings that it was written with; qc: the qc.json of each, in that order;
+    pairs: its pair sets by name, each with the settings that it was written with; qc: their qc.json, in that order;
     recipe: the adapter's own settings.
     """
 
@@ -60,10 +60,10 @@ def export_model(
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
-    The prompt is in the tokenizer's post-processor, so that `SentenceTransformer(path)` needs neither code nor prompts.
-    spec: one entry of `exports:`; headline: summary.parquet, for the card's scores; facts: the tasks'
-    facts.json, which say of what kind each is. Raises PromptpoolError, before
-    anything is written, for an adapter that is broken, zero or without effect, and a text limit beyond the model's.
+    The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
+    spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
+    give each task's type. Raises PromptpoolError, before anything is written, for an adapter that is damaged, zero or
+    without effect, and for a text limit beyond the model's.
     """
     started = time.time()
     model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
@@ -125,13 +125,13 @@ def export_model(
         spec=spec,
         started=started,
         dtype=spec["dtype"],
-        precision=in_words(EXACT),  # the adapter's effect is measured so
+        precision=in_words(EXACT),  # the adapter's effect was measured in this precision
         processor=processor(torch.device("cpu")),
     )
 
 
 def variant_of(spec: Mapping, template: str) -> dict:
-    """What promptpool.json says: which variant this is, and what its tokenizer puts round a text."""
+    """The content of promptpool.json: which variant this is, and what its tokenizer puts around a text."""
     adapter, step = split_adapter_id(spec["adapter"])
     return {
         "model": spec["model"],
@@ -162,7 +162,7 @@ def require_whole_text_model(config: PreTrainedConfig, model: str, spec: Mapping
 
 
 def require_room(transformer: torch.nn.Module, max_text_tokens: int, name: str) -> None:
-    """A model that cannot read so long a text would fail on the first one, or truncate its prompt."""
+    """A model that can't read such a long text would fail on the first one, or truncate its prompt."""
     most = getattr(transformer.model.config.get_text_config(), "max_position_embeddings", None)
     if most and 0 < most < transformer.max_seq_length:
         prompt = transformer.max_seq_length - max_text_tokens
@@ -181,7 +181,7 @@ def probe(built: SentenceTransformer) -> np.ndarray:
 
 
 def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping, name: str) -> None:
-    """The merged model must differ from its base, and by more than its weights' rounding, which is done in place."""
+    """The merged model must differ from its base by more than the rounding of its weights, which is done in place."""
     tuned = probe(built)
     effect = np.abs(tuned - before).max()
     if effect < LEAST_DIFFERENCE:
@@ -197,7 +197,7 @@ def require_effect(built: SentenceTransformer, before: np.ndarray, spec: Mapping
 
 
 def copy_adapter(folder: Path, adapter: str, model: str, revision: str | None) -> None:
-    """The adapter's two files, the base named so that it is found: a hub id with its revision, or a whole path."""
+    """Copies the adapter's two files. They name the base by a hub id with its revision, or by a full path."""
     local = Path(model).is_dir()
     shutil.copyfile(Path(adapter) / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     content = json.loads(Path(adapter, "adapter_config.json").read_text(encoding="utf-8"))
@@ -210,7 +210,7 @@ def copy_adapter(folder: Path, adapter: str, model: str, revision: str | None) -
 
 
 def base_facts(model: str, revision: str | None) -> dict:
-    """The base as the card names it: a directory by its name and weights, never by this machine's path."""
+    """The base as the card names it: a directory by its name and weights, never by a path on this machine."""
     licence = base_licence(model, revision)
     if Path(model).is_dir():
         files = [path for kind in ("config.json", "*.safetensors", "*.bin") for path in sorted(Path(model).glob(kind))]
@@ -220,7 +220,7 @@ def base_facts(model: str, revision: str | None) -> dict:
 
 
 def data_of(training: Training) -> list[dict]:
-    """A row for each style of each pair set: set, corpus, style, and how many pairs."""
+    """A row for each style of each pair set: set, corpus, style, and number of pairs."""
     counts = [json.loads(Path(path).read_text(encoding="utf-8")) for path in training.qc]
     return [
         {"set": name, "corpus": spec["corpus"], "style": style, "count": found["accepted"]}

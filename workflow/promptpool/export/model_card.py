@@ -1,4 +1,4 @@
-"""README.md of an exported model: what it is, how to load it, what it was made of, what it scored."""
+"""README.md of an exported model: what it is, how to load it, its training data, and its scores."""
 
 import json
 import re
@@ -15,10 +15,10 @@ from huggingface_hub import EvalResult, ModelCardData
 class Card:
     """The facts of one exported model.
 
-    variant: promptpool.json; base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
-    (see base_licence); scores: columns what, difference, score, low, high; tasks: MTEB's type of each task that the
-    scores are of; measure: what a score is, in words; data: rows of set, corpus, style, count; recipe: the adapter's
-    entry in the config, None for an untuned model; results: the score on each task, for the hub.
+    variant: promptpool.json. base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
+    (see base_licence). scores: columns what, difference, score, low, high. tasks: MTEB's type of each task that the
+    scores cover. measure: what a score is, in words. data: rows of set, corpus, style, count. recipe: the adapter's
+    entry in the config, None for an untuned model. results: the score on each task, for the hub.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Card:
 
 
 def model_card(card: Card) -> str:
-    """The card as Markdown with YAML front matter. Names and prompts may hold any character."""
+    """The card as Markdown with YAML front matter. Names and prompts may contain any character."""
     parts = [
         f"# {escaped(card.name)}",
         summary(card),
@@ -51,7 +51,7 @@ def model_card(card: Card) -> str:
 
 
 def front_matter(card: Card) -> ModelCardData:
-    """What the hub reads. A base that is no hub model has no link, so it is not named here."""
+    """The metadata that the hub reads. A base that is not on the hub has no link, so it is not named here."""
     tuned = card.variant["adapter"] != "base"
     return ModelCardData(
         base_model=card.base["id"] if card.base["hub"] else None,
@@ -99,7 +99,7 @@ def facts(card: Card) -> str:
 
 
 def licence(found: Mapping) -> str:
-    """In words: the base's own, or that nobody knows."""
+    """In words: the base's own, or that it is unknown."""
     if not found:
         return "unknown: the base model's card names none; ask its authors"
     named = escaped(found.get("license_name") or found.get("license") or "")
@@ -152,7 +152,7 @@ def limits(card: Card) -> str:
 
 
 def unmeasured(card: Card) -> str:
-    """What the scores say nothing of. Retrieval, which readers ask for most, is named where no task is of it."""
+    """What the scores do not cover. Retrieval, which readers ask for most, is named if no task covers it."""
     if card.scores.empty:
         return "this variant"
     retrieval = any("Retrieval" in kind for kind in card.tasks.values())
@@ -160,7 +160,7 @@ def unmeasured(card: Card) -> str:
 
 
 def kinds_of(tasks: Mapping[str, str]) -> str:
-    """How many tasks there are of each kind, in words: `clustering (2 tasks), STS (1 task)`."""
+    """How many tasks there are of each type, in words: `clustering (2 tasks), STS (1 task)`."""
     counts = Counter(tasks.values())
     words = {kind: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind) for kind in counts}
     return ", ".join(
@@ -205,7 +205,7 @@ def recipe_section(card: Card) -> str:
 
 
 def code(text: object) -> str:
-    """Text as inline code, whatever it holds."""
+    """Text as inline code, whatever it contains."""
     flat = " ".join(str(text).split())
     ticks = "`" * (_longest_run(flat) + 1)
     space = " " if flat.startswith("`") or flat.endswith("`") else ""
@@ -213,7 +213,7 @@ def code(text: object) -> str:
 
 
 def fenced(text: str, language: str) -> str:
-    """Text as a block of code, whatever it holds."""
+    """Text as a block of code, whatever it contains."""
     ticks = "`" * max(3, _longest_run(text) + 1)
     return f"{ticks}{language}\n{text}\n{ticks}"
 
@@ -223,10 +223,10 @@ def _longest_run(text: str) -> int:
 
 
 def escaped(text: object) -> str:
-    """Text with Markdown's and HTML's own characters made plain, on one line."""
+    """Text on one line with Markdown's and HTML's special characters escaped."""
     return re.sub(r"([\\`*\[\]<>#])", r"\\\1", " ".join(str(text).split()))
 
 
 def cell(text: str) -> str:
-    """Text fit for a table: a bar would end the cell, even inside code."""
+    """Text for a table cell. A bar would end the cell, even inside code, so it is escaped."""
     return text.replace("|", "\\|")

@@ -1,9 +1,9 @@
-"""How an exported model lies on disk: files that sentence-transformers 5 and 6 read alike, and vLLM reads too.
+"""The layout of an exported model on disk: files that sentence-transformers 5 and 6, and vLLM, all read.
 
-sentence-transformers 6 saves class paths and config keys of its own, which 5 cannot read, and vLLM finds a pooling
-by its old name alone. The old layout says the same, and 6 still reads it. One thing it cannot say: `concat` here is
-the last token's state before the mean, and old switches stand in a fixed order, mean first. So `concat` alone keeps
-the new keys.
+sentence-transformers 6 saves its own class paths and config keys, which 5 cannot read, and vLLM recognises a pooling
+only by its old name. The old layout means the same, and 6 still reads it. It can't express one thing: `concat` here is
+the last token's state before the mean, and the old switches have a fixed order, mean first. So only `concat` uses the
+new keys.
 """
 
 import json
@@ -33,14 +33,14 @@ ALL_SWITCHES = (
 def save_modules(
     folder: Path, *, width: int, pooling: str, max_tokens: int, normalize: bool, layer: int | None = None
 ) -> None:
-    """Writes modules.json and each module's config; the model's weights and tokenizer lie in `folder` itself.
+    """Writes modules.json and each module's config. The model's weights and tokenizer are in `folder` itself.
 
-    width: of a hidden state; max_tokens: of a whole input, prompt included; layer: the inner hidden state that is
-    pooled, of the layers that were saved (see `keep_layers`); None pools the last.
+    width: of a hidden state. max_tokens: of a whole input, including the prompt. layer: the inner hidden state that is
+    pooled, counted in the saved layers (see `keep_layers`); None pools the last.
     """
     parts: dict[str, dict | None] = {"Transformer": None}
     if layer is not None:
-        # One layer starts the average and one ends it: the first weighs all, the last (normalised) nothing.
+        # The average runs from one layer to another: the first has all the weight, the last (normalised) none.
         parts["WeightedLayerPooling"] = {
             "word_embedding_dimension": width, "layer_start": layer, "num_hidden_layers": layer + 1
         }  # fmt: skip
@@ -82,18 +82,18 @@ def pooling_config(width: int, pooling: str) -> dict:
 
 
 def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-    """The tokenizer, its class plain: an architecture's own may drop the post-processor that holds the prompt."""
+    """Saves the tokenizer under a plain class: an architecture's own may drop the post-processor with the prompt."""
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     for name in ("chat_template", "extra_special_tokens", "backend", "is_local", "local_files_only"):
-        content.pop(name, None)  # other versions read them otherwise; the ids need none of them
+        content.pop(name, None)  # other versions read these differently, and the ids need none of them
     content |= {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_tokens,
-        # A pooling may count positions from the left edge, so padding stays out of there.
+        # A pooling may count positions from the left edge, so padding must be on the right.
         "padding_side": "right",
-        # Otherwise transformers 4 adds token types, and a GPT-2 adds an embedding for them.
+        # Otherwise transformers 4 adds token types, and GPT-2 adds an embedding for them.
         "model_input_names": ["input_ids", "attention_mask"],
     }
     write_json_file(path, content)
@@ -101,7 +101,7 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, max_tokens:
 
 
 def save_model(folder: Path, model: PreTrainedModel, dtype: str) -> None:
-    """The weights in `dtype`, and a config that transformers 4 reads too: it knows not `rope_parameters`."""
+    """Saves the weights in `dtype`, and a config that transformers 4 reads too (it has no `rope_parameters`)."""
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     path = folder / "config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def save_model(folder: Path, model: PreTrainedModel, dtype: str) -> None:
 
 
 def round_weights(model: PreTrainedModel, dtype: str) -> None:
-    """Rounds the weights, in place, to what `dtype` can hold; they stay of their own type."""
+    """Rounds the weights, in place, to values that `dtype` can hold. They keep their own type."""
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(weight.to(getattr(torch, dtype)))

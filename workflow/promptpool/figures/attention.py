@@ -1,4 +1,4 @@
-"""Figures of attention: where the last token looks, before training and after."""
+"""Figures of attention: where the last token looks, before and after training."""
 
 from itertools import compress, product
 from pathlib import Path
@@ -16,17 +16,17 @@ from .style import GREY, INK, SPAN_COLOURS, WIDTH, drawing, grid
 
 SPAN_NAMES = {"sink": "first token", "content": "content words", "function": "function words, punctuation"}
 STATE = ["model", "prompt", "adapter", "step"]
-MOST_BARS = 24  # of stacked bars: beyond them only each adapter's first and last step are drawn
+MOST_BARS = 24  # stacked bars; if there are more, only each adapter's first and last step are drawn
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 MOST_CELLS = 14  # layers whose numbers are printed in the layer map
 
 
 def attention_bars(shown: pd.DataFrame, out: str | Path) -> None:
-    """One sentence's tokens as bars of the last token's attention in the last layer, under the first prompt; panels
+    """One sentence's tokens as bars of the last token's attention in the last layer, under the first prompt. The panels
     are base, and each adapter's first and last step.
 
-    shown: attention.table.read_shown's table. The sink (first token) is no bar, it would dwarf the others: its share
-    stands in the panel's title.
+    shown: attention.table.read_shown's table. The sink (first token) is not a bar, because it would dwarf the others.
+    Its share is in the panel's title.
     """
     shown = shown[(shown["text_id"] == 0) & (shown["prompt"] == shown["prompt"].iloc[:1].squeeze())]
     if shown.empty:
@@ -34,7 +34,7 @@ def attention_bars(shown: pd.DataFrame, out: str | Path) -> None:
     last = shown.groupby("model")["layer"].transform("max")
     rows = list(checkpoint_order(ends(shown[shown["layer"] == last])).sort_values("model", kind="stable").itertuples())
     several = shown["model"].nunique() > 1
-    # Panels of one model share the tokens: only the last of them needs the names.
+    # Panels of one model share the tokens, so only the last of them needs the names.
     named = [i + 1 == len(rows) or list(row.tokens) != list(rows[i + 1].tokens) for i, row in enumerate(rows)]
     size = (WIDTH, len(rows) * 0.85 + sum(named) * 0.75 + 0.4)
     with drawing(out, nrows=len(rows), figsize=size, squeeze=False, sharey=True) as (figure, axes):
@@ -64,20 +64,20 @@ def ends(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable(token: str) -> str:
-    """A token as a tick's label: spaces and breaks made visible, long ones cut."""
+    """A token as a tick's label, with visible spaces and line breaks, shortened if long."""
     name = token.strip() or repr(token)[1:-1].replace(" ", "␣")
     return name if len(name) <= 14 else name[:13] + "…"
 
 
 def legend(figure, spans: set[str]) -> None:
-    """The spans' colours, in the order of reading."""
+    """The spans' colours, in reading order."""
     handles = [Patch(color=SPAN_COLOURS[span], label=SPAN_NAMES.get(span, span)) for span in SPANS if span in spans]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(handles), handlelength=1, borderpad=0)
 
 
 def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
-    """What each span gets of the last token's attention, as bars that add up to 100 %, over the mean of all layers;
-    a whisker at a part's end is the 95 % interval of the part. A block a prompt, a row a checkpoint.
+    """Each span's share of the last token's attention, as bars that add up to 100 %, over the mean of all layers. A
+    whisker at a part's end is its 95 % interval. Each prompt has a block, each checkpoint a row.
 
     summary: summarise_attention's table.
     """
@@ -101,7 +101,7 @@ def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
                 part = group[group["span"] == span].set_index(["adapter", "step"]).reindex(rows)
                 share, low, high = (part[key].to_numpy() * 100 for key in ("share", "share_low", "share_high"))
                 if np.isnan(share).all():
-                    continue  # the prompt has no such span
+                    continue  # the prompt lacks this span
                 width, y = np.nan_to_num(share), np.arange(len(rows))
                 axis.barh(y, width, left=left, color=SPAN_COLOURS[span], height=0.78)
                 left = left + width
@@ -123,14 +123,14 @@ def attention_spans(summary: pd.DataFrame, out: str | Path) -> None:
         )
 
 
-LIGHT = ("prefix", "content", "function", "itself")  # colours on which dark type reads better
+LIGHT = ("prefix", "content", "function", "itself")  # colours on which dark text is easier to read
 
 
 def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
-    """The content words' share by layer and checkpoint, a panel a prompt and adapter; numbers that Holm's test does not
-    tell from base's stand in grey.
+    """The content words' share by layer and checkpoint, one panel for each prompt and adapter. A number is grey if
+    Holm's test finds no difference from base.
 
-    summary: summarise_attention's table. A cell that was not measured is left white.
+    summary: summarise_attention's table. A cell that was not measured is white.
     """
     table = summary[(summary["head"] == MEAN) & (summary["span"] == "content") & (summary["layer"] != MEAN)]
     if table.empty:
@@ -140,7 +140,7 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
         names = [name for name in of_model["adapter"].unique() if name != "base"] or ["base"]
         for name, (prompt, group) in product(names, of_model.groupby("prompt", sort=False)):
             panels.append((prompt, name, model, group[group["adapter"].isin(["base", name])]))
-    # A line of panels is an adapter's, where its prompts fit on one.
+    # Each row of panels is one adapter, if its prompts fit into one row.
     several = [True, len({panel[1] for panel in panels}) > 1, table["model"].nunique() > 1]
     columns = min(3, table["prompt"].nunique())
     lines = -(-len(panels) // columns)
@@ -161,9 +161,9 @@ def attention_layers(summary: pd.DataFrame, out: str | Path) -> None:
                 for (y, x), share in np.ndenumerate(cells.to_numpy() * 100):
                     if np.isnan(share):
                         continue
-                    told = cells.columns[x] == 0 or sure.iloc[y, x] < 1 - LEVEL
+                    differs = cells.columns[x] == 0 or sure.iloc[y, x] < 1 - LEVEL
                     dark = scale(share) >= 0.5
-                    colour = (INK if dark else "white") if told else (GREY if dark else "#b5b5c5")
+                    colour = (INK if dark else "white") if differs else (GREY if dark else "#b5b5c5")
                     axis.text(x, y, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=6.5)
             names = ["base" if step == 0 else str(step) for step in cells.columns]
             crowded = sum(map(len, names)) * columns > 48

@@ -1,4 +1,4 @@
-"""The figure of a whole benchmark: each checkpoint's average, beside what others have published on the same tasks."""
+"""The figure of a benchmark: each checkpoint's average, beside what others have published on the same tasks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ..errors import PromptpoolError
 from ..variants import layer_name
 from .style import BLUE, FAINT, FLOOR_LINES, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines
 
-MOST_CHECKPOINTS = 24  # checkpoints that are drawn; the best ones where there are more
+MOST_CHECKPOINTS = 24  # checkpoints that are drawn; if there are more, the best ones
 
 
 def benchmark(
@@ -25,22 +25,22 @@ def benchmark(
     lines: Sequence[Mapping] = (),
     measure: str = "V-measure",
 ) -> None:
-    """The average over a benchmark's tasks: of each checkpoint all variants (faint) and the best, with its interval.
+    """The average over a benchmark's tasks: for each checkpoint all variants (faint) and the best, with its interval.
 
-    tasks: all of the benchmark's; a checkpoint of which no variant has them all is drawn as missing. lines: published
-    averages (`label`, `value` times 100), drawn dashed and named; they are no measurement of ours.
+    tasks: all of the benchmark's. A checkpoint without a variant that has them all is drawn as missing. lines:
+    published averages (`label`, `value` times 100), drawn dashed and named. We did not measure them.
     """
     means = variant_means(scores, facts, tasks)
-    own = means[means["adapter"] != BASELINE]
-    if own.empty:
+    variants = means[means["adapter"] != BASELINE]
+    if variants.empty:
         raise PromptpoolError(f"benchmark: no variant is scored on a task of {title}; score at least one")
-    groups = list(checkpoint_order(own).groupby(["model", "adapter", "step"], sort=False))
+    groups = list(checkpoint_order(variants).groupby(["model", "adapter", "step"], sort=False))
     dropped = len(groups) - MOST_CHECKPOINTS
     if dropped > 0:
         best = sorted(groups, key=lambda group: -np.nan_to_num(group[1]["mean"].max()))[:MOST_CHECKPOINTS]
         kept = {key for key, _ in best}
         groups = [group for group in groups if group[0] in kept]
-    several = own["model"].nunique() > 1
+    several = variants["model"].nunique() > 1
     size = (min(WIDTH, max(3.6, 1.9 + 0.55 * len(groups)) + 1.6 * bool(lines)), 3.4)
     with drawing(out, figsize=size) as (figure, axis):
         names = []
@@ -78,10 +78,10 @@ def benchmark(
         known = [(f"{line['label']} {line['value']:.1f}", line["value"], None, "--") for line in lines]
         axis.set_ylabel(f"{measure} × 100")
         grid(axis, "y")
-        told = f"{title}: mean over its {len(tasks)} tasks; bars: 95 % intervals"
+        heading = f"{title}: mean over its {len(tasks)} tasks; bars: 95 % intervals"
         if lines:
-            told += "\ndashed, named with a number: published by others, not measured here"
+            heading += "\ndashed, named with a number: published by others, not measured here"
         if dropped > 0:
-            told += f"\nthe best {MOST_CHECKPOINTS} of {len(groups) + dropped} checkpoints"
-        figure.suptitle(told, x=0.01, ha="left", fontsize=8)
+            heading += f"\nthe best {MOST_CHECKPOINTS} of {len(groups) + dropped} checkpoints"
+        figure.suptitle(heading, x=0.01, ha="left", fontsize=8)
         reference_lines(axis, [*floor_lines, *known], [GREY] * len(floor_lines) + [PURPLE] * len(known))

@@ -1,4 +1,4 @@
-"""The figures stage: an entry's drawing function and its input files -> SVG and PNG."""
+"""The figures stage: draws an entry's figure from its input files, as SVG and PNG."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -10,12 +10,12 @@ from ..artifacts.files import write_sidecar
 def draw(
     kind: str, drawing: str, inputs: Mapping[str, Sequence[str]], svg: str, options: Mapping | None = None
 ) -> None:
-    """Draws one figure; the PNG lies beside the SVG.
+    """Draws one figure. The PNG is written beside the SVG.
 
     kind: its entry's name; drawing: `module.function` in this folder; inputs: the function's arguments, each with the
     files that it is read from; options: its further arguments.
     """
-    # Found by name, not by an import statement: a figure's digest in its rule then holds that figure's code alone.
+    # Looked up by name, not imported by a statement: a figure's digest then covers only that figure's code.
     module, _, function = drawing.rpartition(".")
     drawn = getattr(import_module(f"{__package__}.{module}"), function)
     readers = import_module(f"{__package__}.readers")

@@ -1,14 +1,14 @@
-"""What an entry of the registry says of a figure, and what a study says of itself to an entry."""
+"""An entry of the registry of figures, and what it can ask of a study."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# The sections of report.html that can show figures, in the page's order.
+# The sections of report.html that can show figures, in the order of the page.
 SECTIONS = (
     "headline", "benchmarks", "ablations", "scores", "map", "attention", "training", "pairs", "further",
 )  # fmt: skip
-# The arguments that are read by a function of their own, `read_<argument>` in readers.py. Any other is one parquet.
+# Arguments with a reader of their own, `read_<argument>` in readers.py. Any other argument is one parquet.
 READ = ("costs", "facts", "logs", "measure", "qc", "shown", "validations")
 
 
@@ -27,17 +27,17 @@ class StudyView(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure, or one figure for each of some names (each ablation, say).
+    """One figure, or one figure for each of several names (each ablation, say).
 
-    name: the file's name in figures/, without suffix; where there are several, `_` and the name in question follow.
+    name: the file's name in figures/, without suffix. If there are several, `_` and the name of each follow.
     drawing: `module.function`, in this folder.
-    inputs(study, name): the function's arguments, each with the files that it is read from. readers.py says how; an
-        argument that is not in READ is one parquet, read as a DataFrame. name is "" for a single figure.
-    options(study, name): the function's further arguments, of JSON's types.
-    title, category: of the figure in Snakemake's report. section: of SECTIONS, where report.html shows the figure.
-    caption: what a reader needs to know to read the figure, in reStructuredText that is plain text as well.
-    alt: what it looks like, for those who do not see it.
-    per: what the names are names of, "ablation" say; "" for a single figure.
+    inputs(study, name): the function's arguments, each with the files that it is read from by readers.py. An argument
+        that is not in READ is one parquet, read as a DataFrame. name is "" for a single figure.
+    options(study, name): the function's further arguments, of JSON types.
+    title, category: the figure's, in Snakemake's report. section: where report.html shows it, one of SECTIONS.
+    caption: what a reader needs to read the figure, in reStructuredText that also works as plain text.
+    alt: what the figure looks like, for those who can't see it.
+    per: what the names stand for, such as "ablation"; "" for a single figure.
     names(study): the names for which a study has the figure.
     when(study): whether a study has it at all.
     """
@@ -61,7 +61,7 @@ class Figure:
 
     @property
     def pattern(self) -> str:
-        """The file's name without suffix, with Snakemake's wildcard `name` where there are several."""
+        """The file's name without suffix, with Snakemake's wildcard `name` if there are several."""
         return f"{self.name}_{{name}}" if self.per else self.name
 
     @property
@@ -70,10 +70,10 @@ class Figure:
         return {"figure": self.title} | ({self.per: "{name}"} if self.per else {})
 
     def files(self, study: StudyView) -> list[str]:
-        """The file names, without suffix, of a study's figures of this kind."""
+        """The file names, without suffix, of this entry's figures in a study."""
         return [self.pattern.format(name=name) for name in self.names(study)] if self.when(study) else []
 
     def code(self, study: StudyView, name: str = "") -> list[str]:
-        """What the figure's digest starts at, as code_digest takes it: its drawing function and its readers."""
+        """The starting points of the figure's digest, for code_digest: its drawing function and its readers."""
         readers = {f"figures.readers.read_{one if one in READ else 'table'}" for one in self.inputs(study, name)}
         return [f"figures.{self.drawing}", *sorted(readers)]

@@ -1,4 +1,4 @@
-"""Figures over layers: the score by the depth it is read at, and by what it costs to compute."""
+"""Figures over layers: the score by layer, and by the cost to compute it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
 from .style import FLOOR_LINES, GREY, SERIES, WIDTH, drawing, grid, reference_lines, series
 
-WIDE = 30  # times the cheapest variant, from which on costs are drawn on a logarithmic axis
+WIDE = 30  # costs are on a logarithmic axis if the dearest is this many times the cheapest
 
 
 def layer_curves(
@@ -21,11 +21,11 @@ def layer_curves(
     out: str | Path,
     measure: str = "V-measure",
 ) -> None:
-    """Mean score against the layer, a line a pooling, a panel a checkpoint and prompt of each model.
+    """Mean score against the layer, one line per pooling, one panel per checkpoint and prompt of each model.
 
-    costs: says which layer of its model a layer's name is (columns model, layer, number, depth). Of each checkpoint
-    the prompt that does best at any layer is shown, untuned first, and of an adapter the step that does best. A layer
-    that was not scored on every task leaves a gap in its line.
+    costs: maps a layer's name to the layer of its model (columns model, layer, number, depth). Each checkpoint is shown
+    under the prompt that does best at any layer, untuned first; of an adapter's steps only the best. A layer that was
+    not scored on every task leaves a gap in its line.
     """
     means = variant_means(scores, facts)
     means = means[means["adapter"] != BASELINE]
@@ -66,7 +66,7 @@ def layer_curves(
 
 
 def _mark_missing(axis, panel: pd.DataFrame) -> None:
-    """A cross at the foot for each layer that lacks a pooling's score: missing, not zero."""
+    """A cross at the foot for each layer without a pooling's score, because it is missing, not zero."""
     holes = sorted(panel.loc[panel["mean"].isna(), "number"].unique())
     if holes:
         axis.plot(holes, [0.03] * len(holes), "x", color=GREY, markersize=4, transform=axis.get_xaxis_transform(),
@@ -74,7 +74,7 @@ def _mark_missing(axis, panel: pd.DataFrame) -> None:
 
 
 def best_panels(means: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(title, rows) of each model's untuned checkpoint and of each adapter's best step, under its best prompt."""
+    """(title, rows) of each model's untuned checkpoint and each adapter's best step, under its best prompt."""
     several = means["model"].nunique() > 1
     panels = []
     ordered = checkpoint_order(means)
@@ -93,22 +93,22 @@ def cost_scores(
     out: str | Path,
     measure: str = "V-measure",
 ) -> None:
-    """Mean score against the floating-point operations that embed one text, a dot a variant, a colour a checkpoint.
+    """Mean score against the floating-point operations that embed one text: a dot per variant, a colour per checkpoint.
 
-    costs: columns model, prompt, eos, layer, flops (a text's, mean over tasks). Of each checkpoint the variants that
-    no cheaper one of it beats are joined by a line and drawn with their intervals; the others are faint. Baselines are
-    lines: they have no such cost. Variants without a mean or a cost are counted, not drawn.
+    costs: columns model, prompt, eos, layer, flops (per text, mean over tasks). For each checkpoint, a line joins the
+    variants that no cheaper one beats, drawn with their intervals; the others are faint. Baselines are lines, because
+    they have no such cost. Variants without a mean or a cost are counted, not drawn.
     """
     means = variant_means(scores, facts)
     tasks = scores["task"].nunique()
-    own = means[means["adapter"] != BASELINE].assign(eos=lambda table: table["pooling"] == "eos")
-    own = own.merge(costs, on=["model", "prompt", "eos", "layer"], how="left")
-    lacking = int((own["mean"].isna() | own["flops"].isna()).sum())
-    own = own.dropna(subset=["mean", "flops"])
-    if own.empty:
+    variants = means[means["adapter"] != BASELINE].assign(eos=lambda table: table["pooling"] == "eos")
+    variants = variants.merge(costs, on=["model", "prompt", "eos", "layer"], how="left")
+    lacking = int((variants["mean"].isna() | variants["flops"].isna()).sum())
+    variants = variants.dropna(subset=["mean", "flops"])
+    if variants.empty:
         raise PromptpoolError("cost_scores: no variant has both a score on every task and a cost; score the grid")
-    states = shown_states(own)
-    several = own["model"].nunique() > 1
+    states = shown_states(variants)
+    several = variants["model"].nunique() > 1
     with drawing(out, figsize=(WIDTH * 0.75, 3.4)) as (figure, axis):
         looks = series([title for title, _ in states])
         for title, rows in states:
@@ -121,7 +121,7 @@ def cost_scores(
             axis.errorbar(edge["flops"] / 1e9, mean, spread, color=colour, marker=marker, markersize=5,
                           elinewidth=0.9, linewidth=1, label=title)  # fmt: skip
         floors = means[(means["adapter"] == BASELINE) & means["mean"].notna()]
-        if own["flops"].max() > WIDE * own["flops"].min() > 0:
+        if variants["flops"].max() > WIDE * variants["flops"].min() > 0:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set_xlabel("GFLOPs to embed one text by this variant alone, from the model's shape and the tokens")
@@ -138,7 +138,7 @@ def cost_scores(
 
 
 def shown_states(own: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """(title, rows) of each model's untuned checkpoint and each adapter's best step; at most as many as colours."""
+    """(title, rows) of each model's untuned checkpoint and each adapter's best step, at most as many as colours."""
     several, states = own["model"].nunique() > 1, []
     for (model, adapter), group in checkpoint_order(own).groupby(["model", "adapter"], sort=False):
         step = group.sort_values("mean", ascending=False, kind="stable")["step"].iloc[0]
@@ -149,6 +149,6 @@ def shown_states(own: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def frontier(rows: pd.DataFrame) -> pd.DataFrame:
-    """The variants that no cheaper one, and none as cheap, beats; by rising cost."""
+    """The variants that no cheaper or equally cheap one beats, by rising cost."""
     rows = rows.sort_values(["flops", "mean"], ascending=[True, False], kind="stable")
     return rows[rows["mean"] > rows["mean"].cummax().shift(fill_value=-np.inf)]

@@ -8,16 +8,16 @@ import pandas as pd
 from ..analysis.score_table import checkpoint_name, checkpoint_order
 from .style import GREY, SERIES, WIDTH, drawing, empty
 
-# Okabe & Ito's, and two dark ones of Tol's; each with a shape of its own, so that nothing hangs on colour alone.
+# Okabe & Ito's colours, and two dark ones of Tol's. Each has its own shape, so that nothing depends on colour alone.
 LABEL_COLOURS = (*SERIES, "#882255", "#332288")
 LABEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 OTHERS = "#c4c4c4"
 
 
 def text_map(table: pd.DataFrame, out: str | Path, *, title: str = "") -> None:
-    """A panel a checkpoint, untuned first, each its own t-SNE of the same texts.
+    """One panel per checkpoint, untuned first, each with its own t-SNE of the same texts.
 
-    table: map_texts's. The labels with the most texts are coloured, at most eight; the others are grey. Above each
+    table: map_texts's. At most eight labels, those with the most texts, are coloured; the others are grey. Above each
     panel: how often a text's 10 nearest neighbours have its label, with the 95 % interval over texts.
     """
     looks = label_looks(table)
@@ -52,12 +52,12 @@ def text_map(table: pd.DataFrame, out: str | Path, *, title: str = "") -> None:
             names.append(f"{others} other label{'s' * (others > 1)}")
         figure.legend(handles, names, loc="outside lower left", ncols=3, handletextpad=0.2, columnspacing=1.0)
         count = table["text"].nunique()
-        told = f"{title}: " if title else ""
-        figure.suptitle(f"{told}{count} texts, t-SNE without units", x=0.01, ha="left", fontsize=8, color=GREY)
+        prefix = f"{title}: " if title else ""
+        figure.suptitle(f"{prefix}{count} texts, t-SNE without units", x=0.01, ha="left", fontsize=8, color=GREY)
 
 
 def label_looks(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """label -> (colour, marker) of the labels with the most texts; the same for the figure and the page."""
+    """label -> (colour, marker) of the labels with the most texts, for both the figure and the page."""
     counts = table.drop_duplicates("text")["label"].value_counts()
     ordered = sorted(counts.index, key=lambda label: (-counts[label], label))[: len(LABEL_COLOURS)]
     return {label: (LABEL_COLOURS[i], LABEL_MARKERS[i]) for i, label in enumerate(ordered)}

@@ -1,4 +1,4 @@
-"""The figure of the training pairs: by style how many were kept, how long and how new they are, why others were not."""
+"""The figure of the training pairs: by style, how many were kept, how long and novel they are, why others weren't."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ SIDES = {"text": BLUE, "positive": ORANGE}
 HEIGHT = 0.85  # of a row's curve; a row is 1
 MOST_BINS = 25
 LONGEST_NAME = 22  # characters
-LEAST_COLUMNS = 6  # the table of reasons has room for so many styles, or for more; one alone is not blown up
+LEAST_COLUMNS = 6  # the table of reasons has space for at least so many styles, so that one alone is not blown up
 NGRAMS = {"distinct_1": ("n = 1", "o"), "distinct_2": ("2", "s"), "distinct_3": ("3", "^")}
 
 
 @dataclass(frozen=True)
 class Style:
-    """One row of the figure: what qc.json says of one style of one pair set. A part that is not there stays empty."""
+    """One row of the figure: qc.json's numbers for one style of one pair set. A missing part stays empty."""
 
     name: str
     asked: int | None
@@ -34,8 +34,8 @@ class Style:
 def pairs_qc(qc: Mapping[str, Mapping], out: str | Path) -> None:
     """A row for each style of each pair set: pairs kept, words, similarity, distinct n-grams; then reasons by style.
 
-    qc: set's name -> its qc.json. Histograms map a bin to its pairs: `words` by number of words (the last bin holds
-    all that are longer), `similarity` by the bin's lower edge, in bins of 0.05.
+    qc: set's name -> its qc.json. Histograms map a bin to its number of pairs: `words` by number of words (the last
+    bin holds all longer ones), `similarity` by the bin's lower edge, in bins of 0.05.
     """
     rows = styles_of(qc)
     reasons = reasons_of(rows)
@@ -65,7 +65,7 @@ def pairs_qc(qc: Mapping[str, Mapping], out: str | Path) -> None:
 
 
 def styles_of(qc: Mapping[str, Mapping]) -> list[Style]:
-    """The figure's rows. A style is named alone where no other set has it; a qc.json without styles is one row."""
+    """The figure's rows. A style is named alone if no other set has it. A qc.json without styles is one row."""
     found = []
     for name, content in qc.items():
         for style, part in (content.get("styles") or {name: content}).items():
@@ -87,7 +87,7 @@ def styles_of(qc: Mapping[str, Mapping]) -> list[Style]:
 
 
 def reasons_of(rows: Sequence[Style]) -> list[str]:
-    """The reasons of rejection, the most frequent first."""
+    """The reasons of rejection, most frequent first."""
     total: Counter[str] = Counter()
     for row in rows:
         total.update({reason: count for reason, count in row.rejected.items() if count})
@@ -99,7 +99,7 @@ def _short(name: str) -> str:
 
 
 def _row_axis(axis, rows: Sequence[Style], named: bool) -> None:
-    """Rows from top to bottom, each standing on its own line."""
+    """Rows from top to bottom, each on its own line."""
     axis.set_ylim(len(rows) - 1 + 0.12, -1)
     axis.set_yticks([place - HEIGHT / 2 for place in range(len(rows))], [row.name for row in rows])
     axis.tick_params(axis="y", length=0, labelleft=named)
@@ -109,7 +109,7 @@ def _row_axis(axis, rows: Sequence[Style], named: bool) -> None:
 
 
 def _title(axis, words: str) -> None:
-    """Above the legend, so that titles of all panels stand on one line."""
+    """A title above the legend, so that the titles of all panels are on one line."""
     axis.set_title(words, pad=16)
 
 
@@ -121,7 +121,7 @@ def _legend(axis, **options) -> None:
 
 
 def _draw_kept(axis, rows: Sequence[Style]) -> None:
-    """The share of pairs kept, and the counts."""
+    """The share of pairs that are kept, and the counts."""
     for place, row in enumerate(rows):
         if row.accepted is None:
             _absent(axis, place, "no counts")
@@ -163,7 +163,7 @@ def _draw_words(axis, rows: Sequence[Style]) -> None:
 
 
 def _binned(histogram: Mapping, wide: int, longest: int) -> np.ndarray | None:
-    """Shares of a histogram of words in bins of `wide` words; None where it is empty."""
+    """Shares of a histogram of words in bins of `wide` words; None if it is empty."""
     counts = np.zeros(longest // wide + 1)
     for words, count in histogram.items():
         counts[int(float(words)) // wide] += count
@@ -208,7 +208,7 @@ def _draw_distinct(axis, rows: Sequence[Style]) -> None:
 
 
 def _once(axis, label: str) -> str | None:
-    """The label the first time, so that a legend names a thing once."""
+    """The label on the first call, None afterwards, so that a legend names each thing once."""
     return None if label in axis.get_legend_handles_labels()[1] else label
 
 
@@ -220,7 +220,7 @@ def _absent(axis, place: int, words: str) -> None:
 
 
 def _draw_reasons(axis, rows: Sequence[Style], reasons: Sequence[str]) -> None:
-    """Reasons down, styles across: counts, shaded by their share of what was asked."""
+    """Reasons down, styles across: counts, shaded by their share of the pairs asked for."""
     counts = np.array([[row.rejected.get(reason, 0) for row in rows] for reason in reasons], float)
     asked = np.array([row.asked or (row.accepted or 0) + sum(row.rejected.values()) for row in rows], float)
     shares = counts / np.maximum(asked, 1)

@@ -1,6 +1,6 @@
-"""How drawing functions' arguments are read from their files: each by `read_<argument>`, or by read_table.
+"""Reads the arguments of drawing functions from files: each with `read_<argument>`, or with read_table.
 
-draw.py finds them by their names, so that a figure's digest holds its own readers alone. entry.READ lists them.
+draw.py looks the readers up by name, so that a figure's digest covers only its own readers. entry.READ lists them.
 """
 
 import json
@@ -15,13 +15,13 @@ from ..statistics import samples
 
 
 def read_table(files: Sequence[str]) -> pd.DataFrame:
-    """One parquet."""
+    """One parquet file."""
     (path,) = files
     return pd.read_parquet(path)
 
 
 def read_costs(files: Sequence[str]) -> pd.DataFrame:
-    """The tables of all models as one."""
+    """The tables of all models, concatenated."""
     return pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
 
 
@@ -31,7 +31,7 @@ def read_facts(files: Sequence[str]) -> dict[str, dict]:
 
 
 def read_measure(files: Sequence[str]) -> str:
-    """What the scores are of, from tasks' facts.json."""
+    """What the scores measure, from the tasks' facts.json."""
     return score_table.measures(samples.read_facts(files))
 
 
@@ -44,7 +44,7 @@ def read_validations(folders: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def _adapter_tables(folders: Sequence[str], name: str) -> dict[str, pd.DataFrame]:
-    """Adapter -> its table of that name, for those that have one."""
+    """Adapter -> its table of that name, for adapters that have one."""
     paths = {Path(folder).name: Path(folder) / f"{name}.parquet" for folder in folders}
     return {adapter: pd.read_parquet(path) for adapter, path in paths.items() if path.exists()}
 
@@ -55,6 +55,6 @@ def read_qc(files: Sequence[str]) -> dict[str, dict]:
 
 
 def read_shown(files: Sequence[str]) -> pd.DataFrame:
-    """The attention of the one sentence that is shown token by token."""
+    """The attention of the sentence that is shown token by token."""
     (path,) = files
     return attention_table.read_shown_texts(path)

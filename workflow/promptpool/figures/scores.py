@@ -1,7 +1,7 @@
-"""Figures of scores: what each choice bought, with its interval.
+"""Figures of scores: the effect of each choice, with its interval.
 
 Every function takes tables and a path without suffix, and writes .svg and .png beside each other. Scores are drawn
-times 100, as the field prints them; `measure` says what they are, in words.
+times 100, as usual in the field; `measure` names what they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,21 +25,21 @@ BAND = "#f3f3f3"
 def heat_map(
     scores: pd.DataFrame, out: str | Path, facts: Mapping[str, Mapping] | None = None, measure: str = "V-measure"
 ) -> None:
-    """Prompt x pooling, mean score over tasks and half its 95 % interval; a panel a checkpoint, base first.
+    """Prompt x pooling, mean score over tasks and half its 95 % interval; one panel per checkpoint, base first.
 
-    scores: the tidy table; facts: by task (samples_by_variant). A cell that lacks a task is hatched: it is missing, not
-    zero.
+    scores: the tidy table; facts: by task (samples_by_variant). A cell that lacks a task is hatched, because it is
+    missing, not zero.
     """
-    own = scores[scores["adapter"] != BASELINE]
-    if own.empty:
+    variants = scores[scores["adapter"] != BASELINE]
+    if variants.empty:
         raise PromptpoolError("heat_map: the scores hold no variant, only baselines; score at least one")
-    tasks = own["task"].unique()
-    means = checkpoint_order(variant_means(own, facts or {}))
+    tasks = variants["task"].unique()
+    means = checkpoint_order(variant_means(variants, facts or {}))
     means["margin"] = (means["high"] - means["low"]) / 2
     several = {key: means[key].nunique() > 1 for key in ("model", "layer")}
     prompts, poolings = sorted(means["prompt"].unique()), sorted(means["pooling"].unique())
     columns = max(1, int(6.1 / (0.38 * len(poolings) + 0.1)))
-    # A line of panels is an adapter's checkpoints, broken where the page ends.
+    # Each row of panels holds an adapter's checkpoints, broken where the page ends.
     lines = []
     for _, adapter in means.groupby(["model", "layer", "adapter"], sort=False):
         panels = list(adapter.groupby(["model", "layer", "adapter", "step"], sort=False))
@@ -71,7 +71,7 @@ def heat_map(
             lowest = line + 1 == len(lines) or column >= len(lines[line + 1])
             axis.tick_params(length=0, labelbottom=lowest, labelleft=column == 0)
             for label in axis.get_xticklabels():
-                # Above an empty place the names may hang into it; the lines need not move apart.
+                # Names may hang into an empty place, so the lines need not move apart.
                 label.set_in_layout(line + 1 == len(lines))
             axis.spines[:].set_visible(False)
             parts = [checkpoint_name(adapter, step)]
@@ -80,21 +80,21 @@ def heat_map(
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 1.6 / size[1]), aspect=12, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label(f"{measure} × 100")
-        told = " ± half its 95 % interval" if means["margin"].notna().any() else ""
-        told += "; hatched: not every task scored" if means["mean"].isna().any() or _holes(means) else ""
+        note = " ± half its 95 % interval" if means["margin"].notna().any() else ""
+        note += "; hatched: not every task scored" if means["mean"].isna().any() or _holes(means) else ""
         noun = "task" if len(tasks) == 1 else "tasks"
-        figure.suptitle(f"Mean over {len(tasks)} {noun}{told}", x=0.01, ha="left", fontsize=8)
+        figure.suptitle(f"Mean over {len(tasks)} {noun}{note}", x=0.01, ha="left", fontsize=8)
 
 
 def _holes(means: pd.DataFrame) -> bool:
-    """Whether some checkpoint lacks a prompt x pooling that another has."""
+    """Whether a checkpoint lacks a prompt x pooling that another has."""
     panels = means.groupby(["model", "layer", "adapter", "step"]).ngroups
     return len(means) < panels * means["prompt"].nunique() * means["pooling"].nunique()
 
 
 def ablation(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> None:
-    """The difference to the baseline by value of the varied thing, with 95 % intervals: the mean over tasks in bold
-    ink, the single tasks fainter. At the right, each value's own mean and its wins, ties and losses over tasks.
+    """The difference to the baseline for each value of the varied thing, with 95 % intervals: the mean over tasks in
+    black, single tasks fainter. At the right, each value's own mean and its wins, ties and losses over tasks.
 
     table: one ablation's table (ablation, task, value, baseline, score, estimate, low, high, p, n, wins, ties, losses).
     """
@@ -103,7 +103,7 @@ def ablation(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -
     baseline = str(table["baseline"].iloc[0])
     values = [value for value in dict.fromkeys(table["value"].astype(str)) if value != baseline]
     tasks = sorted(set(table["task"]) - {"mean"})
-    # More than six tasks cannot be told apart: they become one line of ticks, which still shows their spread.
+    # More than six tasks can't be distinguished. They become one line of ticks, which still shows their spread.
     crowd = len(tasks) > 6
     looks = {task: (GREY, "|") for task in tasks} if crowd else series(tasks)
     counted = "wins" in table and len(tasks) > 1
@@ -144,8 +144,8 @@ def ablation(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -
         own = rows.loc[rows["task"] == "mean", ["score", "estimate"]]
         start = f", which scores {(own['score'] - own['estimate']).mean() * 100:.1f}" if len(own) else ""
         axis.set_xlabel(f"{measure} × 100: difference to {baseline!r}{start}; bars are 95 % intervals")
-        told = " and on how many tasks it wins–ties–loses" if counted else ""
-        figure.suptitle(f"{table['ablation'].iloc[0]}: at the right, each one's mean score{told}",
+        note = " and on how many tasks it wins–ties–loses" if counted else ""
+        figure.suptitle(f"{table['ablation'].iloc[0]}: at the right, each one's mean score{note}",
                         x=0.01, ha="left", fontsize=8)  # fmt: skip
         figure.legend(loc="outside lower left", ncols=min(4, len(tasks) + 1))
 
@@ -158,11 +158,11 @@ def score_by_step(
     measure: str = "V-measure",
     lines: Sequence[Mapping] = (),
 ) -> None:
-    """Mean score against training step, a line an adapter; baselines as horizontal lines with their intervals.
+    """Mean score against training step, one line per adapter; baselines as horizontal lines with their intervals.
 
-    scores: the tidy table (only its baselines are read, on the same tasks); steps_table: the ablation over adapters,
-    whose values read `base` or `name@step`. Bars are the 95 % interval of the difference to the baseline. lines:
-    published averages on exactly these tasks (`label`, `value` times 100), which nobody measured here.
+    scores: the tidy table, from which only the baselines on the same tasks are read. steps_table: the ablation over
+    adapters, whose values are `base` or `name@step`. Bars are the 95 % interval of the difference to the baseline.
+    lines: averages published by others on exactly these tasks (`label`, `value` times 100).
     """
     rows = steps_table[steps_table["task"] == "mean"].copy()
     split = rows["value"].astype(str).str.extract(r"^(?P<adapter>.+?)(?:@(?P<step>\d+))?$")
@@ -171,7 +171,7 @@ def score_by_step(
     if tuned.empty:
         raise PromptpoolError("score_by_step: the table has no `name@step`; vary the adapter in this ablation")
     with drawing(out, figsize=(WIDTH * (1.0 if lines else 0.7), 3.4 if lines else 2.9)) as (figure, axis):
-        # The untuned model is every line's step 0: its own row, or what the differences were taken from.
+        # The untuned model is step 0 of every line: its own row, or the baseline of the differences.
         start = float((tuned["score"] - tuned["estimate"]).mean())
         from_base = str(tuned["baseline"].iloc[0]) == "base"
         own = rows.loc[rows["value"].astype(str) == "base", "score"]
@@ -182,7 +182,7 @@ def score_by_step(
             part = tuned[tuned["adapter"] == name]
             score = part["score"].to_numpy(dtype=float) * 100
             below, above = ((part[edge] - part["estimate"]).to_numpy(dtype=float) * 100 for edge in ("low", "high"))
-            # Lines with the same steps are set side by side, or their bars would hide each other.
+            # Lines with the same steps are drawn side by side, because their bars would hide each other.
             steps = part["step"].to_numpy() + shift * (position - (len(names) - 1) / 2)
             if base is not None:
                 axis.plot([0, steps[0]], [base * 100, score[0]], color=colour, linewidth=1, alpha=0.6)
@@ -195,10 +195,10 @@ def score_by_step(
         axis.set_ylabel(f"{measure} × 100")
         grid(axis, "y")
         tasks = steps_table.loc[steps_table["task"] != "mean", "task"].nunique()
-        told = f"Mean over {tasks} task{'s' * (tasks != 1)}"
-        told += f"; bars: 95 % interval of the difference to {tuned['baseline'].iloc[0]}"
+        heading = f"Mean over {tasks} task{'s' * (tasks != 1)}"
+        heading += f"; bars: 95 % interval of the difference to {tuned['baseline'].iloc[0]}"
         figure.suptitle(
-            told + ("\ndashed, purple: published by others" if lines else ""), x=0.01, ha="left", fontsize=8
+            heading + ("\ndashed, purple: published by others" if lines else ""), x=0.01, ha="left", fontsize=8
         )
         if lines:
             figure.legend(loc="outside lower left", ncols=4)
@@ -208,7 +208,7 @@ def score_by_step(
 
 
 def _ticks(steps: set[int]) -> list[int]:
-    """The steps that have room for a number, the first always."""
+    """The steps with enough space for a number; always the first."""
     kept: list[int] = []
     for step in sorted(steps):
         if not kept or step - kept[-1] >= 0.045 * max(steps):
@@ -217,7 +217,7 @@ def _ticks(steps: set[int]) -> list[int]:
 
 
 def _horizontal(axis, scores: pd.DataFrame, facts: Mapping, tasks: set[str], lines: Sequence[Mapping]) -> None:
-    """The baselines on these tasks, and what was published on them."""
+    """The baselines on these tasks, and the averages published on them."""
     kept = scores[(scores["adapter"] == BASELINE) & scores["task"].isin(tasks)]
     floors = variant_means(kept, facts, sorted(tasks)) if len(kept) else pd.DataFrame()
     drawn = []

@@ -1,4 +1,4 @@
-"""One look for every figure: colours safe for colour-blind readers, type readable at column width, stable files."""
+"""One style for every figure: colours for colour-blind readers, text readable at column width, reproducible files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..artifacts.files import atomic_path
 
-# Okabe & Ito's palette without its yellow, which is too pale for thin marks on white.
+# Okabe & Ito's palette without yellow, which is too pale for thin marks on white.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#d9d9d9"
 SERIES = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
@@ -23,13 +23,13 @@ SPAN_COLOURS = {
     "sink": GREY,
     "prefix": SKY,
     "content": ORANGE,
-    "function": "#F5DCA0",  # the text's too, and less of it
+    "function": "#F5DCA0",  # also part of the text, so a paler shade
     "suffix": BLUE,
     "itself": PURPLE,
 }
 FLOOR_LINES = {"random": ":", "tfidf-svd": "--"}
 FLOOR_NAMES = {"random": "random floor", "tfidf-svd": "TF-IDF + SVD"}
-WIDTH = 7.0  # inches: a page's text width; half of it is a column
+WIDTH = 7.0  # inches: a page's text width; a column is half of it
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same letters
@@ -61,16 +61,16 @@ STYLE = {
 
 @contextmanager
 def drawing(out: str | Path, **subplots: object) -> Iterator[tuple[Figure, object]]:
-    """`plt.subplots` in the house style; on a good end writes `out`.svg and `out`.png, whole or not at all.
+    """`plt.subplots` in the house style. On success it writes `out`.svg and `out`.png, whole or not at all.
 
-    out: a path without suffix; subplots: plt.subplots' arguments. The SVG is the same byte for byte every time.
+    out: a path without suffix; subplots: plt.subplots' arguments. The SVG is byte-identical every time.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(layout="constrained", **subplots)
         try:
             yield figure, axes
             for suffix, facts in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
-                # The name may hold dots (a model's version), so the suffix is added and nothing is replaced.
+                # The name may contain dots (a model's version), so the suffix is appended and nothing is replaced.
                 with atomic_path(f"{out}{suffix}") as temporary:
                     figure.savefig(temporary, format=suffix[1:], metadata=facts)
         finally:
@@ -100,10 +100,10 @@ def reference_lines(
     colours: Sequence[str] | None = None,
     size: float = 7,
 ) -> None:
-    """Horizontal lines with their names at the right edge, moved apart where they would lie on each other.
+    """Horizontal lines with their names at the right edge, moved apart if they would overlap.
 
-    lines: (name, height, interval or None, dash); colours: one a line, grey where None. An interval is a faint band.
-    Call it last: the places of the names are taken from the figure as it is laid out.
+    lines: (name, height, interval or None, dash); colours: one per line, grey if None. An interval is a faint band.
+    Call it last, because the names' places depend on the figure's final layout.
     """
     colours = colours or [GREY] * len(lines)
     if not lines:
@@ -126,8 +126,8 @@ def reference_lines(
 
 
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Rising heights moved as little as may be, so that each is `gap` above the one before, within low..high."""
-    # Neighbours that are too near are put together into a block around their mean, and blocks into larger ones.
+    """Rising heights, moved as little as possible, so that each is `gap` above the one before, within low..high."""
+    # Neighbours that are too close are joined into a block around their mean, and blocks into larger ones.
     blocks: list[list[float]] = []
     for height in heights:
         blocks.append([height])

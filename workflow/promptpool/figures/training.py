@@ -1,4 +1,4 @@
-"""The figure of the trainings: what they learnt step by step, and what it was worth on pairs they never saw."""
+"""The figure of training: the loss and accuracy by step, and the accuracy on held-out pairs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,18 +7,18 @@ import pandas as pd
 
 from .style import FAINT, WIDTH, drawing, empty, grid, series
 
-SMOOTH = 50  # steps a line shows at most as they are; a longer one is drawn as its running mean over the raw values
+SMOOTH = 50  # the most steps drawn as they are; longer logs are drawn as a running mean over the raw values
 PANELS = {"loss": "Training loss", "accuracy": "Found in the batch (%)"}
 
 
 def training_curves(
     logs: Mapping[str, pd.DataFrame], out: str | Path, validations: Mapping[str, pd.DataFrame] | None = None
 ) -> None:
-    """Loss, in-batch accuracy, and accuracy on held-out pairs against the step; a line an adapter.
+    """Loss, in-batch accuracy, and accuracy on held-out pairs against the step; one line per adapter.
 
-    logs: name -> columns step, loss, accuracy (other columns are ignored, accuracy may be missing); validations:
-    name -> columns step, accuracy, low, high, with step 0 the untuned model, for those that held pairs out. A panel
-    that nothing is known for is left out.
+    logs: name -> columns step, loss, accuracy (other columns are ignored, accuracy may be missing). validations:
+    name -> columns step, accuracy, low, high, with step 0 the untuned model, for adapters with held-out pairs. A panel
+    without data is left out.
     """
     validations = validations or {}
     panels = [name for name in PANELS if any(name in log for log in logs.values())]
@@ -59,7 +59,7 @@ def _validation(axis, validations: Mapping[str, pd.DataFrame], looks: Mapping[st
         colour, marker = looks[adapter]
         table = table.sort_values("step")
         score, low, high = (table[name].to_numpy(dtype=float) * 100 for name in ("accuracy", "low", "high"))
-        # Lines with the same steps are set side by side, or their bars would hide each other.
+        # Lines with the same steps are drawn side by side, because their bars would hide each other.
         steps = table["step"] + 0.006 * last * (position - (len(validations) - 1) / 2)
         axis.errorbar(
             steps, score, [score - low, high - score], color=colour, marker=marker, markersize=4, elinewidth=1

@@ -8,15 +8,15 @@ import pandas as pd
 from ..errors import PromptpoolError
 from .style import BLUE, FAINT, GREY, INK, RED, WIDTH, drawing, grid
 
-ROW = 0.21  # inches a task
+ROW = 0.21  # inches per task
 MISSING = "not scored"
 
 
 def tuned(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> None:
-    """A panel an adapter: on each task the untuned score (hollow), the tuned one, and the difference's 95 % interval.
+    """One panel per adapter: each task's untuned score (hollow), tuned score, and the difference's 95 % interval.
 
-    table: an ablation over adapters whose baseline is `base`. Of each adapter the step with the highest mean is shown.
-    A task that an adapter was not scored on says so, and has no dot.
+    table: an ablation over adapters whose baseline is `base`. For each adapter, the step with the highest mean is
+    shown. A task that an adapter was not scored on is marked as such and has no dot.
     """
     best = best_steps(table)
     if not best:
@@ -53,7 +53,7 @@ def tuned(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -> N
 
 
 def best_steps(table: pd.DataFrame) -> list[str]:
-    """Of each adapter the `name@step` with the highest mean, by name; the later a tie's step, the worse."""
+    """Each adapter's `name@step` with the highest mean, by name. On a tie, the earlier step."""
     means = table[(table["task"] == "mean") & table["value"].astype(str).str.contains("@")].copy()
     if means.empty:
         return []

@@ -1,4 +1,4 @@
-"""What a server of OpenAI's protocol says: texts, refusals of one request, waits. Shapes decide, never wordings."""
+"""Reads what an OpenAI-compatible server returns: texts, refusals, waits. The shape decides, never the wording."""
 
 import time
 from collections.abc import Mapping
@@ -8,22 +8,22 @@ import httpx2
 
 from .backend import Request, Written, written
 
-# `finish_reason` has these for a text that max_tokens cut, and for one that the server's filter took away.
+# Values of `finish_reason` for a text that max_tokens cut, and for one that the server's filter removed.
 CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 FILTERED = ("content_filter", "safety", "recitation", "prohibited_content", "blocklist", "sensitive")
-THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # a message's fields of thinking
-# Error codes (not messages) that name what a refusal is about. Others are no less refusals, with no name of their own.
+THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # a message's fields for thinking
+# Error codes (not messages) that say what a refusal is about. Any other refusal counts as `refused`.
 TOO_LONG_CODES = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
 FILTER_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed"}
 NO_CREDIT = "insufficient_quota"
 
 
 class NoCompletionError(ValueError):
-    """An answer that is no completion: another try may bring one."""
+    """The answer is not a completion; another try may return one."""
 
 
 def read_answer(answer: httpx2.Response, request: Request) -> Written:
-    """What a server wrote. NoCompletionError for an answer that has another shape."""
+    """What a server wrote. Raises NoCompletionError if the answer has another shape."""
     try:
         content = answer.json()
         choice = content["choices"][0]
@@ -43,27 +43,27 @@ def read_answer(answer: httpx2.Response, request: Request) -> Written:
         return Written("", prompt, tokens, True, "filtered")
     if declined and not text.strip():
         return Written("", prompt, tokens, True, "refusal")
-    # What was cut before its first word was spent on thoughts that the server keeps to itself.
+    # A text cut before its first word was spent on thinking that the server does not return.
     return written(text, request, prompt, tokens, ended not in CUT, thought=thought or ended in CUT)
 
 
 def _text(content: object) -> tuple[str, bool]:
-    """(the text of a message, whether parts of it are thinking): a string, nothing, or a list of parts."""
+    """(a message's text, whether parts of it are thinking). The content is a string, nothing, or a list of parts."""
     if content is None:
         return "", False
     if isinstance(content, str):
         return content, False
     if not isinstance(content, list):
-        raise TypeError("the text is no text")
+        raise TypeError("the content is not text")
     parts = [part if isinstance(part, Mapping) else {"type": "text", "text": part} for part in content]
     texts = [part.get("text") for part in parts if part.get("type") in ("text", "output_text")]
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("the text is no text")
+        raise TypeError("the content is not text")
     return "".join(texts), any(part.get("type") in ("thinking", "reasoning") for part in parts)
 
 
 def refusal_of(answer: httpx2.Response) -> str:
-    """The fault of a request that alone is refused: `too-long`, `filtered`, or `refused` for any other reason."""
+    """Why a server refuses one request: `too-long`, `filtered`, or `refused` for any other reason."""
     codes = codes_of(answer)
     if answer.status_code == 413 or codes & TOO_LONG_CODES:
         return "too-long"
@@ -71,7 +71,7 @@ def refusal_of(answer: httpx2.Response) -> str:
 
 
 def codes_of(answer: httpx2.Response) -> set[str]:
-    """The codes of an error, in lower case, wherever its make puts them."""
+    """The codes of an error, in lower case, wherever the server puts them."""
     try:
         content = answer.json()
     except ValueError:
@@ -85,20 +85,20 @@ def codes_of(answer: httpx2.Response) -> set[str]:
 
 
 def message_of(answer: httpx2.Response) -> str:
-    """What a server says of a refusal, wherever its make puts it, and the error's code."""
+    """A server's message for a refusal, wherever it puts it, followed by the error's code."""
     try:
         content = answer.json()
         error = content.get("error", content)
         if isinstance(error, str):
             return error
-        told = error.get("message") or error.get("detail") or content
-        return f"{told} {error.get('code') or ''}".strip()
+        message = error.get("message") or error.get("detail") or content
+        return f"{message} {error.get('code') or ''}".strip()
     except (ValueError, AttributeError):
         return answer.text or answer.reason_phrase
 
 
 def asked_wait(answer: httpx2.Response, longest: float) -> float:
-    """Seconds that Retry-After asks for, as a number or as a date, at most `longest`; 0 where it asks for none."""
+    """Seconds that Retry-After asks for, as a number or as a date, at most `longest`; 0 if it asks for none."""
     asked = answer.headers.get("Retry-After", "")
     try:
         seconds = float(asked)

@@ -1,7 +1,7 @@
-"""The backend for any OpenAI-compatible server, `vllm serve` included: many requests at once, each with its retries.
+"""The backend for any OpenAI-compatible server, `vllm serve` included: concurrent requests, each with retries.
 
-A refusal is one request's own if the server has answered others, or answers a harmless one that is sent to find out
-(PROBE_REQUEST): its text then has no positive, and the set goes on. Else it concerns them all, and ends the writing.
+A refusal concerns one request only if the server has answered others, or answers a harmless probe (PROBE_REQUEST). That
+text then has no positive, and the set goes on. Otherwise the refusal concerns all requests and ends the writing.
 """
 
 import random
@@ -21,15 +21,15 @@ from .watch import Watch
 
 CONNECT = 10  # seconds until a server counts as unreachable
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds before a retry; doubled each time
-LONGEST_ASKED = 600.0  # seconds: what a Retry-After may ask for
-PASSING = (408, 409, 425, 429)  # refusals that another try may overcome, beside all of 500 and up
-FOR_ALL = (401, 402, 404, 405, 407)  # refusals that no single request has earned
+LONGEST_ASKED = 600.0  # seconds: the longest wait that a Retry-After may ask for
+PASSING = (408, 409, 425, 429)  # statuses that another try may overcome, besides all of 500 and up
+FOR_ALL = (401, 402, 404, 405, 407)  # statuses that concern every request
 PROBE_REQUEST = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
 REFUSALS_SHOWN = 3  # refusals that are shown in the log
 STATUS_REMEDIES = {
     "too-long": "take shorter texts, or a server whose context is longer",
-    "filtered": "take such texts out of the corpus, or use another server",
-    "refused": "take such texts out of the corpus, or use another server",
+    "filtered": "remove such texts from the corpus, or use another server",
+    "refused": "remove such texts from the corpus, or use another server",
     "failed": "look at the server's own log",
     "refusal": "reword the style, or use another model",
     "empty": "look at the server's own log, or use another model",
@@ -37,7 +37,7 @@ STATUS_REMEDIES = {
 
 
 class OpenAIBackend:
-    """Checked when opened: the address, the key, and that a server answers there."""
+    """Checks the address, the key, and that a server answers there when it is opened."""
 
     def __init__(self, setup: WriterSetup):
         model, sampling, options = setup.model, setup.sampling, setup.options
@@ -63,7 +63,7 @@ class OpenAIBackend:
         self._ended: PromptpoolError | None = None
         self.watch = Watch(self._advice, lasting=True)
         self._probing = threading.Lock()
-        self._answers: dict[bool, bool] = {}  # by chat: whether the server has answered any request of that kind
+        self._answers: dict[bool, bool] = {}  # by chat: whether the server has answered a request of that kind
         self._refusals: list[str] = []
         try:
             self._greet()
@@ -72,10 +72,10 @@ class OpenAIBackend:
             raise
 
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
-        """A text for each request, in order; at most `concurrency` are under way at once.
+        """A text for each request, in order. At most `concurrency` requests run at once.
 
-        A request that the server refuses for its own text has a fault. What concerns all requests, and too many
-        faults in a row, end the others, as a PromptpoolError in one line.
+        A request that the server refuses because of its own text gets a fault. A refusal of all requests, or too many
+        faults in a row, ends the writing with a one-line PromptpoolError.
         """
         out: list[Written | None] = [None] * len(requests)
         pool = ThreadPoolExecutor(self.concurrency)
@@ -90,7 +90,7 @@ class OpenAIBackend:
         except BaseException as error:
             self._halt()
             if isinstance(error, CancelledError) and self._ended:
-                raise self._ended from None  # another text's thread has the reason
+                raise self._ended from None  # the thread of another text has the reason
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -118,13 +118,13 @@ class OpenAIBackend:
             answer = self._client.get(f"{self.url}/models", timeout=CONNECT)
         except httpx2.RequestError as error:
             raise PromptpoolError(
-                f"{WHERE}.url: no server answers at {self.url} ({self._told(error)}); start it, or mend the url"
+                f"{WHERE}.url: no server answers at {self.url} ({self._described(error)}); start it, or fix the url"
             ) from None
         if answer.status_code in (401, 403):
             raise self._refusal(answer)
 
     def _ask(self, request: Request) -> Written:
-        """The answer to a request. What concerns all requests ends the others here, before a thread takes the next."""
+        """The answer to a request. A fault of all requests ends the others before a thread takes the next."""
         self.watch.admit()
         try:
             return self._tried(request)
@@ -134,7 +134,7 @@ class OpenAIBackend:
             raise
 
     def _tried(self, request: Request) -> Written:
-        """The answer to a request, after as many tries as it takes."""
+        """The answer to a request, after as many tries as needed."""
         for attempt in range(self.retries + 1):
             try:
                 return self._once(request)
@@ -145,7 +145,7 @@ class OpenAIBackend:
                 raise CancelledError
         if last.own and self._answers_now(request.chat):
             try:
-                return self._once(request)  # it may have been the server, a moment ago
+                return self._once(request)  # the server may have failed just for a moment
             except _PassingError as fault:
                 self.tell("failed", str(fault))
                 return Written("", 0, 0, False, "failed", settled=True)
@@ -155,12 +155,12 @@ class OpenAIBackend:
         )
 
     def _once(self, request: Request) -> Written:
-        """One try. _PassingError where another may fare better; PromptpoolError for what would meet all requests."""
+        """One try. Raises _PassingError if another may succeed, PromptpoolError for a fault of all requests."""
         path, body = self._posted(request)
         try:
             answer = self._client.post(f"{self.url}/{path}", json=body)
         except httpx2.RequestError as error:  # timeouts and dropped connections
-            raise _PassingError(self._told(error)) from None
+            raise _PassingError(self._described(error)) from None
         if answer.status_code == 200:
             try:
                 found = read_answer(answer, request)
@@ -177,10 +177,10 @@ class OpenAIBackend:
         return self._refused(request, answer)
 
     def _refused(self, request: Request, answer: httpx2.Response) -> Written:
-        """A request without a text, if the refusal is its own."""
+        """A request without a text, if the refusal concerns only this request."""
         status = answer.status_code
         for_all = status < 400 or status in (*FOR_ALL, *PASSING)
-        # A key may be taken away while it is in use: what was answered before says nothing of a 403.
+        # A key may be revoked while in use, so earlier answers do not explain a 403.
         answers = self._answers_now if status == 403 else self._has_answered
         if for_all or not answers(request.chat):
             raise self._refusal(answer)
@@ -189,7 +189,7 @@ class OpenAIBackend:
         return Written("", 0, 0, False, fault, settled=True)
 
     def _has_answered(self, chat: bool) -> bool:
-        """Whether the server has answered any request of a kind; a harmless one is sent where none has been tried."""
+        """Whether the server has answered a request of this kind. If none was tried, a harmless one is sent."""
         with self._probing:
             for attempt in range(self.retries + 1):
                 if chat in self._answers:
@@ -206,7 +206,7 @@ class OpenAIBackend:
             return bool(self._probe(chat))
 
     def _probe(self, chat: bool) -> bool | None:
-        """Whether the server answers a harmless request; None where it fails to say."""
+        """Whether the server answers a harmless request; None if the answer does not show it."""
         request = Request(PROBE_REQUEST[chat], chat, 0)
         path, body = self._posted(request)
         try:
@@ -219,7 +219,7 @@ class OpenAIBackend:
         return None if answer.status_code >= 500 or answer.status_code in PASSING else False
 
     def tell(self, fault: str, told: str) -> None:
-        """Keeps what the server said of a text without an answer, and shows the first few."""
+        """Keeps the server's message for a text without an answer, and prints the first few."""
         self._refusals.append(told)
         if len(self._refusals) <= REFUSALS_SHOWN:
             print(f"Warning: {WHERE}: a text has no answer ({fault}: {told})", file=sys.stderr)
@@ -237,32 +237,32 @@ class OpenAIBackend:
         )
 
     def _posted(self, request: Request) -> tuple[str, dict]:
-        """The path and the body of a request; a key that `extra` has set to null is left out."""
+        """The path and the body of a request. A key that `extra` sets to null is left out."""
         text = encodable(request.text)
-        told = {"messages": [{"role": "user", "content": text}]} if request.chat else {"prompt": text}
-        # Some servers hold a seed in 32 bits.
-        body = {"seed": request.seed % 2**31, **self.body, **told}
+        content = {"messages": [{"role": "user", "content": text}]} if request.chat else {"prompt": text}
+        # Some servers store a seed in 32 bits.
+        body = {"seed": request.seed % 2**31, **self.body, **content}
         path = "chat/completions" if request.chat else "completions"
         return path, {name: value for name, value in body.items() if value is not None}
 
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
         message = one_line(self._key.hidden(message_of(answer)))
         if answer.status_code in (401, 403):
-            mend = key_advice(self._key)
+            remedy = key_advice(self._key)
         elif "chat template" in message:
-            mend = "use an instruction-tuned model, or style continue"
+            remedy = "use an instruction-tuned model, or style continue"
         elif answer.status_code == 404:
-            mend = f"mend {WHERE}.url, or name a model that it serves"
+            remedy = f"fix {WHERE}.url, or name a model that it serves"
         else:
-            mend = f"mend {WHERE}.extra, or use another model"
-        return PromptpoolError(f"{WHERE}: {self.url} refuses ({answer.status_code}: {message}); {mend}")
+            remedy = f"fix {WHERE}.extra, or use another model"
+        return PromptpoolError(f"{WHERE}: {self.url} refuses ({answer.status_code}: {message}); {remedy}")
 
-    def _told(self, error: Exception) -> str:
+    def _described(self, error: Exception) -> str:
         return one_line(self._key.hidden(f"{type(error).__name__}: {error}".rstrip(": ")), 160)
 
 
 class _PassingError(Exception):
-    """A fault that another try may overcome. wait: seconds it asks for; own: whether the text may be to blame."""
+    """A fault that another try may overcome. wait: seconds to wait; own: whether the text may be the cause."""
 
     def __init__(self, told: str, wait: float = 0.0, own: bool = True):
         super().__init__(told)

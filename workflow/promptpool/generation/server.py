@@ -1,4 +1,4 @@
-"""Where a server is, and the key that opens it."""
+"""A server's address and its API key."""
 
 import os
 
@@ -10,7 +10,7 @@ WHERE = "backends.openai"
 
 
 class ApiKey:
-    """A key that is shown nowhere: not in reprs, not in messages that a server sends back."""
+    """A key that is never shown: not in reprs, and not in messages that a server sends back."""
 
     def __init__(self, variable: str | None):
         self.variable, self._value = variable, ""
@@ -23,7 +23,7 @@ class ApiKey:
                 "for a server that wants no key"
             )
         if not (self._value.isascii() and self._value.isprintable()):
-            raise PromptpoolError(f"{WHERE}.key_variable: what {variable} holds is no key; export it anew")
+            raise PromptpoolError(f"{WHERE}.key_variable: {variable} does not hold a valid key; export it again")
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
@@ -43,7 +43,7 @@ def key_advice(key: ApiKey) -> str:
 
 
 def base_url(url: str | None) -> str:
-    """The address that `/chat/completions` is put behind; a bare host gets `/v1`."""
+    """The address to which `/chat/completions` is appended. A bare host gets `/v1`."""
     example = "such as http://localhost:8000/v1"
     if url is None:
         raise PromptpoolError(f"{WHERE}.url: missing; give the server's address, {example}")
@@ -52,10 +52,10 @@ def base_url(url: str | None) -> str:
     except httpx2.InvalidURL:
         parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.host:
-        raise PromptpoolError(f"{WHERE}.url: {url!r} is no web address; give the server's, {example}")
+        raise PromptpoolError(f"{WHERE}.url: {url!r} is not a web address; give the server's, {example}")
     if parts.userinfo:
         raise PromptpoolError(
             f"{WHERE}.url: an address with a name or a password in it would be shown in logs; "
-            "take them out, and put the key in the environment"
+            "remove them, and put the key in the environment"
         )
     return str(parts if parts.path.strip("/") else parts.copy_with(path="/v1")).rstrip("/")

@@ -1,19 +1,19 @@
-"""What a model thinks before it answers, and the marks that tell the two apart.
+"""Separates a model's thinking from its answer, by the marks around the thinking.
 
-The marks are those that models in use write: the lists of reasoning parsers of vLLM and SGLang, and model cards.
-Local backends keep marks that are special tokens (`MARKS`); a server may have taken them out.
+The marks come from the reasoning parsers of vLLM and SGLang and from model cards. Local backends keep marks that are
+special tokens (`MARKS`); a server may have removed them.
 """
 
 import re
 from functools import cache
 
-# How thinking begins and how it ends, as regular expressions, upper and lower case alike.
+# How thinking begins and ends, as regular expressions. Case is ignored.
 THINKING_TAGS = r"(?:\w{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
 BLOCKS = (
     (
         rf"<{THINKING_TAGS}\s?>",
         rf"</{THINKING_TAGS}\s?>",
-    ),  # DeepSeek, Qwen, GLM, Seed-OSS, EXAONE, Marco-o1 and many more
+    ),  # DeepSeek, Qwen, GLM, Seed-OSS, EXAONE, Marco-o1 and many others
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"◁think▷", r"◁/think▷"),  # Kimi
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
@@ -25,14 +25,14 @@ BLOCKS = (
     (r"\[unused16\]", r"\[unused17\]"),  # Pangu
     (r"Here(?:'s| is) my thought process:", r"Here(?:'s| is) my response:"),  # Granite 3.2
 )
-WORDED = len(BLOCKS) - 1  # plain words: their end alone says nothing
+WORDED = len(BLOCKS) - 1  # plain words, whose end alone proves nothing
 # gpt-oss: channels named analysis and commentary, then one named final.
 CHANNEL = r"(?:<\|start\|>\s*\w*\s*)?<\|channel\|>\s*\w+[^<]{0,40}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
 FINAL = r"<\|channel\|>\s*final\b[^<]{0,40}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
 HARMONY_END = r"<\|(?:end|return|call|start)\|>"
-# The same where a server has dropped the special tokens: "analysisWe need ... assistantfinalThe answer".
+# The same if a server has dropped the special tokens: "analysisWe need ... assistantfinalThe answer".
 FLAT, FLAT_FINAL = r"(?:assistant)?analysis(?=[A-Z\"'(])", r"assistantfinal"
-# What may stand around the answer that follows.
+# What may surround the answer that follows.
 AROUND = (
     (r"<answer>", r"</answer>"),
     (r"<response>", r"</response>"),
@@ -40,8 +40,8 @@ AROUND = (
     (r"<\|START_(?:RESPONSE|TEXT)\|>", r"<\|END_(?:RESPONSE|TEXT)\|>"),
     (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
 )
-SURE = (AROUND[3], AROUND[4])  # no text holds these: they go even where no thinking came first
-# Strings of special tokens that a text is decoded with, if it has one of the first lot.
+SURE = (AROUND[3], AROUND[4])  # no text contains these, so they are removed even without thinking before them
+# Special tokens that are kept when a text is decoded, if it contains one of the first group.
 MARKS = (
     "<think>", "</think>", "<seed:think>", "</seed:think>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷",
     "<|START_THINKING|>", "<|END_THINKING|>", "<|begin_of_thought|>", "<|end_of_thought|>", "<|inner_prefix|>",
@@ -56,11 +56,11 @@ QUOTES = "`'\"([{<“”‘’«»"
 
 
 def answer_of(raw: str, *, asked: str = "", opened: bool = False) -> tuple[str, bool]:
-    """(the answer, whether there was thinking): the answer is stripped, and "" where all is thinking.
+    """(the answer, whether there was thinking). The answer is stripped, and "" if everything is thinking.
 
-    asked: the request. Where it mentions a mark, only one that stands as models write it, on a line of its own, is
-    taken for thinking. opened: the chat template has opened the thinking itself, so that only its end is in the text.
-    A mark in the middle of a sentence is a mention, and stays.
+    asked: the request. If it mentions a mark, that mark counts as thinking only on a line of its own, as models write
+    it. opened: whether the chat template has begun the thinking, so that the text holds only its end. A mark in the
+    middle of a sentence is a mention, and stays.
     """
     rest, thought = _after_channels(raw.strip(), asked, opened)
     if thought:
@@ -85,7 +85,7 @@ def opens_thinking(prompt: str) -> bool:
 
 
 def _after_channels(text: str, asked: str, opened: bool) -> tuple[str, bool]:
-    """gpt-oss: what its last final channel holds."""
+    """For gpt-oss: the content of its last final channel."""
     known = _mentioned(r"<\|channel\|>", asked)
     starts = _pattern(CHANNEL).match(text)
     finals = [] if known and not (starts or opened) else [*_pattern(FINAL).finditer(text)]
@@ -93,13 +93,13 @@ def _after_channels(text: str, asked: str, opened: bool) -> tuple[str, bool]:
         return _pattern(HARMONY_END).split(text[finals[-1].end() :], maxsplit=1)[0], True
     if starts or (not known and _pattern(r"(?:<\|start\|>\s*\w*\s*)?<\|channel\|>").match(text)):
         return "", True
-    if flat := re.match(FLAT, text):  # case counts here
+    if flat := re.match(FLAT, text):  # case-sensitive
         return text[flat.end() :].rpartition(FLAT_FINAL)[2] if FLAT_FINAL in text else "", True
     return text, False
 
 
 def _after_blocks(text: str, asked: str, opened: bool) -> tuple[str, bool]:
-    """The text without blocks at its start, blocks on lines of their own, and what comes before an end alone."""
+    """The text without blocks at its start, blocks on lines of their own, and anything before a lone end mark."""
     thought = False
     for number, (start, end) in enumerate(BLOCKS):
         known = _mentioned(start, asked) or _mentioned(end, asked)
@@ -115,7 +115,7 @@ def _after_blocks(text: str, asked: str, opened: bool) -> tuple[str, bool]:
 
 
 def _without_first(text: str, start: str, end: str, known: bool) -> tuple[str, bool]:
-    """The text without the blocks that it starts with."""
+    """The text without the blocks at its start."""
     cut = False
     while begun := _pattern(start).match(text):
         if known and not re.match(r"[ \t]*(?:\n|\Z)", text[begun.end() :]):
@@ -129,13 +129,13 @@ def _without_first(text: str, start: str, end: str, known: bool) -> tuple[str, b
 
 
 def _without_end(text: str, end: str) -> str:
-    """The text behind a further end of a block that has ended already, unless it is only mentioned there."""
+    """The text after a second end mark of a block that has already ended, unless that mark is only mentioned."""
     places = [found.end() for found in _pattern(end).finditer(text) if not _mention(text, found)]
     return text[places[-1] :].lstrip() if places else text
 
 
 def _end_alone(text: str, start: str, end: str, known: bool, opened: bool) -> int | None:
-    """Where the answer starts behind an end whose start is not in the text; None where no thinking ends."""
+    """Where the answer starts after an end mark without a start mark; None if no thinking ends there."""
     found = [*_pattern(end).finditer(text)]
     if not found or (not opened and _pattern(start).search(text, 0, found[-1].start())):
         return None
@@ -147,13 +147,13 @@ def _end_alone(text: str, start: str, end: str, known: bool, opened: bool) -> in
 
 
 def _without_lines(text: str, start: str, end: str) -> tuple[str, bool]:
-    """The text without blocks whose start stands alone on a line; one that is never closed takes the rest."""
+    """The text without blocks whose start is alone on a line. A block that is never closed extends to the end."""
     left, count = _pattern(rf"^[ \t]*(?:{start})[ \t]*$.*?(?:{end}|\Z)", re.MULTILINE).subn("", text)
     return left, count > 0
 
 
 def _mention(text: str, found: re.Match) -> bool:
-    """Whether a mark stands in a sentence: quoted, or with a space before it and more of the sentence behind."""
+    """Whether a mark is part of a sentence: quoted, or with a space before it and more of the sentence after it."""
     before, after = _beside(text, found)
     if (before and before in QUOTES) or (after and after[0] in QUOTES + ",.;:)]}?!"):
         return True
@@ -163,7 +163,7 @@ def _mention(text: str, found: re.Match) -> bool:
 
 
 def _beside(text: str, found: re.Match) -> tuple[str, str]:
-    """The character before a mark and the two behind it."""
+    """The character before a mark and the two after it."""
     return text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 2]
 
 

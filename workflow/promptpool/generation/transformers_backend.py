@@ -1,4 +1,4 @@
-"""The backend that runs in this process: `generate` of transformers, in batches of like length."""
+"""The backend that runs in this process: transformers' `generate`, in batches of similar length."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -22,11 +22,11 @@ from .backend import Progress, Request, WriterSetup, Written, encodable, unwritt
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
-LIKELIEST = 256  # candidates looked at for top-p, and sixteen times as many while they are too few
+LIKELIEST = 256  # candidates for top-p; sixteen times as many while these are too few
 
 
 class TransformersBackend:
-    """Runs anywhere; the demo's backend. A batch that does not fit the memory is halved, and so are those after it."""
+    """Runs anywhere, and runs the demo. If a batch does not fit into memory, it and the later ones are halved."""
 
     def __init__(self, setup: WriterSetup):
         model, sampling = setup.model, setup.sampling
@@ -42,11 +42,11 @@ class TransformersBackend:
         self.context = getattr(config.get_text_config(), "max_position_embeddings", None)
         self.thinks = setup.needs_chat and template_thinks(self.tokenizer)
         self.marks, self.dropped = kept_marks(self.tokenizer)
-        advice = "use a model that does not think, or whose chat template can switch it off"
+        advice = "use a model that does not think, or one whose chat template can switch it off"
         self.watch = Watch(thinking_advice(model, advice, sampling["max_new_tokens"]), lasting=False)
         self.model = weights.to(place).eval()
         self.ends = _ends(self.model.generation_config.eos_token_id, self.tokenizer.eos_token_id)
-        # The model's own defaults (a repetition penalty, top_k 50) are no setting of the study.
+        # The model's own defaults (a repetition penalty, top_k 50) are not settings of the study.
         self.model.generation_config = GenerationConfig(
             max_new_tokens=sampling["max_new_tokens"],
             do_sample=False,
@@ -57,12 +57,12 @@ class TransformersBackend:
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
         """A text for each request, in order. The longest prompts go first, so that memory runs out early or never.
 
-        Until a text is there, the first IN_A_ROW go before all others: a sample of no length.
+        Until one text is written, the first IN_A_ROW requests, a sample regardless of length, go before all others.
         """
         prompts = [self._ids(request) for request in requests]
-        room = (self.context or float("inf")) - self.sampling["max_new_tokens"]
+        longest = (self.context or float("inf")) - self.sampling["max_new_tokens"]
         out = [unwritten(len(ids)) for ids in prompts]
-        order = [i for i, ids in enumerate(prompts) if 0 < len(ids) <= room]
+        order = [i for i, ids in enumerate(prompts) if 0 < len(ids) <= longest]
         first = {} if self.watch.proved else {i: 0 for i in order[:IN_A_ROW]}
         order.sort(key=lambda i: (first.get(i, 1), -len(prompts[i]), i))
         done = len(prompts) - len(order)
@@ -84,7 +84,7 @@ class TransformersBackend:
         return out
 
     def close(self) -> None:
-        """Lets the weights go."""
+        """Releases the weights."""
         self.model = None
 
     def __enter__(self) -> Self:
@@ -99,24 +99,24 @@ class TransformersBackend:
             text = self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
             )
-        # A chat template writes its own BOS.
+        # A chat template adds its own BOS.
         return self.tokenizer(text, add_special_tokens=not request.chat)["input_ids"]
 
     def _text(self, ids: list[int]) -> str:
-        """New ids as text without special tokens, but for those that mark thinking."""
+        """New ids as text without special tokens, except those that mark thinking."""
         marked = not self.marks.isdisjoint(ids)
         if marked:
             ids = [token for token in ids if token not in self.dropped and token not in self.ends]
         return self.tokenizer.decode(ids, skip_special_tokens=not marked, clean_up_tokenization_spaces=False)
 
     def _batch(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]] | None:
-        """The new ids of each row, its end included; None where the batch does not fit the memory."""
+        """The new ids of each row, its end included; None if the batch does not fit into memory."""
         try:
             return self._generate(prompts, seeds)
-        except RuntimeError as error:  # a GPU's OutOfMemoryError is one, a CPU's is told by its words alone
+        except RuntimeError as error:  # includes a GPU's OutOfMemoryError; a CPU's shows only in its message
             if not is_out_of_memory(error):
                 raise
-        # Only here, past the except clause, has the error let go of the batch's tensors.
+        # Only after the except clause does the error release the batch's tensors.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
@@ -139,19 +139,19 @@ class TransformersBackend:
     def _halve(self, rows: int, tokens: int) -> None:
         if rows == 1:
             raise PromptpoolError(
-                f"{self.name}: a single prompt of {tokens} tokens does not fit the memory; "
+                f"{self.name}: a single prompt of {tokens} tokens does not fit into memory; "
                 "use a smaller model or shorter texts"
             )
         self.batch_size = rows // 2
 
 
 class SeededSampling(LogitsProcessor):
-    """Temperature and top-p sampling in which every row has its own random numbers, so that its batch has no say.
+    """Temperature and top-p sampling. Every row has its own random numbers, so that its batch has no influence.
 
-    Leaves all scores at -inf but the drawn token's, for a `generate` that takes the highest. A row draws one uniform
-    number a step and takes the token in whose share of the cumulative distribution it falls: exact, and far cheaper
-    than noise for a whole vocabulary. The vocabulary's own order, not the probabilities', keeps a draw stable where
-    two probabilities differ by rounding alone.
+    Sets all scores to -inf except the drawn token's, for a `generate` that takes the highest. Each step draws one
+    uniform number per row and takes the token whose share of the cumulative distribution contains it. This is exact,
+    and far cheaper than noise for a whole vocabulary. The distribution is in the vocabulary's order, not sorted by
+    probability, so a draw is stable when two probabilities differ only by rounding.
     """
 
     def __init__(self, seeds: Sequence[int], steps: int, temperature: float, top_p: float, device: torch.device):
@@ -162,7 +162,7 @@ class SeededSampling(LogitsProcessor):
         self.temperature, self.top_p = temperature, top_p
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """input_ids: [rows, tokens]; scores: [rows, vocabulary], as the model gives them. Returns scores' shape."""
+        """input_ids: [rows, tokens]; scores: [rows, vocabulary], as the model returns them. Returns scores' shape."""
         probabilities = torch.softmax(scores.float() / self.temperature, dim=-1)
         tokens, shares = nucleus(probabilities, self.top_p)
         reached = shares.double().cumsum(-1)
@@ -176,14 +176,14 @@ class SeededSampling(LogitsProcessor):
 def nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor | None, Tensor]:
     """The fewest likeliest tokens whose probabilities reach `top_p` (arXiv 1904.09751), in the vocabulary's order.
 
-    probabilities: [rows, vocabulary]. Returns (tokens, shares), each [rows, candidates]: shares are probabilities, 0
-    for a candidate outside. tokens is None where every token is a candidate, in place.
+    probabilities: [rows, vocabulary]. Returns (tokens, shares), each [rows, candidates]. Shares are probabilities, 0
+    for a candidate outside the nucleus. tokens is None if every token is a candidate, in place.
     """
     if top_p >= 1:
         return None, probabilities
     size, candidates = probabilities.shape[-1], LIKELIEST
     shares, tokens = probabilities.topk(min(candidates, size))
-    while candidates < size and (shares.sum(-1) < top_p).any():  # far cheaper than to sort every row whole
+    while candidates < size and (shares.sum(-1) < top_p).any():  # far cheaper than sorting every row completely
         candidates *= 16
         shares, tokens = probabilities.topk(min(candidates, size))
     before = shares.cumsum(-1) - shares
@@ -198,5 +198,5 @@ def _ends(*given: int | Sequence[int] | None) -> list[int]:
 
 
 def _until_end(row: list[int], ends: Sequence[int]) -> list[int]:
-    """A row up to and with its first end; what follows is padding."""
+    """A row up to and including its first end; the rest is padding."""
     return next((row[: place + 1] for place, token in enumerate(row) if token in ends), row)

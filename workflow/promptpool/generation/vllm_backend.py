@@ -1,7 +1,7 @@
-"""The backend for real runs: vLLM's offline engine, in a worker process under an interpreter of its own.
+"""The backend for large runs: vLLM's offline engine, in a worker process under its own interpreter.
 
-vLLM pins other versions of torch and transformers than promptpool does, so the two never share a process. They talk
-in JSON lines over a pair of pipes (vllm_worker has the messages); the worker's stderr goes on to this one's.
+vLLM pins other versions of torch and transformers than promptpool does, so they never share a process. They exchange
+JSON lines over a pair of pipes (vllm_worker defines the messages). The worker's stderr is copied to this process's.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from .backend import Progress, Request, WriterSetup, Written, encodable, one_lin
 from .checks import check_writer, kept_marks, template_thinks
 from .watch import IN_A_ROW, Watch, thinking_advice
 
-TAIL = 400  # lines of the worker's stderr that are kept, to tell why it died
-# What vLLM says -> what it means, and the mend. The first that fits is told.
+TAIL = 400  # lines of the worker's stderr that are kept, to report why it died
+# Parts of vLLM's messages -> what they mean, and what to do. The first match is reported.
 CAUSES = (
     (
         (
@@ -34,7 +34,7 @@ CAUSES = (
             "estimated maximum model length",
             "Available memory on node",
         ),
-        "the memory does not hold its KV cache; lower backends.vllm.max_model_len, or raise kv_cache_gib (CPU) "
+        "its KV cache does not fit into memory; lower backends.vllm.max_model_len, or raise kv_cache_gib (CPU) "
         "or gpu_memory (GPU)",
     ),
     (
@@ -47,14 +47,14 @@ CAUSES = (
     ),
     (
         ("RevisionNotFoundError", "RepositoryNotFoundError", "is not a valid model identifier", "EntryNotFoundError"),
-        "the hub has no such model or revision; mend the path or the revision in models",
+        "the hub has no such model or revision; fix the path or the revision in models",
     ),
-    (("is a CPU build", "is a GPU build"), "mend the study's device, or build the other with make vllm"),
+    (("is a CPU build", "is a GPU build"), "fix the study's device, or build the other with make vllm"),
 )
 
 
 class VllmBackend:
-    """Starts the worker when opened, and ends it and every process it started when closed, broken or forgotten."""
+    """Starts the worker when opened. Ends it and all its processes when closed, broken or garbage-collected."""
 
     def __init__(self, setup: WriterSetup):
         model, sampling, options = setup.model, setup.sampling, setup.options
@@ -62,7 +62,7 @@ class VllmBackend:
         _, tokenizer = check_writer(model, setup.revision, setup.needs_chat)
         self.name = model
         self.thinks = setup.needs_chat and template_thinks(tokenizer)
-        how = "use a model that does not think, or whose chat template can switch it off"
+        how = "use a model that does not think, or one whose chat template can switch it off"
         self.watch = Watch(thinking_advice(model, how, sampling["max_new_tokens"]), lasting=False)
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._worker = subprocess.Popen(
@@ -71,7 +71,7 @@ class VllmBackend:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=surroundings(os.environ),
-            start_new_session=True,  # a process group of its own, to be ended whole
+            start_new_session=True,  # a process group of its own, so that it can be ended as a whole
         )
         self._relay = threading.Thread(target=self._pass_on, daemon=True)
         self._relay.start()
@@ -85,9 +85,9 @@ class VllmBackend:
             self.facts: dict = self._hear()["ready"]
 
     def write(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Written]:
-        """A text for each request, in order. All go to the engine at once: it fills its batch as texts finish.
+        """A text for each request, in order. All go to the engine at once, and it refills its batch as texts finish.
 
-        Until a text is there, the first IN_A_ROW go before the others.
+        Until one text is written, the first IN_A_ROW requests go before the others.
         """
         out: list[Written | None] = [None] * len(requests)
         first = 0 if self.watch.proved else IN_A_ROW
@@ -115,7 +115,7 @@ class VllmBackend:
         return answer
 
     def close(self) -> None:
-        """Asks the worker to finish, waits a little, then ends all of its processes."""
+        """Asks the worker to finish, waits a little, then ends all its processes."""
         with contextlib.suppress(OSError, ValueError):
             self._say({"close": True})
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -164,24 +164,24 @@ class VllmBackend:
         return message
 
     def _death(self, said: str | None = None) -> PromptpoolError:
-        """Why the worker is gone: what it said last, else the signal that ended it, else the end of its stderr."""
+        """Why the worker died: its last message, or the signal that ended it, or the end of its stderr."""
         if said is None:
-            # Its engine's processes hold the stderr open: end them, to read it whole.
+            # The engine's processes hold stderr open. End them to read it completely.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._worker.wait(5)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._worker.pid, signal.SIGKILL)
             self._relay.join(5)
         code = self._worker.poll()
-        told = said or _last_error(self._tail)
+        reason = said or _last_error(self._tail)
         for signs, meaning in CAUSES:
             if any(sign in line for sign in signs for line in (said or "", *self._tail)):
-                return PromptpoolError(f"{self.name}: vLLM stopped: {meaning} ({one_line(told)})")
+                return PromptpoolError(f"{self.name}: vLLM stopped: {meaning} ({one_line(reason)})")
         if said is None and code is not None and code < 0:
             name = signal.Signals(-code).name
-            hint = ", most often the system's, for want of memory" if name == "SIGKILL" else ""
-            told = f"its worker was ended by {name}{hint}; last on its stderr: {told}"
-        return PromptpoolError(f"{self.name}: vLLM stopped: {one_line(told)}; the whole story is in this job's log")
+            hint = ", most often the system's, for lack of memory" if name == "SIGKILL" else ""
+            reason = f"its worker was ended by {name}{hint}; last on its stderr: {reason}"
+        return PromptpoolError(f"{self.name}: vLLM stopped: {one_line(reason)}; this job's log has the full output")
 
     def _pass_on(self) -> None:
         for line in self._worker.stderr:
@@ -191,14 +191,14 @@ class VllmBackend:
 
 
 def interpreter(given: str | None) -> str:
-    """The interpreter that has vLLM: the configured one, else `.vllm` of the checkout or of this folder, else this one.
+    """The interpreter that has vLLM: the configured one, else `.vllm` of the checkout or this folder, else this one.
 
-    Raises PromptpoolError where there is none.
+    Raises PromptpoolError if none has it.
     """
     if given is not None:
         if not os.access(given, os.X_OK):
             raise PromptpoolError(
-                f"backends.vllm.python: {given!r} is no interpreter; mend the path, or take it out and run make vllm"
+                f"backends.vllm.python: {given!r} is not an interpreter; fix the path, or remove it and run make vllm"
             )
         return given
     for folder in filter(None, (checkout(), Path.cwd())):
@@ -210,21 +210,21 @@ def interpreter(given: str | None) -> str:
 
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The worker's environment: none of this one's packages, no telemetry, and one process where one is enough.
+    """The worker's environment: without this one's packages and without telemetry, in one process if one is enough.
 
-    What the user has set for vLLM (VLLM_*) stays.
+    The user's own settings for vLLM (VLLM_*) stay.
     """
-    own = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    own["PYTHONSAFEPATH"] = "1"  # else this package's modules would stand in for the standard library's of that name
-    own["VLLM_NO_USAGE_STATS"] = "1"
-    # The engine beside its feeder in one process: on two cores twice as fast, and up in a third of the time.
-    own.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    # Keep to OMP_NUM_THREADS, which the job has set: vLLM's own choice takes every core but one.
-    own.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    return own
+    passed = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    passed["PYTHONSAFEPATH"] = "1"  # else this package's modules would shadow the standard library's
+    passed["VLLM_NO_USAGE_STATS"] = "1"
+    # The engine shares a process with its feeder: on two cores twice as fast, and started in a third of the time.
+    passed.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    # Keep OMP_NUM_THREADS, which the job has set. vLLM's own choice takes every core but one.
+    passed.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    return passed
 
 
 def _last_error(lines: Sequence[str]) -> str:
-    told = [line for line in lines if line.strip()]
-    faults = [line for line in told if "Error" in line or "error" in line]
-    return (faults or told or ["nothing"])[-1]
+    kept = [line for line in lines if line.strip()]
+    faults = [line for line in kept if "Error" in line or "error" in line]
+    return (faults or kept or ["nothing"])[-1]

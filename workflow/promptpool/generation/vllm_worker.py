@@ -1,7 +1,7 @@
-"""What runs inside the interpreter that has vLLM: requests in as JSON lines, texts out as JSON lines.
+"""The program inside the interpreter that has vLLM: requests in as JSON lines, texts out as JSON lines.
 
-Started by generation_vllm, by file path. It imports the standard library and vLLM alone, because nothing else of
-promptpool needs to be installed there. One message a line:
+vllm_backend starts it by file path. It imports only the standard library and vLLM, because nothing else of promptpool
+needs to be installed there. Each line is one message:
 
     in   {"open": {settings}}   {"write": [[text, chat, seed], ...]}   {"close": true}
     out  {"ready": {facts}}     {"done": [[index, text, prompt_tokens, tokens, finished], ...]}   {"error": "..."}
@@ -16,15 +16,15 @@ import threading
 import time
 from typing import Any, BinaryIO
 
-REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so that it never starves
+REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so it is never idle
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
-LIKELIEST = 256  # candidates looked at for top-p, sixteen times as many for the rows that need more
-GRACE = 15  # seconds a parent waits for the engine to shut down
+LIKELIEST = 256  # candidates for top-p; sixteen times as many for the rows that need more
+GRACE = 15  # seconds that a parent waits for the engine to shut down
 
 
 def main() -> None:
-    """Serves one parent until it says close; dies with all of its processes when the parent does."""
-    # The pipes are kept under numbers of our own, so that no print of vLLM's, or a library's, gets among the messages.
+    """Serves one parent until it sends close. Ends with all its processes when the parent dies."""
+    # The pipes get their own file numbers, so that nothing that vLLM or a library prints mixes with the messages.
     inbound, outbound = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -41,15 +41,15 @@ def main() -> None:
 
 
 def _read(pipe: BinaryIO, messages: queue.Queue) -> None:
-    """Reads in a thread of its own, so that the parent's death is seen in the middle of a long write."""
+    """Reads in a separate thread, so that the parent's death is noticed in the middle of a long write."""
     for line in pipe:
         messages.put(json.loads(line))
-    # The end of the pipe is the end of the parent. The engine's own processes are of this group.
+    # A closed pipe means that the parent is gone. The engine's own processes are in this group.
     os.killpg(0, signal.SIGKILL)
 
 
 class Engine:
-    """vLLM's engine and its tokenizer, under one set of sampling settings."""
+    """vLLM's engine and its tokenizer, with one set of sampling settings."""
 
     def __init__(self, settings: dict[str, Any]):
         from vllm import LLM
@@ -63,7 +63,7 @@ class Engine:
             dtype = "float32" if on_cpu else "bfloat16"
         place: dict[str, Any] = {"gpu_memory_utilization": settings["gpu_memory"]}
         if on_cpu:
-            # A prompt cut in two by chunked prefill takes back a random draw, which a CPU generator can't (vLLM 0.32).
+            # Chunked prefill of a cut prompt takes back a random draw, which a CPU generator can't do (vLLM 0.32).
             place = {
                 "kv_cache_memory_bytes": int(settings["kv_cache_gib"] * 2**30),
                 "enable_chunked_prefill": False,
@@ -82,11 +82,11 @@ class Engine:
             revision=settings["revision"],
             tokenizer_revision=settings["revision"],
             tokenizer_mode="hf",
-            load_format="safetensors",  # else vLLM takes a pickle for want of others
+            load_format="safetensors",  # else vLLM loads a pickle if there are no safetensors
             dtype=dtype,
-            seed=0,  # every request has a seed of its own
+            seed=0,  # every request has its own seed
             tensor_parallel_size=settings["tensor_parallel"],
-            max_model_len=settings["max_model_len"] or -1,  # -1: as long as the memory holds
+            max_model_len=settings["max_model_len"] or -1,  # -1: as long as memory allows
             enable_prefix_caching=settings["prefix_caching"],
             enforce_eager=on_cpu if eager is None else eager,
             **place,
@@ -96,7 +96,7 @@ class Engine:
         self.facts = {"device": "cpu" if on_cpu else "cuda", "dtype": dtype, "max_model_len": self.context}
 
     def write(self, requests: list[list], report) -> None:
-        """Runs all requests in one continuously filled batch; `report` gets the finished ones as they finish."""
+        """Runs all requests in one batch that is refilled continuously. `report` gets texts as they finish."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -110,7 +110,7 @@ class Engine:
                 if number is None:
                     more = False
                 elif not ids or len(ids) + self.sampling["max_tokens"] > self.context:
-                    done.append([number, "", len(ids), 0, False])  # does not fit the model: one row's loss
+                    done.append([number, "", len(ids), 0, False])  # does not fit the model: only this row is lost
                 else:
                     params = SamplingParams(
                         seed=requests[number][2], output_kind=RequestOutputKind.FINAL_ONLY, **self.sampling
@@ -130,20 +130,20 @@ class Engine:
                 done, reported = [], time.monotonic()
 
     def _text(self, output: Any) -> str:
-        """A finished text without special tokens, but for those that mark thinking (ids told when opened)."""
+        """A finished text without special tokens, except those that mark thinking (their ids come with `open`)."""
         if self.marks.isdisjoint(output.token_ids):
             return output.text
         ids = [token for token in output.token_ids if token not in self.dropped]
         return self.tokenizer.decode(ids, skip_special_tokens=False)
 
     def _prompts(self, requests: list[list], together: int = 256):
-        """Token ids, request by request, made a few hundred at a time, so that the engine starts at once."""
+        """Token ids for each request, made a few hundred at a time so that the engine starts at once."""
         for start in range(0, len(requests), together):
             chunk = requests[start : start + together]
             texts = [self._rendered(text) if chat else text for text, chat, _ in chunk]
             chats = [chat for _, chat, _ in chunk]
             for text, chat in zip(texts, chats, strict=True):
-                # A chat template writes its own BOS.
+                # A chat template adds its own BOS.
                 yield self.tokenizer(text, add_special_tokens=not chat)["input_ids"]
 
     def _rendered(self, text: str) -> str:
@@ -153,7 +153,7 @@ class Engine:
 
 
 def _nucleus(top_p: float) -> type:
-    """Top-p for all requests alike, as an extension of vLLM's, whose own sorts the whole vocabulary of every row.
+    """Top-p for all requests at once. vLLM's own top-p sorts the whole vocabulary for every row.
 
     On a CPU that sort takes longer than a small model. The kept tokens are the same (arXiv 1904.09751).
     """
@@ -169,7 +169,7 @@ def _nucleus(top_p: float) -> type:
         def update_state(self, batch_update: object) -> None: ...
 
         def apply(self, logits: torch.Tensor) -> torch.Tensor:
-            """logits: [rows, vocabulary], temperature applied; -inf outside the nucleus on return."""
+            """logits: [rows, vocabulary], temperature applied. On return they are -inf outside the nucleus."""
             return logits if top_p >= 1 else self._kept(logits, LIKELIEST)
 
         def _kept(self, logits: torch.Tensor, candidates: int) -> torch.Tensor:

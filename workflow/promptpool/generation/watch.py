@@ -1,4 +1,4 @@
-"""When a writing is ended early: many texts in a row that a backend could not write cost money and come to nothing."""
+"""Decides when to end a writing early: many failed texts in a row cost money and produce nothing."""
 
 import threading
 from collections import Counter
@@ -8,16 +8,16 @@ from concurrent.futures import CancelledError
 from ..errors import PromptpoolError
 from .backend import FAULTS, Written
 
-IN_A_ROW = 24  # a tenth of the texts may fail, or a half: so many in a row are then a matter of 1e-24, or 6e-8
+IN_A_ROW = 24  # if a tenth (half) of all texts fail, so many in a row have a probability of 1e-24 (6e-8)
 
 
 class Watch:
     """Counts texts in a row that have a fault or are empty, and ends the writing at IN_A_ROW.
 
-    Until a first text is there, no more than IN_A_ROW may be under way (`admit`), so that a model that only thinks, or
-    a server that refuses all, costs no more. Later, texts that are tried again do not count: they are the unlucky ones.
-    advice: (fault, texts) -> the error that ends the writing; lasting: whether a text that was written proves nothing
-    for later ones, as with a server, which may change. Safe for threads.
+    Until a first text is written, at most IN_A_ROW may run at once (`admit`). So a model that only thinks, or a server
+    that refuses everything, costs no more. Afterwards, texts that are tried again do not count, because they are a
+    biased sample. advice: (fault, texts) -> the error that ends the writing. lasting: whether a written text proves
+    nothing about later ones, as with a server, which may change. Thread-safe.
     """
 
     def __init__(self, advice: Callable[[str, int], PromptpoolError], lasting: bool):
@@ -29,7 +29,7 @@ class Watch:
         self._closed = False
 
     def admit(self) -> None:
-        """Waits until one more may be under way. CancelledError once the watch is closed."""
+        """Waits until one more may run. Raises CancelledError once the watch is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self.proved or self._admitted < IN_A_ROW)
             if self._closed:
@@ -37,7 +37,7 @@ class Watch:
             self._admitted += 1
 
     def seen(self, text: Written, again: bool = False) -> None:
-        """One text more has come back. Raises PromptpoolError where it is one fault too many."""
+        """Counts one text that came back. Raises PromptpoolError if it is one fault too many."""
         with self._changed:
             fault = text.fault if text.fault in FAULTS else None if text.text else "empty"
             if fault is None:
@@ -53,14 +53,14 @@ class Watch:
                 raise self._advice(self._faults.most_common(1)[0][0], self._row)
 
     def close(self) -> None:
-        """Lets all that wait go, with nothing."""
+        """Releases all that wait; their `admit` raises CancelledError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
 
 def thinking_advice(where: str, how: str, max_new_tokens: int) -> Callable[[str, int], PromptpoolError]:
-    """The advice of a model on this machine, whose only fault of its own making is to think."""
+    """The advice for a local model, whose only own fault is to think without answering."""
 
     def advice(fault: str, texts: int) -> PromptpoolError:
         if fault == "empty":

@@ -1,4 +1,4 @@
-"""Fetching what is pinned: a marker for each snapshot, written when all its files are in the hub's cache."""
+"""Downloads pinned snapshots. Each gets a marker once all its files are in the hub's cache."""
 
 import glob
 import json
@@ -15,10 +15,10 @@ from .snapshots import held, missing_files, snapshot_folder
 
 
 def fetch_snapshot(out: str, pin: str, wanted_by: str) -> None:
-    """Fetches one pinned snapshot and writes its marker: what is held, and where.
+    """Downloads one pinned snapshot and writes its marker, which records what is held and where.
 
-    A file that is there is not fetched again; a broken connection is taken up where it broke.
-    Raises PromptpoolError, one line, for the hub's refusals and for what came at another commit than asked.
+    A file in the cache is not downloaded again; an interrupted download is resumed.
+    Raises PromptpoolError, one line, if the hub refuses or returns another commit than asked for.
     """
     content = json.loads(Path(pin).read_text(encoding="utf-8"))
     fetch(content, wanted_by)
@@ -26,7 +26,7 @@ def fetch_snapshot(out: str, pin: str, wanted_by: str) -> None:
 
 
 def prefetch(markers: Sequence[str]) -> None:
-    """Looks at every marker's files and fetches again what the cache has lost; the markers stay as they are."""
+    """Checks every marker's files and downloads again what the cache has lost. The markers do not change."""
     for marker in markers:
         pin = json.loads(Path(marker).read_text(encoding="utf-8"))
         fetch(pin, f"{pin['repo_type']}s")
@@ -35,17 +35,17 @@ def prefetch(markers: Sequence[str]) -> None:
 
 
 def fetch(pin: Mapping, wanted_by: str) -> None:
-    """Brings a pin's missing files into the hub's cache, and looks at what came."""
+    """Downloads a pin's missing files into the hub's cache, and verifies them."""
     if not missing_files(pin):
         return
     require_space([pin], wanted_by)
-    # A list of every file would be matched against every file: only a selection is spelt out.
+    # The client would match every file against the whole list, so only a selection is listed.
     only = None if pin["whole"] else [glob.escape(name) for name in pin["files"]]
     with hub_errors_as_one_line(wanted_by, pin["repo_type"], pin["repo"], pin["commit"]):
         snapshot_download(pin["repo"], repo_type=pin["repo_type"], revision=pin["commit"], allow_patterns=only)
     lost = missing_files(pin)
     if lost:
         raise PromptpoolError(
-            f"{wanted_by}: {pin['repo']} was asked for at {pin['commit']}, and {next(iter(lost))} of it did not come; "
+            f"{wanted_by}: {pin['repo']} was asked for at {pin['commit']}, and {next(iter(lost))} was not delivered; "
             "is HF_ENDPOINT a mirror that lacks it?"
         )

@@ -1,4 +1,4 @@
-"""The hub's refusals in one line each: which entry of the config, what is wrong, how to mend it."""
+"""The hub's refusals, one line each: the entry of the config, what is wrong, and how to fix it."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TOKEN = "`hf auth login` or HF_TOKEN"
 
 @contextmanager
 def hub_errors_as_one_line(where: str, repo_type: str, repo: str, revision: str) -> Iterator[None]:
-    """Turns what the hub's client raises for one repository into a PromptpoolError that begins with `where`."""
+    """Turns errors of the hub's client about one repository into a PromptpoolError that begins with `where`."""
     try:
         yield
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx2.HTTPError, OSError) as error:
@@ -38,14 +38,14 @@ def page(repo_type: str, repo: str) -> str:
 def _line(where: str, repo_type: str, repo: str, revision: str, error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError):
-        mend = "the token in use has no access yet" if get_token() else f"no token is set; log in with {TOKEN}"
-        return f"{where}: {repo} is gated, and {mend}; ask for access at {page(repo_type, repo)}"
+        remedy = "the token in use has no access yet" if get_token() else f"no token is set; log in with {TOKEN}"
+        return f"{where}: {repo} is gated, and {remedy}; ask for access at {page(repo_type, repo)}"
     if isinstance(error, RevisionNotFoundError):
         return f"{where}: {repo} has no revision {revision!r}; see {page(repo_type, repo)}/commits/main"
     if isinstance(error, RepositoryNotFoundError):
         rights = "the token in use can't see it" if get_token() else f"it is private: then log in with {TOKEN}"
         what = {"model": "model", "dataset": "data set"}[repo_type]
-        return f"{where}: {constants.ENDPOINT} has no {what} {repo!r}, or {rights}; mend its id"
+        return f"{where}: {constants.ENDPOINT} has no {what} {repo!r}, or {rights}; fix its id"
     if status == 401:
         source = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "of `hf auth login`"
         return f"{where}: {constants.ENDPOINT} refuses the token {source} (401); renew it, or log in with {TOKEN}"
@@ -54,13 +54,13 @@ def _line(where: str, repo_type: str, repo: str, revision: str, error: Exception
     if status is not None:
         return f"{where}: {constants.ENDPOINT} answers {status} for {repo}; try again later"
     if isinstance(error, HFValidationError):
-        return f"{where}: {repo!r} is no id of the hub; write owner/name, or give a directory that is there"
+        return f"{where}: {repo!r} is not an id of the hub; write owner/name, or give an existing directory"
     if isinstance(error, OfflineModeIsEnabled) or constants.is_offline_mode():
-        return f"{where}: {repo} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set; unset it once"
+        return f"{where}: {repo} is incomplete in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set; unset it once"
     if isinstance(error, httpx2.HTTPError | LocalEntryNotFoundError | ConnectionError | TimeoutError):
         return (
             f"{where}: {constants.ENDPOINT} can't be reached for {repo}; run `snakemake --cores all prefetch` "
             f"where it can, or set HF_ENDPOINT to a mirror"
         )
     reason = next(iter(str(error).split("\n")), "") or type(error).__name__
-    return f"{where}: {repo} can't be fetched into {constants.HF_HUB_CACHE}: {reason}"
+    return f"{where}: {repo} can't be downloaded into {constants.HF_HUB_CACHE}: {reason}"

@@ -1,7 +1,7 @@
-"""The lock: a repository's revision as one commit, looked up once, allowed to this user and affordable.
+"""The lock: a repository's revision as one commit, looked up once, accessible to this user and small enough.
 
-This runs before anything is downloaded. A commit id in the config is taken as it is; a branch or a tag is asked of the
-hub once, and the answer is kept: later runs read it from the lock, also if the branch has moved.
+This runs before any download. A commit id in the config is used as it is. A branch or a tag is looked up on the hub
+once, and the answer is kept: later runs read it from the lock, even if the branch has moved.
 """
 
 import fnmatch
@@ -21,7 +21,7 @@ from ..errors import PromptpoolError
 from .hub_errors import hub_errors_as_one_line
 from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock, snapshot_id
 
-# Beside the safetensors weights that transformers reads, model repositories hold the same in other programs' formats.
+# Besides the safetensors that transformers reads, model repositories hold the weights in other programs' formats.
 OTHER_FORMATS = (
     "*.gguf", "*.ggml", "*.onnx", "*.onnx_data", "*.msgpack", "*.h5", "*.ot", "*.tflite", "*.mlmodel", "*.nemo",
     "*.pth", "*.pt", "onnx/*", "openvino/*", "coreml/*", "original/*", "runs/*",
@@ -32,7 +32,7 @@ def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
     """Writes one need's pin to `out`, results/<run>/hub/pins/{snapshot}.json, and into that run's lock.
 
     need: see hub_needs; wanted_by: the config's entries, for errors. Raises PromptpoolError, one line, for what the hub
-    refuses or lacks, and where the disk is too small for all that is pinned and not yet fetched.
+    refuses or lacks, and if the disk is too small for everything that is pinned and not yet downloaded.
     """
     folder, snapshot = Path(out).parents[3], snapshot_id(need)
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
 
 
 def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted_by: str) -> dict:
-    """The pin of one need. The hub is asked for nothing that is known and in the cache."""
+    """The pin of one need. The hub is not asked about what is known and in the cache."""
     repo, repo_type, revision = need["repo"], need["repo_type"], need["revision"]
     alike = [p for p in known.values() if (p["repo"], p["repo_type"], p["asked"]) == (repo, repo_type, revision)]
     before = known.get(snapshot)
@@ -60,7 +60,7 @@ def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted
         tree = api.list_repo_tree(repo, repo_type=repo_type, revision=commit, recursive=True)
         sizes = {item.path: item.size for item in tree if isinstance(item, RepoFile)}
         files = _chosen(need, f"{repo}@{commit}", sizes, wanted_by)
-        # A gated repository lists its files to everyone and gives them to few: ask for one.
+        # A gated repository lists its files to everyone but delivers them to few, so ask for one.
         get_hf_file_metadata(hf_hub_url(repo, min(files, key=files.get), repo_type=repo_type, revision=commit))
     return {
         "repo": repo,
@@ -75,7 +75,7 @@ def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted
 
 
 def wanted_files(repo_type: str, sizes: Mapping[str, int]) -> dict[str, int]:
-    """What is fetched of a repository, name -> bytes: of a data set all; of a model no second format of its weights."""
+    """The files to download, name -> bytes: all of a data set; of a model, no second format of its weights."""
     if repo_type != MODEL:
         return dict(sizes)
     wanted = {name: size for name, size in sizes.items() if not any(fnmatch.fnmatch(name, p) for p in OTHER_FORMATS)}
@@ -95,14 +95,14 @@ def wanted_files(repo_type: str, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def require_space(pins: Iterable[Mapping], wanted_by: str) -> None:
-    """Raises PromptpoolError where the hub's cache has less room than the pins' missing files take."""
+    """Raises PromptpoolError if the hub's cache has less free space than the pins' missing files need."""
     files = {(p["repo_type"], p["repo"], p["commit"], f): size for p in pins for f, size in missing_files(p).items()}
     asked, place = sum(files.values()), cache_folder().absolute()
     free = shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
     if asked > free:
         raise PromptpoolError(
-            f"{wanted_by}: {asked / 1e9:.1f} GB are to be fetched into {place} and {free / 1e9:.1f} GB are free; "
-            f"make room, or set HF_HOME to a larger disk"
+            f"{wanted_by}: {asked / 1e9:.1f} GB are to be downloaded into {place} and {free / 1e9:.1f} GB are free; "
+            f"free some space, or set HF_HOME to a larger disk"
         )
 
 
@@ -121,7 +121,7 @@ def _chosen(need: Mapping, what: str, sizes: Mapping[str, int], wanted_by: str) 
 
 
 def _in_use(results: Path) -> dict[str, dict]:
-    """Pins of the markers, which a lost lock no longer names: what is in use stays in use."""
+    """The pins in the markers, in case the lock was lost: what is in use stays in use."""
     found = (path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json")))
     markers = [path for path in found if not path.name.endswith(".meta.json")]
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in markers}

@@ -1,6 +1,6 @@
-"""How what others made is loaded: weights from safetensors alone, and none of a repository's own code.
+"""Loads what others have made safely: weights only from safetensors, and no code of a repository.
 
-Left to itself, transformers asks at the terminal whether to run such code, and takes pickles for want of others.
+By default, transformers asks at the terminal whether to run such code, and loads pickles if there is nothing else.
 """
 
 from pathlib import Path
@@ -14,10 +14,10 @@ PICKLE = "pytorch_model.bin"
 
 
 def require_safetensors(path: str, revision: str | None, where: str) -> None:
-    """Raises PromptpoolError for a sentence-transformers model of which some module has its weights in a pickle alone.
+    """Raises PromptpoolError if a module of a sentence-transformers model has its weights only in a pickle.
 
-    Its own loader would read that for want of another. path: directory, or id of a model that is in the hub's cache;
-    revision: then the commit.
+    Its own loader would read that pickle. path: a directory, or the id of a model in the hub's cache; revision: the
+    commit of the latter.
     """
     pin = {"repo": path, "repo_type": "model", "commit": revision or ""}
     folder = Path(path) if Path(path).is_dir() else snapshot_folder(pin)
@@ -25,5 +25,5 @@ def require_safetensors(path: str, revision: str | None, where: str) -> None:
         if not any(pickle.parent.glob("*.safetensors")):
             raise PromptpoolError(
                 f"{where}: {path}: {pickle.relative_to(folder)} is a pickle, and only safetensors are read; name a "
-                "revision that has them, or save the model anew with sentence-transformers and name that folder"
+                "revision that has them, or save the model with sentence-transformers again and name that folder"
             )

@@ -1,4 +1,4 @@
-"""Loading a decoder without its LM head, with or without an adapter."""
+"""Loads a decoder without its LM head, with or without an adapter."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from .precision import EXACT, Kept, Precision, inference_precision, require_kept
 
 @dataclass
 class Backbone:
-    """A decoder that returns hidden states, its tokenizer, where it lives, and how its products are made.
+    """A decoder that returns hidden states, its tokenizer, its device, and how its products are computed.
 
     kept: the share of the adapter's change that the weights' type keeps, 1 in float32; None without an adapter.
     """
@@ -43,11 +43,11 @@ def load_backbone(
     dtype: str | torch.dtype | Precision = "auto",
     attention: str = "sdpa",
 ) -> Backbone:
-    """A base model in evaluation mode, an adapter merged into it where one is named.
+    """A base model in evaluation mode, with an adapter merged into it if one is named.
 
     path: directory or hub id; adapter: directory of LoRA weights; dtype: see precision.inference_precision. The merge
-    itself is always made in float32. Raises PromptpoolError for a model that is no decoder, an adapter that misses a
-    key, an adapter that changes nothing and a dtype that loses what the adapter changed.
+    itself is always done in float32. Raises PromptpoolError for a model that is not a decoder, an adapter with a
+    missing key, an adapter that changes nothing and a dtype that loses the adapter's change.
     """
     place = pick_device(device)
     precision = inference_precision(dtype, place)
@@ -67,15 +67,15 @@ def load_backbone(
 def require_tokenizer(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, path: str, adapter: str | Path | None = None
 ) -> None:
-    """Raises PromptpoolError for a tokenizer with ids that the model lacks, or not the one an adapter learned with."""
+    """Raises PromptpoolError for a tokenizer with ids that the model lacks, or another than an adapter's own."""
     most, rows = max(tokenizer.get_vocab().values()), model.get_input_embeddings().weight.shape[0]
     if most >= rows:
         raise PromptpoolError(
             f"{path}: the tokenizer has ids up to {most} and the model {rows} embeddings; put the model's own there"
         )
-    told = sidecar_path(Path(adapter).parent) if adapter is not None else None
-    if told and told.is_file():
-        learned = json.loads(told.read_text(encoding="utf-8")).get("vocabulary")
+    sidecar = sidecar_path(Path(adapter).parent) if adapter is not None else None
+    if sidecar and sidecar.is_file():
+        learned = json.loads(sidecar.read_text(encoding="utf-8")).get("vocabulary")
         if learned not in (None, vocabulary_digest(tokenizer)):
             raise PromptpoolError(
                 f"{adapter}: learned with another tokenizer than the one in {path} now; put that back, or train again"
@@ -83,14 +83,14 @@ def require_tokenizer(
 
 
 def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Which token has which id, as a digest."""
+    """A digest of which token has which id."""
     return text_digest(json.dumps(sorted(tokenizer.get_vocab().items())))
 
 
 def pick_device(device: str | torch.device) -> torch.device:
-    """The device by name (`auto`, `cpu`, `cuda`, `cuda:1`), or as it is. PromptpoolError where there is no such GPU.
+    """The device by name (`auto`, `cpu`, `cuda`, `cuda:1`), or unchanged. Raises PromptpoolError for a missing GPU.
 
-    A job that was lent GPUs and does not see them all ends here. It runs on the CPU only where `cpu` is asked for.
+    A job that was lent GPUs but does not see them all ends here. It runs on the CPU only if `cpu` is asked for.
     """
     named = device if isinstance(device, str) else ""
     lent = os.environ.get(LENT, "")
@@ -110,14 +110,14 @@ def pick_device(device: str | torch.device) -> torch.device:
                 "`device: auto`, or send it where there is one"
             )
     if place.type == "cuda":
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every shape of a tile, 0.05 to 1 s each
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans again for every shape of a tile, 0.05 to 1 s each
     return place
 
 
 def cuda_fault() -> str:
-    """Why CUDA does not start here, in one line: torch's own words where it has some."""
+    """Why CUDA does not start here, as one line: torch's own message if it has one."""
     if torch.version.cuda is None:
-        return "this torch is a build for CPUs alone, install the one for CUDA"
+        return "this torch is a CPU build, install the one for CUDA"
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:  # no driver, or one that is too old for this build
@@ -130,11 +130,10 @@ def merged(
 ) -> tuple[PreTrainedModel, float]:
     """The model with the adapter's product added to its weights, and the share of that product which `dtype` keeps.
 
-    model: float32; adapter: a directory that PEFT wrote, whole and not zero; dtype: what the weights are rounded to
-    afterwards, by the caller; beside: whether the product stays beside the weights, because TF32's 10 bits would round
-    it away in a sum. Raises PromptpoolError for a file that is missing or broken, a key without
-    its place in this model, a shape that does not fit and an adapter that is all zero; warns where the adapter says
-    that it was trained on another base.
+    model: float32. adapter: a directory that PEFT wrote, complete and not zero. dtype: what the caller rounds the
+    weights to afterwards. beside: whether the product stays beside the weights, because TF32's 10 bits would round it
+    away in a sum. Raises PromptpoolError for a missing or damaged file, a key without its place in this model, a shape
+    that does not fit and an adapter that is all zero; warns if the adapter records that it was trained on another base.
     """
     from peft import PeftModel, get_peft_model_state_dict
 
@@ -169,7 +168,7 @@ def merged(
 
 @torch.no_grad()
 def share_kept(tuned: torch.nn.Module, dtype: torch.dtype) -> float:
-    """What is left of an adapter's product when the merged weights are rounded to `dtype`: see precision.Kept."""
+    """The share of an adapter's product that survives rounding the merged weights to `dtype`: see precision.Kept."""
     from peft.tuners.lora import LoraLayer
 
     if dtype == torch.float32:
@@ -183,7 +182,7 @@ def share_kept(tuned: torch.nn.Module, dtype: torch.dtype) -> float:
 
 
 def adapter_weights(adapter: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of an adapter's directory by key. PromptpoolError unless all are finite and some product is not 0."""
+    """An adapter's tensors by key. Raises PromptpoolError unless all are finite and some product is not 0."""
     path = Path(adapter) / "adapter_model.safetensors"
     if not path.is_file() or not path.with_name("adapter_config.json").is_file():
         missing = path if not path.is_file() else path.with_name("adapter_config.json")
@@ -203,7 +202,7 @@ def adapter_weights(adapter: str | Path) -> dict[str, torch.Tensor]:
 
 
 def warn_of_another_base(adapter: str | Path, base: str) -> None:
-    """Warns where an adapter names another base. A warning only: the same weights may have moved, or have a mirror."""
+    """Warns if an adapter names another base. Only a warning: the same weights may have moved or have a mirror."""
     text = Path(adapter, "adapter_config.json").read_text(encoding="utf-8")
     named = json.loads(text).get("base_model_name_or_path")
     if named and Path(named).name != Path(base).name:

@@ -1,8 +1,8 @@
-"""The one place that decides in which number types a model runs, and what always stays exact float32.
+"""Decides in which number types a model runs, and what always stays exact float32.
 
-A study gives one set of numbers on every CPU: `auto` is float32 there, without autocast, whatever the processor could
-multiply faster. On a GPU `auto` keeps the weights in float32, multiplies them as TF32 and leaves an adapter beside
-them, because few steps change weights by less than bfloat16, or TF32's own 10 bits of mantissa, can hold
+A study gives the same numbers on every CPU: `auto` is float32 there, without autocast, even if the processor is faster
+in another type. On a GPU `auto` keeps the weights in float32, multiplies them as TF32 and leaves an adapter beside
+them. A few steps change weights by less than bfloat16, or TF32's 10 bits of mantissa, can hold
 (docs/explanation/measured/training.md, "What a number type keeps of a tuning").
 Pooling, normalisation, the loss and attention rows run in `exact` on every device.
 """
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from ..errors import PromptpoolError
 
-LEAST_KEPT = 0.9  # of what tuning changed; a number type that keeps less is refused (issue 14)
+LEAST_KEPT = 0.9  # of the change by tuning; a number type that keeps less is refused (issue 14)
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How a model's products are made. weights: their type in memory; autocast: float32 weights, bfloat16 products;
-    tf32: float32 weights, products of 10-bit mantissas on a GPU.
+    """How a model's products are computed. weights: their type in memory; autocast: float32 weights, bfloat16
+    products; tf32: float32 weights, products of 10-bit mantissas on a GPU.
     """
 
     weights: torch.dtype = torch.float32
@@ -33,7 +33,7 @@ class Precision:
 
     @contextmanager
     def products(self, device: torch.device) -> Iterator[None]:
-        """A forward pass of the model runs inside this, whatever surrounds it."""
+        """The context of the model's forward pass, which overrides any outer one."""
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
         try:
@@ -47,7 +47,7 @@ EXACT = Precision()
 
 
 def in_words(precision: Precision) -> str:
-    """What a sidecar calls it; no part of the class, so that other words make no job run again."""
+    """Its name in sidecars. This is outside the class, so that other words rerun no job."""
     kind = str(precision.weights).removeprefix("torch.")
     return kind + (" weights, bfloat16 autocast" if precision.autocast else " weights, TF32 products" * precision.tf32)
 
@@ -69,7 +69,7 @@ def inference_precision(dtype: str | torch.dtype | Precision, device: torch.devi
 def training_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """The type of frozen weights in training, and of a model that writes pairs: `auto` is bfloat16 on a GPU.
 
-    The LoRA weights stay float32 there, so that no step is lost; what reads them afterwards is float32.
+    The LoRA weights stay float32 there, so that no step is lost. Later stages read them in float32.
     """
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -77,16 +77,16 @@ def training_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtyp
 
 
 def training_precision(dtype: str | torch.dtype, device: torch.device) -> Precision:
-    """How a step's forward runs: frozen weights in training_dtype, and bfloat16 autocast where that is bfloat16."""
+    """How a step's forward runs: frozen weights in training_dtype, and bfloat16 autocast if that is bfloat16."""
     weights = training_dtype(dtype, device)
     return Precision(weights, autocast=weights == torch.bfloat16)
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """PromptpoolError for a name that is no floating-point type of torch."""
+    """Raises PromptpoolError for a name that is not a floating-point type of torch."""
     found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype).removeprefix("torch."), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise PromptpoolError(f"dtype: {dtype!r} is no floating-point type; write auto, float32 or bfloat16")
+        raise PromptpoolError(f"dtype: {dtype!r} is not a floating-point type; write auto, float32 or bfloat16")
     return found
 
 
@@ -112,16 +112,16 @@ class Kept:
 
 
 def require_kept(share: float, adapter: str | Path, dtype: torch.dtype) -> None:
-    """PromptpoolError where a number type loses more than a tenth of what tuning changed."""
+    """Raises PromptpoolError if a number type loses more than a tenth of the change by tuning."""
     if share < LEAST_KEPT:
         raise PromptpoolError(
             f"{adapter}: merged into {str(dtype).removeprefix('torch.')} weights, {max(share, 0):.0%} of what tuning "
-            f"changed is left (at least {LEAST_KEPT:.0%} is wanted); use dtype auto or float32, or train more steps"
+            f"changed is left (at least {LEAST_KEPT:.0%} is needed); use dtype auto or float32, or train more steps"
         )
 
 
 def processor(device: torch.device) -> str:
-    """The kind of GPU, or the CPU and the instruction set that torch uses on it: for sidecars."""
+    """The GPU's name, or the CPU with the instruction set that torch uses on it: for sidecars."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

@@ -1,7 +1,7 @@
-"""A plain sentence-transformers model that does what the pipeline does: same ids, same pooling.
+"""A plain sentence-transformers model that matches the pipeline: same ids, same pooling.
 
-Training tunes it and export saves it. The prompt's prefix and suffix live in the tokenizer's
-post-processor, so stock sentence-transformers needs no code of ours.
+Training tunes it and export saves it. The prompt's prefix and suffix are in the tokenizer's post-processor, so stock
+sentence-transformers needs no code of ours.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,7 @@ def sentence_model(
     device: str | None = None,
     loading: Mapping[str, object] | None = None,
 ) -> SentenceTransformer:
-    """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling it has not.
+    """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling that it lacks.
 
     loading: further arguments of the model's `from_pretrained`, such as its attention or quantization.
     """
@@ -88,9 +88,9 @@ def sentence_model(
 
 
 def wrap_prompt(tokenizer: PreTrainedTokenizerBase, template: Template, eos: bool) -> int:
-    """Makes the tokenizer put BOS + prefix before, and suffix (+ EOS) after every text; returns their tokens' number.
+    """Makes the tokenizer put BOS + prefix before and suffix (+ EOS) after every text; returns how many tokens.
 
-    Truncation then cuts the text alone, exactly as `templates.Composer` does.
+    Truncation then cuts only the text, exactly as in `templates.Composer`.
     """
     composer = Composer(tokenizer, max_text_tokens=1)
     head = [*composer.bos_ids, *composer.piece(template.prefix)]

@@ -11,8 +11,8 @@ from ..errors import PromptpoolError
 def pick_anchors(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:
     """Columns `text` (the anchor), `document`, `given` (its known positive, or None), `style`, `source_id`.
 
-    Rows are drawn by digest of seed and id, unique by text: a larger `count` adds rows behind, and changes none.
-    A text's style is drawn from `spec["styles"]` in the same way. Only the corpus's `train` rows are anchors.
+    Rows are drawn by the digest of seed and id, unique by text. So a larger `count` appends rows and changes none. A
+    text's style is drawn from `spec["styles"]` in the same way. Only the corpus's `train` rows are anchors.
     """
     rows = corpus[corpus["split"] == "train"]
     if spec["column"] not in rows:
@@ -26,10 +26,10 @@ def pick_anchors(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFram
     table = pd.DataFrame(
         {"text": rows[spec["column"]], "document": rows["text"], "given": given, "source_id": rows["id"]}
     )
-    once = ["text", "given"] if "dataset" in spec["styles"] else ["text"]  # a text may bring several positives
+    once = ["text", "given"] if "dataset" in spec["styles"] else ["text"]  # a text may have several positives
     table = table[table["text"].str.strip() != ""].drop_duplicates(once)
     if table.empty:
-        raise PromptpoolError(f"{where}: corpus {spec['corpus']!r} has no text to train on; mend the corpus")
+        raise PromptpoolError(f"{where}: corpus {spec['corpus']!r} has no text to train on; fix the corpus")
     order = table["source_id"].map(lambda key: text_digest(f"{spec['seed']}:{key}"))
     table = table.iloc[order.argsort(kind="stable")]
     styles = spec["styles"]

@@ -1,7 +1,7 @@
 """Positives without a language model: a text's other half, itself, or itself with seeded noise.
 
-The noise rates' defaults are those of arXiv 2507.22729; that a text is always changed where it can be is ours,
-since an unchanged one would be `identity` under another name.
+The default noise rates are those of arXiv 2507.22729. That a text is always changed if possible is our choice, because
+an unchanged one would be `identity` under another name.
 """
 
 import random
@@ -13,7 +13,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
 def halves(anchor: str, document: str) -> tuple[str, str]:
-    """(text, positive): the anchor and the rest of its document; a document that is only the anchor is cut in two."""
+    """(text, positive): the anchor and the rest of its document. A document that is only the anchor is cut in two."""
     rest = document[len(anchor) :] if document.startswith(anchor) else document.partition("\n\n")[2]
     if anchor.strip() != document.strip():
         return anchor, " ".join(rest.split()[:LONGEST_HALF])
@@ -23,7 +23,7 @@ def halves(anchor: str, document: str) -> tuple[str, str]:
 
 
 def delete_words(text: str, rate: float, draw: random.Random) -> str:
-    """Each word leaves with probability `rate`; of two words or more, at least one leaves and one stays."""
+    """Deletes each word with probability `rate`. Of two words or more, at least one goes and one stays."""
     words = _with_spaces(text)
     if len(words) < 2 or rate == 0:
         return text
@@ -34,7 +34,7 @@ def delete_words(text: str, rate: float, draw: random.Random) -> str:
 
 
 def swap_words(text: str, swaps: int, draw: random.Random) -> str:
-    """`swaps` times, two words at different places change places. The spaces between words stay where they are."""
+    """`swaps` times, swaps two words at different places. The spaces between words stay in place."""
     pieces = re.split(r"(\s+)", text)
     places = [place for place, piece in enumerate(pieces) if piece and not piece.isspace()]
     if len(places) < 2:
@@ -46,17 +46,17 @@ def swap_words(text: str, swaps: int, draw: random.Random) -> str:
 
 
 def character_noise(text: str, rate: float, draw: random.Random) -> str:
-    """Each letter or digit is mistyped with probability `rate`; at least one, where there is any.
+    """Mistypes each letter or digit with probability `rate`; at least one, if there is any.
 
-    A slip replaces the character, leaves it out, puts another before it, or swaps it with the next, all equally likely;
-    where there is no other to swap with, another is put before it.
+    A slip replaces the character, leaves it out, puts another before it, or swaps it with the next, all equally likely.
+    If there is no other to swap with, another is put before it.
     """
     typed = [place for place, character in enumerate(text) if character.isalnum()]
     if not typed or rate == 0:
         return text
     slips = [place for place in typed if draw.random() < rate] or [draw.choice(typed)]
     characters = list(text)
-    for place in reversed(slips):  # from the end, so that the places before stay true
+    for place in reversed(slips):  # from the end, so that earlier places stay valid
         slip = draw.choice(("replace", "leave out", "put before", "swap"))
         pair = characters[place : place + 2]
         if slip == "replace":
@@ -71,7 +71,7 @@ def character_noise(text: str, rate: float, draw: random.Random) -> str:
 
 
 def noisers(noise: Mapping) -> dict[str, Callable[[str, random.Random], str]]:
-    """Style -> (text, draw) -> positive, at the rates of `noise`: deletion, swaps, characters."""
+    """Style -> (text, draw) -> positive, at the rates in `noise`: deletion, swaps, characters."""
     return {
         "word-deletion": lambda text, draw: delete_words(text, noise["deletion"], draw),
         "word-swap": lambda text, draw: swap_words(text, noise["swaps"], draw),
@@ -80,5 +80,5 @@ def noisers(noise: Mapping) -> dict[str, Callable[[str, random.Random], str]]:
 
 
 def _with_spaces(text: str) -> list[str]:
-    """The words, each with the spaces after it; together they are the text, but for spaces before the first."""
+    """The words, each with the spaces after it. Joined, they are the text without its leading spaces."""
     return re.findall(r"\S+\s*", text)

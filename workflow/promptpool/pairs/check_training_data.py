@@ -1,4 +1,4 @@
-"""The guard between training and evaluation: nothing that an adapter learned from is a task's text."""
+"""The guard between training and evaluation: no adapter was trained on a task's text."""
 
 import json
 import time
@@ -23,15 +23,15 @@ def check_training_data(
     """Writes {"pairs": {path: digest}, "task_texts": n}.
 
     pairs: what the adapter is trained on now; tasks: name -> texts.parquet; near: of each set, as in the config.
-    Pairs are rid of the tasks' texts when they are selected; a task may come later, and training does not start again
-    for it. Raises PromptpoolError where it should, and where the adapter is of other pairs or settings than the study.
+    The tasks' texts are removed when pairs are selected. A task may be added later, and that does not restart training.
+    Raises PromptpoolError if it should, and if the adapter has other pairs or settings than the study.
     """
     started = time.time()
-    told = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))
+    record = json.loads(sidecar_path(adapter).read_text(encoding="utf-8"))
     now = {path: file_digest(path) for path in pairs}
-    # Snakemake does not look at what stands behind an `ancient` input (the pairs, behind the tasks) while that is
-    # made: a new task and a changed recipe in one edit would leave the adapter as it was.
-    if told["spec"] != json.loads(json.dumps(spec)) or any(told["inputs"].get(path) != now[path] for path in pairs):
+    # While Snakemake rebuilds an `ancient` input, it does not check what is behind it (the pairs, behind the tasks). A
+    # new task and a changed recipe in one edit would leave the adapter unchanged.
+    if record["spec"] != json.loads(json.dumps(spec)) or any(record["inputs"].get(path) != now[path] for path in pairs):
         raise PromptpoolError(f"{adapter}: trained with other settings or pairs than now; run the same command again")
     for path, share in zip(pairs, near, strict=True):
         table = pd.read_parquet(path).assign(reason=None)
@@ -39,8 +39,8 @@ def check_training_data(
         if hits:
             place, (task, _) = next(iter(hits.items()))
             raise PromptpoolError(
-                f"{path}: {len(hits)} pairs hold a text of task {task}, which came after them, the first "
-                f"{table.at[place, 'text'][:80]!r}; remove that file: pairs are then chosen, and adapters trained, anew"
+                f"{path}: {len(hits)} pairs hold a text of task {task}, which was added later, the first "
+                f"{table.at[place, 'text'][:80]!r}; remove that file to select the pairs and train the adapters again"
             )
     known = sum(len(pd.read_parquet(path, columns=["text"])) for path in tasks.values())
     write_json(out, {"pairs": now, "task_texts": known})

@@ -1,4 +1,4 @@
-"""Training texts that are an evaluation task's texts: the same, nearly the same, or around one."""
+"""Finds training texts that are an evaluation task's texts: the same, nearly the same, or containing one."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,13 +10,13 @@ from ..text.near_duplicates import ShingleIndex, Shingles, shingled
 from ..text.normalisation import normalise
 from ..text.words import word_count
 
-# A shorter known text ("Return the number of nodes.") may stand within another by chance: only the whole counts.
+# A shorter known text ("Return the number of nodes.") may occur in another by chance, so only the whole text counts.
 LEAST_WORDS_WITHIN = 8
 TEXTS_A_CHUNK = 20_000  # texts shingled at a time; bounds memory
 
 
 class Hit(NamedTuple):
-    """What a text is contaminated with: `which` numbers the known text."""
+    """What contaminates a text: `which` is the index of the known text."""
 
     kind: Literal["exact", "near"]
     which: int
@@ -28,12 +28,12 @@ def contaminated(
     threshold: float | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Hit | None]:
-    """For each text the known text that it is (`exact`) or holds (`near`), None where it is clean.
+    """For each text the known text that it is (`exact`) or holds (`near`); None if it is clean.
 
-    exact: the same words once case, spacing and punctuation are folded away. near: at least `threshold` of the
-    known text's shingles (runs of three words) are the text's too, so a known text is found within a longer one and
-    near-duplicates are found as well; for a known text under 8 words the Jaccard index must reach `threshold`.
-    threshold None: exact only. The best match counts, of equal ones the first. Texts without a word are clean.
+    exact: the same words after folding case, spacing and punctuation. near: the text has at least `threshold` of the
+    known text's shingles (runs of three words). So a known text is found inside a longer one, and near-duplicates are
+    found too. For a known text under 8 words, the Jaccard index must reach `threshold`. threshold None: exact only.
+    The best match counts; among equals, the first. Texts without a word are clean.
     """
     first: dict[str, int] = {}
     for number, text in enumerate(known):

@@ -1,4 +1,4 @@
-"""What makes a positive unfit: each reason has a name, and is counted."""
+"""The reasons to reject a positive. Each has a name, and is counted."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ from ..text.language import other_language, other_script
 from ..text.normalisation import normalise
 from ..text.words import word_count, words
 
-# In the order in which they are looked for. The first four are a backend's, for a text that it could not write
-# (generation.backend.FAULTS); the last four need the whole set of pairs. Neither are `judge`'s.
+# In the order of the checks. The first four come from a backend, for a text that it could not write
+# (generation.backend.FAULTS); the last four need the whole set of pairs. `judge_pairs` returns neither.
 REASONS = (
     "too-long", "refused", "filtered", "failed", "empty", "short", "thinking", "refusal", "boilerplate", "leaked",
     "script", "language", "echo", "repeats", "length", "cut", "duplicate", "near-duplicate", "contaminated", "semantic",
 )  # fmt: skip
 
-ECHO_CHARACTERS = 20_000  # compared at most: a longer text that comes back shows it by then
+ECHO_CHARACTERS = 20_000  # the most that are compared: a longer text that comes back is recognised by then
 LEAK_SHARE = 0.5  # of the word triples of one sentence of the instruction
-LEAK_TRIPLES = 3  # and so many of them: five words in a row
+LEAK_TRIPLES = 3  # and at least so many of them: five words in a row
 REPEATED_SHARE = 0.5
 PAIRS_A_CHUNK = 2_000
-CLOSING = "\"'`”’»)]}*_」』）】"  # quotes, brackets and emphasis behind the end of a sentence
+CLOSING = "\"'`”’»)]}*_」』）】"  # quotes, brackets and emphasis after the end of a sentence
 ENDS = tuple(".!?…‽。！？｡．؟۔।॥።՞։")
 
 Triple = tuple[str, str, str]
@@ -44,20 +44,20 @@ def judge_pairs(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str | None]:
-    """The first reason to reject each pair, None for a good one. Rows are judged one by one: see REASONS.
+    """The first reason to reject each pair; None for a good one. Rows are judged one by one: see REASONS.
 
     texts, positives, styles: n each; filters: `pairs.*.filters` of the config; instructions: style -> template with
     `{text}`, for styles that have one. Lengths are in words, as `words.word_count` counts them.
 
     `empty`: no word. `short`: fewer than `min_words`. `thinking`, `refusal`, `boilerplate`: see
     text/boilerplate.yaml.
-    `leaked`: half of the word triples of a sentence of the instruction came back. `script`, `language`: not the
-    text's own, where both are clear. `echo`: the same words, or edit similarity (1 - Levenshtein distance / longer
-    length, as arXiv 2107.06499 has it) of the normalised texts above `max_echo`. `repeats`: fewer than half of its
-    word triples are different. `length`: words of positive / words of text outside `length_ratio`. `cut`: of the
-    positives that max_new_tokens cut, as `cut` has it (n; none where it is None), those that end in mid-sentence.
+    `leaked`: half of the word triples of one sentence of the instruction came back. `script`, `language`: not the
+    text's own, if both are clear. `echo`: the same words, or an edit similarity (1 - Levenshtein distance / longer
+    length, as in arXiv 2107.06499) of the normalised texts above `max_echo`. `repeats`: fewer than half of its word
+    triples are distinct. `length`: words of positive / words of text is outside `length_ratio`. `cut`: max_new_tokens
+    cut it (`cut`, n booleans; None for none) and it ends in mid-sentence.
 
-    Styles in `echoing` echo by intent and are not held to it. Of style `identity` only `empty` is asked.
+    Styles in `echoing` echo on purpose and are exempt from `echo`. Style `identity` is checked only for `empty`.
     """
     leaks = {style: instruction_triples(template) for style, template in instructions.items()}
     rows = list(zip(texts, positives, styles, [False] * len(texts) if cut is None else cut, strict=True))
@@ -99,7 +99,7 @@ def reason_to_reject(
     echoes: bool = False,
     known: dict[str, str | None] | None = None,
 ) -> str | None:
-    """`judge` for one pair. leaks: `instruction_triples` of the style; known: a cache of the texts' languages."""
+    """`judge_pairs` for one pair. leaks: `instruction_triples` of the style; known: a cache of the texts' languages."""
     found = words(positive)
     if not found:
         return "empty"
@@ -129,37 +129,37 @@ def reason_to_reject(
 
 
 def _borrowed(text: str, found: Sequence[str]) -> bool:
-    """Whether half of the positive's words are the text's own: then it is in its language, and no one need look."""
-    own = set(words(text))
-    return 2 * sum(word in own for word in found) >= len(found)
+    """Whether half of the positive's words are in the text. Then its language need not be checked."""
+    of_text = set(words(text))
+    return 2 * sum(word in of_text for word in found) >= len(found)
 
 
 def mid_sentence(text: str) -> bool:
-    """Whether a text stops before its sentence does: after closing quotes and brackets it has no mark that ends one."""
+    """Whether a text stops in mid-sentence: closing quotes and brackets aside, it does not end with an end mark."""
     return not text.rstrip().rstrip(CLOSING).rstrip().endswith(ENDS)
 
 
 def echo(text: str, positive: str, most: float) -> bool:
-    """Whether a positive says its text again: the same words, or an edit similarity above `most` (0 to 1).
+    """Whether a positive repeats its text: the same words, or an edit similarity above `most` (0 to 1).
 
-    Of texts over 20,000 characters that much is compared.
+    Only the first 20,000 characters of longer texts are compared.
     """
     short, long = sorted((len(text), len(positive)))
-    if long > ECHO_CHARACTERS and short < most * long / 2:  # half: punctuation folded away can't hide more
+    if long > ECHO_CHARACTERS and short < most * long / 2:  # half, because folded punctuation can't hide more
         return False
     source, target = normalise(text[:ECHO_CHARACTERS]), normalise(positive[:ECHO_CHARACTERS])
     return source == target or Levenshtein.normalized_similarity(source, target, score_cutoff=most) > most
 
 
 def instruction_triples(template: str) -> list[frozenset[Triple]]:
-    """The word triples of each sentence of an instruction, the text's slot left out."""
+    """The word triples of each sentence of an instruction, without the text's slot."""
     sentences = re.split(r"(?<=[.!?:;。！？])\s+|\n+", template.replace(SLOT, "\n"))
     sets = (frozenset(_triples(words(sentence))) for sentence in sentences)
     return [triples for triples in sets if len(triples) >= LEAK_TRIPLES]
 
 
 def leaked(text: str, triples: set[Triple], sentences: Sequence[frozenset[Triple]]) -> bool:
-    """Whether half of the triples of one sentence of the instruction stand in the positive but not in the text."""
+    """Whether half of the triples of one sentence of the instruction are in the positive but not in the text."""
     for sentence in sentences:
         if len(shared := sentence & triples) >= max(LEAK_TRIPLES, LEAK_SHARE * len(sentence)):
             shared = shared.difference(_triples(words(text)))
@@ -173,7 +173,7 @@ def _triples(found: Sequence[str]) -> Iterator[Triple]:
 
 
 def first_uses(texts: Sequence[str]) -> list[bool]:
-    """True where a text, normalised, stands for the first time."""
+    """True for each text whose normalised form occurs for the first time."""
     seen: set[str] = set()
     answer = []
     for text in texts:

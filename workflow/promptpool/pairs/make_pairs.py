@@ -1,4 +1,4 @@
-"""The pairs stage, first half: a positive for every anchor, shard by shard, each judged and, if unfit, tried again."""
+"""The pairs stage, first half: writes a positive for every anchor, shard by shard, and retries unfit ones."""
 
 import contextlib
 import random
@@ -60,14 +60,14 @@ def make_pairs(
     code: object = None,
     closeness: Callable[[list[str], list[str]], np.ndarray] | None = None,
 ) -> None:
-    """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None where fit),
+    """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None if fit),
     `attempts`, `prompt_tokens`, `tokens` (written by the language model), `cut` (whether max_new_tokens cut it) and
     `seconds` (its share of its shard's).
 
-    spec: `Study.pairs_spec`; writer: the language model, None where none writes; options: how its backend is run, which
-    changes no text; code: what else the texts depend on; closeness: (texts, positives) -> cosines [n], for the filter
-    `semantic`. A killed job goes on from the finished shards in `shards`, a folder beside `out`; those of the latest
-    settings stay there, so that a larger count adds to them.
+    spec: `Study.pairs_spec`. writer: the language model, None if none writes. options: how its backend runs, which
+    changes no text. code: what else the texts depend on. closeness: (texts, positives) -> cosines [n], for the filter
+    `semantic`. A killed job resumes from the finished shards in `shards`, a folder beside `out`. The shards of the
+    latest settings stay there, so that a larger count adds to them.
     """
     started = time.time()
     anchors = pick_anchors(pd.read_parquet(corpus), spec, f"pairs.{name}")
@@ -88,7 +88,7 @@ def make_pairs(
         held: list[tuple[Path, pd.DataFrame]] = []
         for path, rows in left:
             held.append((path, write_shard(rows, spec, backend, partial(_tell, bar))))
-            # Shards of faults alone wait for a first answer: a server that refuses all is not to be remembered for it.
+            # Shards with only faults wait for a first answer: a server's refusal of everything must not be kept.
             if path == left[-1][0] or not held[-1][1]["reason"].isin(FAULTS).all():
                 _keep(held)
             bar.update(len(rows))
@@ -97,7 +97,7 @@ def make_pairs(
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
     if table["reason"].notna().all():
         worst = Counter(table["reason"]).most_common(1)[0][0]
-        remedy = REASON_REMEDIES.get(worst, "mend the style, the model or the filters")
+        remedy = REASON_REMEDIES.get(worst, "change the style, the model or the filters")
         raise PromptpoolError(f"pairs.{name}: no pair passed the filters, most often {worst!r}; {remedy}")
     write_table(
         out, table, inputs=[corpus], spec=spec, started=started, seed=spec["seed"],
@@ -118,7 +118,7 @@ def _keep(held: list[tuple[Path, pd.DataFrame]]) -> None:
 
 
 def writer_of(backend: object) -> dict | None:
-    """On what and in which number type a set was written; None where a server wrote, or all shards were there."""
+    """The device and number type with which a set was written; None if a server wrote it, or all shards existed."""
     if hasattr(backend, "facts"):  # of vLLM's worker
         return backend.facts
     if not hasattr(backend, "place"):
@@ -145,7 +145,7 @@ def write_shard(
         part = write_once(rows.loc[left], spec, attempt, backend, progress)
         part["reason"] = pd.Series(_judged(part, spec), index=part.index, dtype=object)
         part["attempts"] = attempt
-        for column in ("prompt_tokens", "tokens"):  # what a failed try cost is counted
+        for column in ("prompt_tokens", "tokens"):  # the cost of failed tries counts
             part[column] += rows.loc[left, column]
         rows.loc[left, part.columns] = part
         changes = rows["style"].map(lambda style: _may_change(style, spec))
@@ -159,7 +159,7 @@ def write_shard(
 def write_once(
     rows: pd.DataFrame, spec: Mapping, attempt: int, backend: Backend | None, progress: Progress | None = None
 ) -> pd.DataFrame:
-    """The rows with `text` and `positive` set, and the tokens that this took. Every row's seed is its text's own."""
+    """The rows with `text` and `positive` set, and the tokens that this took. A row's seed depends on its text."""
     noise = noisers(spec["noise"])
     texts, positives = [], []
     for text, document, given, style in zip(*(rows[key] for key in ANCHOR), strict=True):
@@ -181,7 +181,7 @@ def write_once(
 
 
 def seed_of(seed: int, style: str, text: str, attempt: int) -> int:
-    """The seed of one text's draw, 31 bits: the same in whatever order, batch or shard the text comes."""
+    """The seed of one text's draw, 31 bits. It does not depend on the text's order, batch or shard."""
     return int(text_digest(f"{seed}\0{style}\0{attempt}\0{text}")[:8], 16) >> 1
 
 
@@ -214,7 +214,7 @@ def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backe
 
 
 def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
-    """The backend's own fault, else the filters' reason. A plain prefix has no end to be cut before."""
+    """The backend's own fault, else the filters' reason. A plain prefix has no end that could be cut off."""
     chats = {style for style, wording in spec["wording"].items() if needs_chat(wording)}
     instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
     reasons = judge_pairs(
@@ -230,8 +230,8 @@ def _may_change(style: str, spec: Mapping) -> bool:
 
 
 def closeness_by(judge: Mapping, device: str) -> Callable[[list[str], list[str]], np.ndarray]:
-    """The `closeness` of make_pairs that an embedder gives; see semantic.similarities."""
-    # Found by name, not by an import statement: the digest of a set without a judge then holds no embedder's code.
+    """An embedder's `closeness` for make_pairs; see semantic.similarities."""
+    # Looked up by name, not imported by a statement: a set without a judge then has no embedder's code in its digest.
     return partial(import_module(f"{__package__}.semantic").similarities, spec=judge, device=device)
 
 
@@ -244,14 +244,14 @@ def drop_distant(table: pd.DataFrame, least: float, closeness: Callable[[list[st
 
 
 def _rows_digest(rows: pd.DataFrame) -> str:
-    """What a shard is made of: a changed corpus does not meet an old shard."""
+    """Identifies a shard's rows, so that a changed corpus does not reuse an old shard."""
     columns = [rows[column].fillna("") for column in ("source_id", "style", "text", "document", "given")]
     return text_digest("\0".join("\1".join(row) for row in zip(*columns, strict=True)))[:16]
 
 
 @contextlib.contextmanager
 def _opened(spec: Mapping, left, writer: Checkpoint | None, options: Mapping | None) -> Iterator[Backend | None]:
-    """The set's backend, if a shard is left that needs one."""
+    """The set's backend, if an unfinished shard needs one."""
     if not spec["wording"] or not left:
         yield None
         return

@@ -1,4 +1,4 @@
-"""qc.json: what a set of pairs is like, in numbers."""
+"""qc.json: the properties of a set of pairs, in numbers."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from ..text.normalisation import normalise
 BIN = 0.05  # of similarity
 MOST_WORDS = 100  # the last bin of a length histogram holds all longer texts
 PAIRS_SAMPLED = (
-    10_000  # pairs of a style that similarity and distinct-n are taken from: distinct-n falls as texts are added
+    10_000  # pairs of a style used for similarity and distinct-n, because distinct-n falls as texts are added
 )
 
 
 def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
-    """All of a set: what was asked, kept and rejected and why, by style; tokens; contamination.
+    """Summarises a set: what was asked for, kept and rejected and why, by style; tokens; contamination.
 
     `cut`: positives that max_new_tokens cut, in mid-sentence or not, and how many of these are kept.
     table: the written pairs with their final `reason`; hits: row -> (task, Hit) of the contaminated ones.
@@ -63,17 +63,17 @@ def _style(table: pd.DataFrame) -> dict:
 
 
 def similarity(text: str, positive: str) -> float:
-    """Edit similarity of the normalised texts (0 nothing shared, 1 the same), as the echo filter sees it."""
+    """Edit similarity of the normalised texts (0: nothing shared, 1: the same), as in the echo filter."""
     return Levenshtein.normalized_similarity(normalise(text), normalise(positive))
 
 
 def distinct(texts: Sequence[Sequence[str]], n: int) -> float:
-    """Different word n-grams / all (distinct-n, arXiv 1510.03055), 0 to 1. texts: lists of words."""
+    """Distinct word n-grams / all (distinct-n, arXiv 1510.03055), 0 to 1. texts: lists of words."""
     grams = [gram for words in texts for gram in zip(*(islice(words, k, None) for k in range(n)), strict=False)]
     return round(len(set(grams)) / max(1, len(grams)), 4)
 
 
 def _histogram(values) -> dict[str, int]:
-    """Value -> how many, in rising order."""
+    """Value -> its count, in ascending order."""
     counts = Counter(int(value) for value in values)
     return {str(value): counts[value] for value in sorted(counts)}

@@ -1,4 +1,4 @@
-"""The pairs stage, second half: what is kept of the written pairs, what is not and why, and what the set is like."""
+"""The pairs stage, second half: selects the written pairs to keep, and records the rest with reasons."""
 
 import time
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ def select_pairs(
 ) -> None:
     """Writes pairs.parquet (PAIR), rejected.parquet (PAIR, `reason`, `attempts`, `cut`) and qc.json.
 
-    written: what `synthesis.make_pairs` wrote; tasks: name -> its texts.parquet; spec: `Study.selection_spec`.
-    A fit pair is dropped where its text or positive is (nearly) a task's text (`contaminated`), and where its positive
-    was already given to another text (`duplicate`, `near-duplicate`).
+    written: what `make_pairs` wrote; tasks: name -> its texts.parquet; spec: `Study.selection_spec`. A fit pair is
+    dropped if its text or positive is (nearly) a task's text (`contaminated`), or if its positive was already given to
+    another text (`duplicate`, `near-duplicate`).
     Raises PromptpoolError for contamination if the study says so, and if no pair is left.
     """
     started = time.time()
@@ -33,7 +33,7 @@ def select_pairs(
         place, (task, hit) = next(iter(hits.items()))
         raise PromptpoolError(
             f"pairs.{name}: {len(hits)} pairs hold a task's text, the first {table.at[place, 'text'][:80]!r} "
-            f"({hit.kind}, task {task}); take it out of the corpus, or set pairs.{name}.contamination.action to remove"
+            f"({hit.kind}, task {task}); remove it from the corpus, or set pairs.{name}.contamination.action to remove"
         )
     table.loc[list(hits), "reason"] = "contaminated"
     drop_repeated(table, spec["near_duplicate"])
@@ -50,7 +50,7 @@ def select_pairs(
 def find_contamination(
     table: pd.DataFrame, tasks: Mapping[str, str | Path], near: float | None
 ) -> dict[int, tuple[str, Hit]]:
-    """Row -> (task, how) of the fit pairs whose text or positive is, or nearly is, a text of a task."""
+    """Row -> (task, how) of the fit pairs whose text or positive is, or nearly is, a task's text."""
     known: list[str] = []
     owners: list[str] = []
     for task, path in tasks.items():
@@ -67,7 +67,7 @@ def find_contamination(
 
 
 def drop_repeated(table: pd.DataFrame, near: float | None) -> None:
-    """Sets the reason of fit pairs whose positive, or nearly it, was given to an earlier text, in place."""
+    """Sets the reason of fit pairs whose positive was given, exactly or nearly, to an earlier text, in place."""
     fit = table.index[table["reason"].isna()]
     fresh = pd.Series(first_uses(table.loc[fit, "positive"].tolist()), index=fit, dtype=bool)
     table.loc[fit[~fresh], "reason"] = "duplicate"

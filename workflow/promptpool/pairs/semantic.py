@@ -1,4 +1,4 @@
-"""How near a positive's meaning is to its text's, under an embedder that the config names."""
+"""How close a positive's meaning is to its text's, according to an embedder that the config names."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,9 +23,9 @@ def similarities(
     """Cosine of each text's vector and its positive's, float32 [n], -1 to 1.
 
     spec: `model`, a directory or hub id of a decoder or of a sentence-transformers model (it has a modules.json);
-    `revision`; `prompt`, a template with one `{text}`; `pooling`, for a decoder only: a sentence-transformers model
-    brings its own. Missing keys: no revision, the bare text, mean pooling. Raises PromptpoolError for a model that
-    can't be loaded and for a vector without a direction, naming the text.
+    `revision`; `prompt`, a template with one `{text}`; `pooling`, only for a decoder, because a sentence-transformers
+    model has its own. Defaults: no revision, the bare text, mean pooling. Raises PromptpoolError for a model that
+    can't be loaded, and for a vector without a direction, naming the text.
     """
     if len(positives) != len(texts):
         raise ValueError(f"{len(texts)} texts and {len(positives)} positives: give one positive for each text")
@@ -45,7 +45,7 @@ def similarities(
 
 
 def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
-    """texts -> float32 [n, dim], in order. Torch is imported here, not with this module."""
+    """texts -> float32 [n, dim], in order. Imports torch only when called."""
     from sentence_transformers.util import is_sentence_transformer_model
 
     name, revision, prompt = spec["model"], spec.get("revision"), spec.get("prompt") or "{text}"
@@ -57,7 +57,7 @@ def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
         embedder = Embedder.load(name, revision=revision, device=device)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise PromptpoolError(f"semantic.model {name!r} can't be loaded: {reason}; mend the path or the id") from error
+        raise PromptpoolError(f"semantic.model {name!r} can't be loaded: {reason}; fix the path or the id") from error
     pooling = spec.get("pooling") or "mean"
     return lambda texts: embedder.encode(texts, prompt=prompt, pooling=pooling)
 
@@ -70,7 +70,7 @@ def _sentence_encoder(name: str, revision: str | None, template: Template, devic
 
     require_safetensors(name, revision, "semantic.model")
     place = None if device == "auto" else device
-    exactly = {"dtype": torch.float32}  # a model saved in bfloat16 would run in it
+    exactly = {"dtype": torch.float32}  # a model saved in bfloat16 would otherwise run in it
     model = SentenceTransformer(name, revision=revision, device=place, model_kwargs=exactly, **NO_CODE)
 
     def encode(texts: Sequence[str]) -> np.ndarray:

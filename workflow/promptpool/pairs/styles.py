@@ -1,4 +1,4 @@
-"""Pair styles: the names, and the wording of those that a language model writes."""
+"""Pair styles: their names, and the wording of those that a language model writes."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -7,39 +7,39 @@ from importlib.resources import files
 import yaml
 
 STYLES_FILE = files(__package__) / "styles.yaml"
-# Made from the text alone, without a language model (promptpool.pairs.augmentation).
+# Derived from the text alone, without a language model (promptpool.pairs.augmentation).
 TEXT_STYLES = ("halves", "identity", "dataset", "word-deletion", "word-swap", "character-noise")
-# Always the same, so that trying again is of no use.
+# Always the same, so retries are useless.
 FIXED_STYLES = frozenset({"halves", "identity", "dataset"})
-# Close to their text by intent, so that no echo of it can be held against them.
+# Close to their text on purpose, so the echo filter does not apply.
 ECHOING_STYLES = frozenset({"identity", "word-deletion", "word-swap", "character-noise"})
 
 
 @cache
 def shipped_styles() -> dict[str, dict]:
-    """The language model's styles of styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
+    """The language-model styles in styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
     return yaml.safe_load(STYLES_FILE.read_text(encoding="utf-8"))
 
 
 def known_styles(own: Mapping[str, Mapping]) -> dict[str, dict]:
-    """Every style a language model can be asked for: shipped ones, and a study's own, which may reword them."""
+    """Every style that a language model can be asked for: shipped ones, and a study's own, which may reword them."""
     return {**shipped_styles(), **{name: dict(wording) for name, wording in own.items()}}
 
 
 def needs_chat(wording: Mapping) -> bool:
-    """Whether a style speaks to the model through its chat template; `plain` ones are written on from."""
+    """Whether a style uses the model's chat template. `plain` styles are continued as text."""
     return "plain" not in wording
 
 
 def turns(wording: Mapping) -> list[str]:
-    """A style's instructions in order; each is given the answer to the one before as its {text}."""
+    """A style's instructions in order. Each gets the previous answer as its {text}."""
     return list(wording["turns"]) if "turns" in wording else [wording.get("chat") or wording["plain"]]
 
 
 def worded(names: Sequence[str], own: Mapping[str, Mapping], placeholders: Mapping[str, str]) -> dict[str, dict]:
-    """The wording of the named language-model styles, `{language}` and the like filled in; {text} stays.
+    """The wording of the named language-model styles, with `{language}` and the like filled in; {text} stays.
 
-    placeholders: name -> what stands for it. Names of TEXT_STYLES are passed over.
+    placeholders: name -> its value. Names of TEXT_STYLES are skipped.
     """
 
     def fill(template: str) -> str:

@@ -1,4 +1,4 @@
-"""The report's section on attention: what tuning moved, and what its viewer of single texts reads."""
+"""The report's section on attention: what tuning changed, and the content of the viewer of single texts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +10,8 @@ from ..attention.spans import MEAN
 from ..attention.table import read_shown_texts
 from ..statistics.estimates import LEVEL
 
-VIEWER_WEIGHTS = 250_000  # that the viewer holds, 1.3 MB: the page must stay light
-LAYER_ROWS = 400  # of the table of single layers
+VIEWER_WEIGHTS = 250_000  # the most weights in the viewer, 1.3 MB, so that the page stays small
+LAYER_ROWS = 400  # the most rows in the table of single layers
 SPANS_SHOWN = ("content", "function", "prompt", "sink", "itself")  # the table's columns
 
 
@@ -22,12 +22,12 @@ def attention_section(table: str | Path, summary: str | Path) -> dict:
 
 
 def moves(summary: pd.DataFrame) -> list[dict]:
-    """The answer, a row an adapter and prompt: what its last step moved, over the mean of the layers.
+    """What each adapter's last step changed, averaged over layers; one row for each adapter and prompt.
 
-    summary: summarise_attention's table. A row has model, adapter, step, prompt, n (texts), base and share (of content
-    words), a change for each of SPANS_SHOWN (estimate, low, high; None where the prompt lacks the span), `layers` (how
-    many were measured), in how many of them content words gained (`up`) or lost (`down`) by Holm's test, and `most`,
-    the single layer where they changed most.
+    summary: summarise_attention's table. A row has model, adapter, step, prompt and n (texts); base and share (of
+    content words); a change for each of SPANS_SHOWN (estimate, low, high; None if the prompt lacks the span); `layers`
+    (how many were measured); the number of layers in which content words gained (`up`) or lost (`down`) by Holm's test;
+    and `most`, the layer where they changed most.
     """
     return [
         {**changes(own[own["layer"] == own["layer"].min()]), **_over_layers(own)} for own in _states(summary, last=True)
@@ -39,18 +39,18 @@ def _over_layers(own: pd.DataFrame) -> dict:
     content = content[content["layer"] != MEAN]
     if content.empty:
         return {"layers": 0, "up": 0, "down": 0, "most": None}
-    told = content["p_holm"] < 1 - LEVEL
+    differs = content["p_holm"] < 1 - LEVEL
     most = content.loc[content["estimate"].abs().idxmax()]
     return {
         "layers": len(content),
-        "up": int((told & (content["estimate"] > 0)).sum()),
-        "down": int((told & (content["estimate"] < 0)).sum()),
+        "up": int((differs & (content["estimate"] > 0)).sum()),
+        "down": int((differs & (content["estimate"] < 0)).sum()),
         "most": {key: most[key] for key in ("layer", "estimate", "low", "high")},
     }
 
 
 def single_layers(summary: pd.DataFrame) -> list[dict]:
-    """Every checkpoint, prompt and layer with its changes, at most MOST_ROWS, last steps first where that cuts."""
+    """Every checkpoint, prompt and layer with its changes, at most LAYER_ROWS; last steps first if rows are cut."""
     states = [*_states(summary, last=True), *_states(summary, last=False)]
     every = [group for own in states for layer, group in own.groupby("layer") if layer != MEAN]
     return [{**changes(group), "layer": int(group["layer"].iloc[0])} for group in every[:LAYER_ROWS]]
@@ -69,7 +69,7 @@ def changes(rows: pd.DataFrame) -> dict:
 
 
 def _states(summary: pd.DataFrame, last: bool) -> Iterator[pd.DataFrame]:
-    """The head means of each tuned checkpoint and prompt: adapters' last steps, or all the others."""
+    """The head means of each tuned checkpoint and prompt: either adapters' last steps, or all others."""
     tuned = summary[(summary["head"] == MEAN) & (summary["adapter"] != "base")]
     ends = tuned.groupby(["model", "adapter"])["step"].transform("max") == tuned["step"]
     for _, own in checkpoint_order(tuned[ends == last]).groupby(["model", "adapter", "step", "prompt"], sort=False):
@@ -77,12 +77,12 @@ def _states(summary: pd.DataFrame, last: bool) -> Iterator[pd.DataFrame]:
 
 
 def viewer(shown: pd.DataFrame) -> dict:
-    """The content of the attention viewer, as JSON's types.
+    """The content of the attention viewer, in JSON types.
 
-    shown: attention.table.read_shown's table. Returns `texts`, `prompts`, `layers` and `checkpoints` (what to choose
-    from; the sentence, the config's first prompt, the last layer and base come first), `sequences` (tokens and spans,
-    once for every prompted text) and `rows` (the places of these five, and weights in hundredths of a per cent). Where
-    all would be more than MOST_WEIGHTS numbers, texts and then layers are left out.
+    shown: attention.table.read_shown's table. Returns `texts`, `prompts`, `layers` and `checkpoints` to choose from
+    (the sentence, the config's first prompt, the last layer and base come first); `sequences` (tokens and spans, once
+    for every prompted text); and `rows` (the indices of these five, and weights in hundredths of a per cent). If all
+    would exceed VIEWER_WEIGHTS numbers, texts and then layers are left out.
     """
     shown = checkpoint_order(_thinned(shown))
     several = shown["model"].nunique() > 1
@@ -118,7 +118,7 @@ def viewer(shown: pd.DataFrame) -> dict:
 
 
 def _thinned(shown: pd.DataFrame) -> pd.DataFrame:
-    """The rows of as many texts as the page holds; if it can't hold one, of fewer layers, the last among them."""
+    """The rows of as many texts as the page can hold; if not even one fits, of fewer layers, the last included."""
     sizes = shown["weights"].str.len().groupby(shown["text_id"]).sum().sort_index().cumsum()
     kept = max(1, int((sizes <= VIEWER_WEIGHTS).sum()))
     shown = shown[shown["text_id"].isin(sizes.index[:kept])]

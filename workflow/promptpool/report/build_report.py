@@ -1,7 +1,7 @@
-"""One page that shows a run: every number with its interval, every figure with its words, and how to make it again.
+"""One page that shows a run: every number with its interval, every figure with a caption, and how to reproduce it.
 
-The page is one file and asks the network for nothing. All that comes from data (texts, names, tokens) is escaped by
-the template; what the page's script reads is JSON in which no `<` is left.
+The page is one file and loads nothing from the network. The template escapes everything that comes from data (texts,
+names, tokens). The page's script reads JSON that contains no `<`.
 """
 
 import base64
@@ -32,7 +32,7 @@ from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_ro
 
 @dataclass(frozen=True)
 class Artifacts:
-    """The files that a report is made from; whatever is empty has no section.
+    """The files that a report is built from. An empty one has no section.
 
     summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
     and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
@@ -68,8 +68,8 @@ def build_report(
 ) -> None:
     """Writes the report, a single HTML file, and its sidecar.
 
-    config: the resolved config; provenance: facts to print; published: benchmark -> reference lines; configfile: what
-    the commands name, None for config.yaml. Raises PromptpoolError for an input that is not there.
+    config: the resolved config; provenance: facts to print; published: benchmark -> reference lines; configfile: the
+    file that the commands name, None for config.yaml. Raises PromptpoolError if an input does not exist.
     """
     started, run = time.time(), config["run"]
     start = command(run, configfile)
@@ -120,7 +120,7 @@ def build_report(
 
 
 def benchmarks_of(given: Artifacts, config: Mapping, published: Mapping, pictures: Sequence[Mapping]) -> list:
-    """The sections of the benchmarks that the study has averages of."""
+    """The sections of the benchmarks for which the study has averages."""
     if not given.benchmarks:
         return []
     wholes = {name: (spec or {}).get("name", name) for name, spec in (config.get("benchmarks") or {}).items()}
@@ -145,7 +145,7 @@ def known(value: object) -> bool:
 
 
 def points(value: float, sign: bool = False) -> str:
-    """A score in points (times 100, one decimal), `–` where it is missing."""
+    """A score in points (times 100, one decimal), `–` if it is missing."""
     if not known(value):
         return "–"
     return f"{value * 100:{'+' if sign else ''}.1f}".replace("-", "−")
@@ -156,7 +156,7 @@ def table_of(path: str | Path) -> pd.DataFrame:
 
 
 def found(path: str | Path) -> Path:
-    """The path; PromptpoolError where there is no file."""
+    """The path. Raises PromptpoolError if there is no file."""
     path = Path(path)
     if not path.is_file():
         raise PromptpoolError(f"report: {path}: no such file; run the rule that makes it")
@@ -164,10 +164,10 @@ def found(path: str | Path) -> Path:
 
 
 def training_row(name: str, path: Path) -> dict:
-    """An adapter's steps, its first and last loss, and its best step where pairs were held out (else None)."""
+    """An adapter's steps, its first and last loss, and its best step if pairs were held out (else None)."""
     log = pd.read_parquet(path).dropna(subset=["loss"]).sort_values("step")
-    told = path.with_name("best_step.json")
-    best = json.loads(told.read_text(encoding="utf-8")) if told.exists() else None
+    best_step = path.with_name("best_step.json")
+    best = json.loads(best_step.read_text(encoding="utf-8")) if best_step.exists() else None
     if log.empty:
         return {"name": name, "steps": 0, "first": None, "last": None, "best": best}
     return {
@@ -181,9 +181,9 @@ def training_row(name: str, path: Path) -> dict:
 
 def picture(name: str, path: str | Path, start: str = "") -> dict:
     """An SVG as a data URI, with its entry's section, caption and alternative text, and the command that draws it again
-    (`start` and its file). `kind`: the entry's name; `of`: what it is a figure of, "" for a single one.
+    (`start` and its file). `kind`: the entry's name; `of`: what the figure is of, "" for a single one.
 
-    As an image of its own it cannot clash with another's ids, and a script inside it would not run.
+    As a separate image its ids can't clash with another's, and a script inside it would not run.
     """
     figure, of = registry.find(name)
     drawing = found(path).read_bytes()
@@ -194,7 +194,7 @@ def picture(name: str, path: str | Path, start: str = "") -> dict:
         "of": of,
         "section": figure.section,
         "src": f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode('ascii')}",
-        # Large enough for 8-point type to read like the page's own.
+        # Large enough for 8-point type to look like the page's own.
         "width": round(float(points_wide[1]) * 1.75) if points_wide else 800,
         "alt": figure.alt + (f" ({of})" if of else ""),
         "caption": figure.caption,
@@ -205,15 +205,15 @@ def picture(name: str, path: str | Path, start: str = "") -> dict:
 def without_place(pictures: Sequence[Mapping], sections: Container[str], parts: Sequence[Mapping]) -> list[Mapping]:
     """The pictures that no section on the page shows, so that none is lost.
 
-    sections: those on the page that show every picture of theirs; parts: what the page has of single ablations and
-    benchmarks, each with the pictures that it shows.
+    sections: those on the page that show every picture of theirs; parts: the page's single ablations and benchmarks,
+    each with the pictures that it shows.
     """
     shown = {picture["name"] for part in parts for picture in part["pictures"]}
     return [one for one in pictures if one["section"] not in sections and one["name"] not in shown]
 
 
 def command(run: str, configfile: str | None = None) -> str:
-    """What starts the workflow on this run's config."""
+    """The command that runs the workflow on this run's config."""
     if run == "demo":
         return "snakemake --cores all --workflow-profile workflow/profiles/demo"
     return "snakemake --cores all" + (f" --configfile {shlex.quote(configfile)} --" if configfile else "")
@@ -232,5 +232,5 @@ def commands(
 
 
 def as_json_types(value: object) -> object:
-    """The same content in JSON's types, so that it can be printed."""
+    """The same content in JSON types, so that it can be printed."""
     return json.loads(json.dumps(value, default=str))

@@ -1,18 +1,18 @@
-"""What the page's map of texts reads: each text once, with its place before and after tuning."""
+"""The content of the page's map of texts: each text once, with its place before and after tuning."""
 
 import pandas as pd
 
 from ..analysis.score_table import checkpoint_name, checkpoint_order
 from ..figures.map import OTHERS, agreement, label_looks
 
-LABEL_CHARACTERS = 240  # characters of a text that are shown
+LABEL_CHARACTERS = 240  # the most characters of a text that are shown
 
 
 def map_content(table: pd.DataFrame) -> dict:
-    """The map as JSON's types. table: map_texts's.
+    """The map in JSON types. table: map_texts's.
 
     Returns `panels` (title, share: neighbours with the same label and half its interval, in per cent), `labels` (name,
-    colour, count; those of the figure first, in its order, then the others in grey) and `points` (text, label: its
+    colour, count; first those of the figure, in its order, then the others in grey) and `points` (text, label: its
     index, at: [x, y] of each panel).
     """
     looks = label_looks(table)

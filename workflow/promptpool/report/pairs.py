@@ -1,22 +1,21 @@
-"""What the report shows of a pair set: its counts by style, how fast it was written, and pairs to read."""
+"""The report's section on a pair set: its counts by style, how fast it was written, and pairs to read."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
 PAIRS_SHOWN = 20  # pairs of each style
-TEXT_CHARACTERS = 600  # characters of a text that is shown
+TEXT_CHARACTERS = 600  # the most characters of a text that are shown
 
 
 def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
     """One pair set for the template.
 
-    table: pairs.parquet (text, positive, style, source_id); qc: its qc.json, of which any key may be missing.
-    Returns name, count, asked, share (of asked, None without it), speed (tokens a second, None where no language model
-    wrote), written (tokens), cut (by max_new_tokens: (written, accepted), None where none was), seconds,
-    rejected [(reason, count)], contamination (None, or exact, near and tasks),
-    styles: of each its name, asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, the
-    same every time.
+    table: pairs.parquet (text, positive, style, source_id); qc: its qc.json, in which any key may be missing.
+    Returns name, count, asked, share (of asked, None without it), speed (tokens a second, None if no language model
+    wrote), written (tokens), cut (by max_new_tokens: (written, accepted), None if none was), seconds,
+    rejected [(reason, count)], contamination (None, or exact, near and tasks) and styles. Each style has its name,
+    asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, the same every time.
     """
     parts = qc.get("styles") or {}
     styles = [*parts, *(style for style in sorted(map(str, table["style"].unique())) if style not in parts)]
@@ -51,7 +50,7 @@ def style_row(style: str, part: Mapping, table: pd.DataFrame) -> dict:
 
 
 def sample(table: pd.DataFrame) -> list[dict]:
-    """Pairs drawn by a fixed seed, in the table's order, long texts cut."""
+    """Pairs drawn with a fixed seed, in the table's order, long texts cut."""
     drawn = table.sample(min(PAIRS_SHOWN, len(table)), random_state=0).sort_index()
     return [{key: cut(row[key]) for key in ("text", "positive")} for row in drawn.to_dict("records")]
 
@@ -61,18 +60,18 @@ def share(accepted: int, asked: int | None) -> float | None:
 
 
 def reasons(part: Mapping) -> list[tuple[str, int]]:
-    """Reasons of rejection and their counts, the most frequent first."""
+    """Reasons of rejection and their counts, most frequent first."""
     return sorted((part.get("rejected") or {}).items(), key=lambda item: (-item[1], item[0]))
 
 
 def cut_counts(qc: Mapping) -> tuple[int, int] | None:
-    """(positives that max_new_tokens cut, those of them that are kept); None where there is none."""
+    """(positives that max_new_tokens cut, those of them that are kept); None if there are none."""
     found = qc.get("cut") or {}
     return (found["written"], found["accepted"]) if found.get("written") else None
 
 
 def contamination(qc: Mapping) -> dict | None:
-    """Anchors and positives that tasks hold too, which were taken out; None where nobody looked."""
+    """Anchors and positives that tasks contain too and that were removed; None if this was not checked."""
     found = qc.get("contamination")
     if found is None:
         return None

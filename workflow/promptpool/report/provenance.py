@@ -1,4 +1,4 @@
-"""What the report tells of where its numbers come from: the sidecars, followed back from what it shows."""
+"""The provenance that the report shows: the sidecars, followed back from its inputs."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from ..artifacts.files import sidecar_path
 
-MOST_ARTIFACTS = 2000  # artifacts that are listed
-DIGITS = 16  # of a SHA-256 that are shown
+MOST_ARTIFACTS = 2000  # the most artifacts that are listed
+DIGITS = 16  # digits of a SHA-256 that are shown
 
 
 def chain(paths: Sequence[str | Path]) -> dict:
-    """The artifacts behind some files, each named by a sidecar of what was made of it.
+    """The artifacts behind some files, found by following the inputs in their sidecars.
 
-    Returns `rows` (artifact, digest, commit, finished, seconds, device; None where no sidecar says), sorted by name,
-    `left_out` (how many beyond MOST_ARTIFACTS), `commits` and `packages` (name -> versions), of which a run made in
-    one go has one each. An input without a sidecar of its own (a user's file, a model) has its digest alone.
+    Returns `rows` (artifact, digest, commit, finished, seconds, device; None if no sidecar records it), sorted by name;
+    `left_out` (how many beyond MOST_ARTIFACTS); and `commits` and `packages` (name -> versions), which have one value
+    each for a run made in one go. An input without its own sidecar (a user's file, a model) has only its digest.
     """
     waiting = [(str(path), None) for path in paths]
     rows: dict[str, dict] = {}
@@ -25,19 +25,19 @@ def chain(paths: Sequence[str | Path]) -> dict:
         path, digest = waiting.pop()
         if path in rows:
             continue
-        told = _read(path)
+        sidecar = _read(path)
         rows[path] = {
             "artifact": path,
-            "digest": (told.get("digest") or digest or "")[:DIGITS],
-            "commit": (told.get("git_commit") or "")[:10],
-            "finished": told.get("finished"),
-            "seconds": told.get("seconds"),
-            "device": told.get("device"),
+            "digest": (sidecar.get("digest") or digest or "")[:DIGITS],
+            "commit": (sidecar.get("git_commit") or "")[:10],
+            "finished": sidecar.get("finished"),
+            "seconds": sidecar.get("seconds"),
+            "device": sidecar.get("device"),
         }
-        commits |= {told["git_commit"]} if told.get("git_commit") else set()
-        for name, version in (told.get("packages") or {}).items():
+        commits |= {sidecar["git_commit"]} if sidecar.get("git_commit") else set()
+        for name, version in (sidecar.get("packages") or {}).items():
             packages.setdefault(name, set()).add(str(version))
-        waiting += (told.get("inputs") or {}).items()
+        waiting += (sidecar.get("inputs") or {}).items()
     ordered = [rows[path] for path in sorted(rows)]
     return {
         "rows": ordered[:MOST_ARTIFACTS],
@@ -48,7 +48,7 @@ def chain(paths: Sequence[str | Path]) -> dict:
 
 
 def _read(path: str) -> dict:
-    """A sidecar's content; empty where there is none, or none that can be read."""
+    """A sidecar's content; empty if there is none, or none that can be read."""
     try:
         return json.loads(sidecar_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the report shows of scores: the headline, every variant, ablations with ranks, benchmarks' averages."""
+"""The report's sections on scores: the headline, every variant, ablations with ranks, benchmarks' averages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,12 +7,12 @@ import pandas as pd
 from ..analysis.score_table import BASELINE, VARIANT, checkpoint_name
 from ..variants import layer_name
 
-MOST_ROWS = 3000  # a table that a browser still sorts at once, and a page that stays under 8 MB
+MOST_ROWS = 3000  # a browser still sorts such a table at once, and the page stays under 8 MB
 MOST_OF_A_BENCHMARK = 50
 
 
 def headline_rows(summary: pd.DataFrame) -> list[dict]:
-    """The summary's rows as they are; a summary without tasks holds means alone."""
+    """The summary's rows unchanged. A summary without tasks holds only means."""
     if "task" not in summary:
         summary = summary.assign(task="mean")
     return summary.to_dict("records")
@@ -30,7 +30,7 @@ def _named(row: dict) -> dict:
 
 
 def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Sequence[Mapping]) -> dict:
-    """An ablation's mean rows, whether they are ranked, how many tasks they are over, and its own pictures."""
+    """An ablation's mean rows, whether they are ranked, how many tasks they average, and its own pictures."""
     rows = table[table["task"] == "mean"].to_dict("records")
     return {
         "name": name,
@@ -48,7 +48,7 @@ def benchmark_sections(
     published: Mapping[str, Sequence[Mapping]],
     pictures: Sequence[Mapping],
 ) -> list[dict]:
-    """Of each benchmark the best variants' averages, how many lack a task and which, and what others published.
+    """Each benchmark with its best variants' averages, how many lack a task and which, and what others published.
 
     table: benchmarks.parquet; names: benchmark -> MTEB's name; published: benchmark -> reference lines.
     """

@@ -1,15 +1,15 @@
 """What a rule's result depends on in the package's own code, as one digest for the rule's params.
 
 Snakemake watches a script file, not what the script imports. `code_digest("embed_family")` starts at
-workflow/scripts/embed_family.py and follows every name, definition by definition: a function, a class, a constant. It
-holds what each of them computes (computation.py) and nothing of how it is worded, named or documented. So:
+workflow/scripts/embed_family.py and follows every name to its definition: a function, a class, a constant. It covers
+what each of them computes (computation.py), not how it is worded, named or documented. So:
 
-- an error message, a log line, a docstring, a type hint or a field of a sidecar can be reworded without running a job;
-- a definition can be renamed or moved to another module, and one that no stage uses can be added or changed;
-- a changed computation runs exactly the stages that reach its definition.
+- rewording an error message, a log line, a docstring, a type hint or a field of a sidecar runs no job;
+- renaming a definition, moving it to another module, or changing one that no stage uses runs no job;
+- changing a computation runs exactly the stages that reach its definition.
 
-Why no hand-kept result version for each stage: a version has to be raised by hand, and between the edit and the
-raise, Snakemake would call an old result up to date. A user who edits a pooling in a checkout is owed a new result.
+Why no hand-kept version number for each stage: it must be raised by hand, and until it is, Snakemake would treat an old
+result as up to date. A user who edits a pooling in a checkout must get a new result.
 """
 
 import ast
@@ -27,20 +27,20 @@ from .computation import Computation
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS: Path | None = None  # None: beside the package, as in a checkout
 NAME = "promptpool"
-# What these do is in no artifact's content: how files are written and fetched, how a job runs and how it fails. What
-# the config and the study work out reaches a stage by its params and its inputs, which Snakemake compares.
+# These affect no artifact's content: how files are written and fetched, how a job runs and how it fails. The results of
+# config and study reach a stage through its params and inputs, which Snakemake compares.
 UNCOUNTED = ("artifacts", "errors", "hub", "runtime", "config", "study")
 COUNTED = {("artifacts.files", "text_digest"), ("artifacts.files", "file_digest")}  # these seed, sort and split
 SETUP = ""  # the statements of a module that define nothing
 
-INHERITED = "PROMPTPOOL_CODE"  # the environment's variable that hands digests on to the processes of jobs
+INHERITED = "PROMPTPOOL_CODE"  # the environment variable that passes digests on to the processes of jobs
 
 Definition = tuple[str, str]  # module, name
 _KNOWN: dict[tuple, object] = {}  # (function, its arguments) -> what it gave
 
 
 def remembered(function: Callable) -> Callable:
-    """As functools.cache, but that what was read of one module can be dropped again: tests edit sources."""
+    """Like functools.cache, but what was read of one module can be dropped again, for tests that edit sources."""
 
     @wraps(function)
     def known(*given: object) -> object:
@@ -54,22 +54,22 @@ def remembered(function: Callable) -> Callable:
 
 @dataclass(frozen=True)
 class Source:
-    """One module: name -> the statements that define it, and name -> what an import makes of it."""
+    """One module: name -> the statements that define it, and name -> what an import binds it to."""
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # (package module or "", the rest of the name)
 
 
 def use_scripts(folder: str | Path) -> None:
-    """Says where the workflow's scripts lie: with an installed package they are not beside it."""
+    """Sets the folder of the workflow's scripts, which is not beside an installed package."""
     global SCRIPTS
     SCRIPTS = Path(folder)
 
 
 def code_digest(script: str, *more: str) -> str:
-    """Digest of what workflow/scripts/{script}.py computes, and of all that it reaches in the package. 16 hex digits.
+    """Digest of what workflow/scripts/{script}.py computes, with all that it reaches in the package. 16 hex digits.
 
-    more: definitions that are found by name when the stage runs, as `generation.openai_backend.OpenAIBackend`.
+    more: definitions that are looked up by name when the stage runs, such as `generation.openai_backend.OpenAIBackend`.
     """
     state = _state()
     inherited = json.loads(os.environ.get(INHERITED, "{}"))
@@ -87,17 +87,17 @@ def digest_of(computed: dict[Definition, str]) -> str:
 
 @remembered
 def _state() -> str:
-    """Changes when a source file does: each job's process reads the Snakefile again, and would parse them all again."""
+    """Changes when a source file does. Lets the process of each job skip parsing the sources again."""
     folders = (PACKAGE, SCRIPTS or PACKAGE.parent / "scripts")
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix != ".pyc"]
-    told = [f"{path}\0{found.st_size}\0{found.st_mtime_ns}" for path in files if (found := path.stat())]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()
+    states = [f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}" for path in files if (stat := path.stat())]
+    return hashlib.sha256("\0".join(states).encode()).hexdigest()
 
 
 def computations(script: str, *more: str) -> dict[Definition, str]:
-    """Definition -> what it computes, of all that a stage reaches, in the order in which they are reached.
+    """Definition -> what it computes, for all that a stage reaches, in the order in which it reaches them.
 
-    A definition is called by its place in that order and not by its name.
+    A reference to a definition is its place in that order, not its name.
     """
     order: dict[Definition, int] = {(f"scripts/{script}", SETUP): 0}
     for word in more:
@@ -117,7 +117,7 @@ def computations(script: str, *more: str) -> dict[Definition, str]:
 
 @remembered
 def computation(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
-    """What one definition computes, with each name of the package as a number, and the definitions of these numbers."""
+    """What one definition computes, with numbers for the package's names, and the definitions of these numbers."""
     module, name = definition
     reached: dict[Definition, int] = {}
 
@@ -133,7 +133,7 @@ def computation(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
 
 @remembered
 def silent(definition: Definition, depth: int = 2) -> frozenset[int | str]:
-    """Parameters of a function, by place and by name, that reach messages alone: no matter what they are given."""
+    """Parameters of a function, by place and by name, that reach only messages. Their values do not matter."""
     module, name = definition
     statements = source(module).definitions.get(name, [])
     if depth == 0 or len(statements) != 1 or not isinstance(statements[0], ast.FunctionDef):
@@ -145,9 +145,9 @@ def silent(definition: Definition, depth: int = 2) -> frozenset[int | str]:
 
 
 def meaning(module: str, name: str) -> Definition | str | None:
-    """What a name means in a module: a definition of the package, the whole name of something else, None for neither.
+    """What a name means in a module: a definition of the package, the full name of something else, or None.
 
-    name: dotted, `np.mean`. Of `np.mean` in a package module that is imported whole, the definition is that of `mean`.
+    name: dotted, such as `np.mean`. If the module imports a whole package module as `np`, this is its `mean`.
     """
     head, _, rest = name.partition(".")
     known = source(module)
@@ -172,13 +172,13 @@ def _uncounted(module: str) -> bool:
 
 
 def _counted(module: str, name: str) -> Definition | str:
-    """The definition, or a bare word for one that is not counted: a move to another module is no change."""
+    """The definition, or a bare word for one that is not counted: moving it to another module changes nothing."""
     return f"{NAME}.{name}" if _uncounted(module) and (module, name) not in COUNTED else (module, name)
 
 
 @remembered
 def source(module: str) -> Source:
-    """The definitions and imports of a module, `embedding.pooling`, or of a script, `scripts/embed_family`."""
+    """The definitions and imports of a module, such as `embedding.pooling`, or of a script, `scripts/embed_family`."""
     script = module.startswith("scripts/")
     tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     found = Source()
@@ -190,7 +190,7 @@ def source(module: str) -> Source:
         if not isinstance(node, ast.Import | ast.ImportFrom) and not _is_main(node):
             for name in names or [SETUP]:
                 found.definitions.setdefault(name, []).append(node)
-    if not script:  # the whole module, where it is handed on as a value
+    if not script:  # the whole module, for use as a value
         whole = [node for nodes in found.definitions.values() for node in nodes]
         found.definitions["*"] = list(dict.fromkeys(whole))
     setup = found.definitions.get(SETUP, [])
@@ -204,7 +204,7 @@ def _is_main(node: ast.stmt) -> bool:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """The names that a statement of a module defines or adds to."""
+    """The names that a module's statement defines or adds to."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -243,7 +243,7 @@ def file_of(module: str) -> Path:
 
 @remembered
 def resources(definition: Definition) -> str:
-    """Digest of the file beside its module that a constant names: what a list of words holds is part of the result."""
+    """Digest of the file that a constant names, beside its module: the content of a word list is part of the result."""
     module, name = definition
     found = []
     for node in source(module).definitions.get(name, []):

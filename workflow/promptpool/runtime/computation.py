@@ -1,4 +1,4 @@
-"""What a definition computes, as text: its syntax tree without words for people and without its choice of names."""
+"""What a definition computes, as text: its syntax tree without messages and without its choice of names."""
 
 import ast
 import builtins
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from .local_names import Meaning, Names, dotted, own_names
 
-# Calls whose only effect is a line for a person to read, by the end of their name.
+# Calls whose only effect is a line for people, by the end of their name.
 SAYS = {"builtins.print", "warnings.warn"}
 LOGS = {"debug", "info", "warning", "error", "exception", "critical"}
-CALLBACKS = {"tell", "say"}  # parameters and methods that take a line
+CALLBACKS = {"tell", "say"}  # parameters and methods that take a message
 BARS = {"set_postfix_str", "set_postfix", "set_description", "set_description_str"}
 PROVENANCE = {"promptpool.write_sidecar"}
-TABLES = {"promptpool.write_table"}  # writes a sidecar too: what it takes by keyword goes into that
-# A value that comes from these alone has no other effect, and is left out where only a message used it.
+TABLES = {"promptpool.write_table"}  # also writes a sidecar, from its keyword arguments
+# A value computed only by these has no other effect. It is left out if only a message used it.
 QUIET = {
     "str", "repr", "len", "sorted", "list", "tuple", "set", "dict", "round", "min", "max", "sum", "any", "all", "type",
     "isinstance", "getattr", "range", "enumerate", "zip", "map", "filter", "abs", "int", "float", "vars", "bool",
@@ -24,10 +24,10 @@ QUIET = {
 
 
 class Computation(ast.NodeTransformer):
-    """Rewrites one statement of a module to what it computes.
+    """Reduces one statement of a module to what it computes.
 
     meaning: what a name of the module means; call: what to write for a definition of the package; silent: the
-    parameters of a function of the package that reach messages alone.
+    parameters of a package function that reach only messages.
     """
 
     def __init__(self, meaning: Meaning, call: Callable, silent: Callable) -> None:
@@ -36,13 +36,13 @@ class Computation(ast.NodeTransformer):
         self.depth = 0
 
     def text(self, statement: ast.stmt) -> str:
-        """The statement's computation; empty where it computes nothing."""
+        """The statement's computation; empty if it computes nothing."""
         node = self.reduced(statement)
         self.named = 0
         return "" if node is None else ast.dump(Names(self.meaning, self.call).visit(node), annotate_fields=False)
 
     def unused(self, function: ast.FunctionDef) -> frozenset[int | str]:
-        """Parameters, by place and by name, that a function of a module computes nothing with."""
+        """Parameters, by place and by name, that a function uses in no computation."""
         changed = [part for part in function.decorator_list if not isinstance(self.meaning(decorator(part)), str)]
         if function.args.vararg or function.args.kwarg or changed:
             return frozenset()
@@ -55,7 +55,7 @@ class Computation(ast.NodeTransformer):
         )
 
     def reduced(self, statement: ast.stmt) -> ast.stmt | None:
-        """Without messages, then without what only they used, until nothing more goes."""
+        """Removes messages, then what only they used, until nothing changes."""
         node = self.visit(copy(statement))
         while isinstance(node, ast.stmt) and Unused(node).found:
             node = self.visit(node)
@@ -87,7 +87,7 @@ class Computation(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def without_message(self, call: ast.Call) -> None:
-        """Takes the message out of a raised call. What an exception of the package takes besides is no message."""
+        """Removes the message from a raised call. The other arguments of the package's own exceptions stay."""
         meant = self.meaning(name) if (name := dotted(call.func)) else None
         if isinstance(meant, tuple) and self.is_fault(name, meant):
             call.args[:1] = [ast.Constant(None)] * bool(call.args)
@@ -106,7 +106,7 @@ class Computation(ast.NodeTransformer):
         elif meant in TABLES:
             node.keywords = []
         elif isinstance(meant, str) and meant.rpartition(".")[2] == "tqdm":
-            node.args, node.keywords = node.args[:1], []  # the rest is what the bar looks like
+            node.args, node.keywords = node.args[:1], []  # the rest only formats the progress bar
         elif isinstance(meant, tuple) and not any(isinstance(arg, ast.Starred) for arg in node.args):
             silent = self.silent(meant)
             node.args = [ast.Constant(None) if place in silent else arg for place, arg in enumerate(node.args)]
@@ -114,7 +114,7 @@ class Computation(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def is_fault(self, name: str, meant: object) -> bool:
-        """Whether a call makes an exception, whose arguments are a message."""
+        """Whether a call creates an exception, whose arguments are a message."""
         if isinstance(meant, str) and meant.startswith("builtins."):
             kind = getattr(builtins, name, None)
             return isinstance(kind, type) and issubclass(kind, BaseException)
@@ -130,7 +130,7 @@ class Computation(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         returns = dotted(node.returns) if node.returns else ""
         if returns and self.is_fault(returns, self.meaning(returns)):
-            node.body = [ast.Pass()]  # all that it does is word an error
+            node.body = [ast.Pass()]  # it only words an error
         node.returns = None
         self.depth += 1
         node = self.generic_visit(node)
@@ -141,11 +141,11 @@ class Computation(ast.NodeTransformer):
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        within, self.depth = self.depth, -1  # of a field, that it is there counts
+        within, self.depth = self.depth, -1  # the existence of a field counts
         before = attributes(node)
         node = self.generic_visit(node)
         self.depth = within
-        mute = before - attributes(node)  # methods that only messages asked
+        mute = before - attributes(node)  # methods that only messages used
         node.body = [part for part in node.body if not (part_name(part).startswith("_") and part_name(part) in mute)]
         node.body = node.body or [ast.Pass()]
         return node
@@ -170,7 +170,7 @@ class Computation(ast.NodeTransformer):
 
 
 class Unused(ast.NodeTransformer):
-    """Takes out assignments to a function's own names that nothing reads; `found` says whether there were any."""
+    """Removes assignments to a function's own names that nothing reads; `found` says whether there were any."""
 
     def __init__(self, node: ast.stmt) -> None:
         self.found = False
@@ -202,7 +202,7 @@ class Unused(ast.NodeTransformer):
 
 
 def copy(node: ast.AST) -> ast.AST:
-    """A tree of its own, without places in the text; several times faster than `copy.deepcopy`."""
+    """A separate tree without source positions; several times faster than `copy.deepcopy`."""
     new = type(node)()
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):

@@ -1,9 +1,9 @@
 """GPUs of this machine, lent to one job at a time, whoever started it.
 
-Snakemake counts GPUs and does not say which. A job takes that many devices by locking a file for each, in one folder
-of the machine, so that a second Snakemake or another user waits, too. A lock ends with its process, however that ends.
+Snakemake counts GPUs but does not say which to use. A job takes devices by locking a file for each, in one folder of
+the machine. So a second Snakemake, or another user, waits too. A lock ends with its process, however that ends.
 
-What a cluster's scheduler has given to an allocation is nobody else's: only jobs inside it wait for each other there.
+The GPUs that a cluster's scheduler assigns to an allocation are its own: only jobs inside it wait for each other.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ from filelock import FileLock, Timeout
 
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LENT = "PROMPTPOOL_LENT_GPUS"  # what a job holds: it must not go on without them in silence
+LENT = "PROMPTPOOL_LENT_GPUS"  # the devices a job holds; a job that loses them must fail, not go on
 SHARED = "PROMPTPOOL_JOBS_PER_GPU"  # how many jobs may be on each of them
 DEVICES = Path("/dev")
-PAUSE = 1.0  # seconds between two looks at what is free
-# An allocation's name, by scheduler. Where devices are fenced off, every allocation on a node counts its own from 0.
+PAUSE = 1.0  # seconds between two checks for a free device
+# An allocation's name, by scheduler. On nodes that hide other devices, every allocation counts its own from 0.
 ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "FLUX_JOB_ID")
 
 
 def visible_devices() -> list[str]:
     """The GPUs that a job started here may use: those of CUDA_VISIBLE_DEVICES, or all there are.
 
-    CUDA reads its list up to the first entry that is no device, such as -1.
+    CUDA reads its list up to the first entry that is not a device, such as -1.
     """
     listed = os.environ.get(VISIBLE)
     if listed is None:
-        # CUDA counts from 0 what it sees: in a container that holds nvidia3 alone, that is its device 0.
+        # CUDA counts visible devices from 0: in a container that holds only nvidia3, that is its device 0.
         return [str(number) for number, _ in enumerate(DEVICES.glob("nvidia[0-9]*"))]
     found: list[str] = []
     for entry in map(str.strip, listed.split(",")):
@@ -44,10 +44,10 @@ def visible_devices() -> list[str]:
 
 @contextlib.contextmanager
 def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
-    """Holds `gpus` devices, waiting for them, and makes them all that CUDA sees in this process and its children.
+    """Waits for `gpus` devices and holds them. CUDA sees no others, in this process and its children.
 
-    Where there are fewer, all there are; a job that wants none, or a machine that has none, sees none. jobs_per_gpu:
-    so many jobs may hold one device at a time.
+    If there are fewer, it takes all there are. A job that wants none, or a machine without any, sees none.
+    jobs_per_gpu: how many jobs may hold one device at a time.
     """
     devices = visible_devices()
     wanted = min(gpus, len(devices))
@@ -55,7 +55,7 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
     before = os.environ.get(VISIBLE)
     prefix = _allocation() if before is not None else ""
     try:
-        # All or none: two jobs that each hold half of what both want would wait for ever.
+        # All or none: two jobs that each hold half of what both need would wait for ever.
         while not _take(held, devices, wanted, jobs_per_gpu, prefix):
             time.sleep(PAUSE)
         os.environ[VISIBLE] = os.environ[LENT] = ",".join(held)
@@ -71,7 +71,7 @@ def leased(gpus: int, jobs_per_gpu: int = 1) -> Iterator[list[str]]:
 
 
 def _allocation() -> str:
-    """What the names of this allocation's locks begin with; nothing outside of any."""
+    """The prefix of the names of this allocation's locks; empty outside any allocation."""
     named = [f"{name}={os.environ[name]}." for name in ALLOCATIONS if os.environ.get(name)]
     return "".join(named[:1])
 
@@ -89,7 +89,7 @@ def _take(held: dict[str, FileLock], devices: list[str], wanted: int, jobs_per_g
 
 
 def _lock(path: Path) -> FileLock | None:
-    """The held lock, or None where another process holds it."""
+    """The held lock, or None if another process holds it."""
     FOLDER.mkdir(exist_ok=True)
     with contextlib.suppress(PermissionError):  # another user's
         FOLDER.chmod(0o1777)
@@ -103,7 +103,7 @@ def _lock(path: Path) -> FileLock | None:
 
 def _give_back(held: dict[str, FileLock]) -> None:
     for lock in held.values():
-        with contextlib.suppress(OSError):  # another user's: it stays, and serves the next
+        with contextlib.suppress(OSError):  # another user's file: it stays and serves the next job
             os.unlink(lock.lock_file)
         lock.release()
     held.clear()

@@ -1,4 +1,4 @@
-"""Where this package lies: in a checkout, or among an interpreter's own packages, where a wheel was installed."""
+"""Where this package is imported from: a checkout, or an interpreter's own packages if a wheel was installed."""
 
 import os
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ def checkout() -> Path | None:
 
 
 def with_package(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that shall import this same package: its checkout comes first on PYTHONPATH.
+    """The environment for a process that must import this same package: its checkout comes first on PYTHONPATH.
 
-    An installed one is left to its own interpreter: beside it lie packages that another interpreter must not import.
+    An installed package is left to its interpreter, because another one must not import the packages beside it.
     """
     if checkout() is None:
         return dict(environment)

@@ -1,15 +1,15 @@
-"""The names in a syntax tree, replaced by what they mean: a rename of a helper or of a local variable is no change."""
+"""Replaces the names in a syntax tree by what they mean, so that renaming a helper or a local changes nothing."""
 
 import ast
 from collections.abc import Callable
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-Meaning = Callable[[str], object]  # dotted name -> (module, name) of the package, the whole name of another, or None
+Meaning = Callable[[str], object]  # dotted name -> (module, name) of the package, the full name of another, or None
 
 
 class Names(ast.NodeTransformer):
-    """Writes a number for each name of the package and each local name, and the whole name of anything else."""
+    """Writes a number for each package name and each local name, and the full name for anything else."""
 
     def __init__(self, meaning: Meaning, call: Callable) -> None:
         self.meaning, self.call = meaning, call
@@ -30,7 +30,7 @@ class Names(ast.NodeTransformer):
         return node if found is None else ast.Name(found, ast.Load())
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A module that is run by its name, in another process, is reached like one that is imported."""
+        """A module that another process runs by its name counts like an imported one."""
         named = isinstance(node.value, str) and node.value.startswith("promptpool.")
         return self.meant(node, node.value) if named else node
 
@@ -51,7 +51,7 @@ class Names(ast.NodeTransformer):
         if outer and not own and not getattr(node, "method", False):
             used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
             for arg in arguments_of(node):
-                arg.arg = arg.arg if arg.arg in used else "_"  # what it is called is no matter
+                arg.arg = arg.arg if arg.arg in used else "_"  # an unused parameter's name does not matter
         self.scopes.append(self.numbered(bound(node), {arg.arg for arg in arguments_of(node)}))
         node.body = self.visit(node.body) if own else [self.visit(part) for part in node.body]
         self.scopes.pop()
@@ -62,7 +62,7 @@ class Names(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         node.name = self.local(node.name) or "" if not getattr(node, "method", False) else node.name
         for part in node.body:
-            part.method = True  # found by its name, on an object
+            part.method = True  # looked up by its name, on an object
         node.bases = [self.visit(part) for part in node.bases]
         node.keywords = [self.visit(part) for part in node.keywords]
         node.decorator_list = [self.visit(part) for part in node.decorator_list]
@@ -91,7 +91,7 @@ class Names(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def numbered(self, names: list[str], kept: set[str]) -> dict[str, str]:
-        """A number for each name, but for parameters, which callers may name."""
+        """A number for each name except parameters, which callers may name."""
         scope = {}
         for name in dict.fromkeys([*sorted(kept), *names]):
             self.count += name not in kept
@@ -100,7 +100,7 @@ class Names(ast.NodeTransformer):
 
 
 def dotted(node: ast.expr) -> str:
-    """`a.b.c` of a name or an attribute of one; empty for anything else."""
+    """`a.b.c` for a name or an attribute of one; empty for anything else."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -115,7 +115,7 @@ def arguments_of(node: ast.AST) -> list[ast.arg]:
 
 
 def bound(function: ast.AST) -> list[str]:
-    """Names that a function's own scope binds, in the order of the text: not those of functions inside it."""
+    """Names that a function's own scope binds, in the order of the text, without those of functions inside it."""
     found: list[str] = []
     outside: set[str] = set()
 
@@ -149,7 +149,7 @@ def statement_names(node: ast.stmt) -> list[str]:
 
 
 def own_names(target: ast.expr) -> list[str]:
-    """The names that an assignment's target binds; an empty one for a part of an object."""
+    """The names that an assignment's target binds; empty for a part of an object."""
     if isinstance(target, ast.Tuple | ast.List):
         return [name for part in target.elts for name in own_names(part)]
     if isinstance(target, ast.Starred):

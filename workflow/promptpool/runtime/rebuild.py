@@ -1,11 +1,11 @@
-"""Looks at every artifact of a run, and has the damaged ones made anew, and what differs for it, and nothing else.
+"""Verifies every artifact of a run and rebuilds the damaged ones, and those that change because of it, nothing else.
 
     python -m promptpool.runtime.rebuild results/demo                                             # only looks
     python -m promptpool.runtime.rebuild results/demo -- snakemake --workflow-profile workflow/profiles/demo
 
-Snakemake runs again all that stands behind a file made anew, because it is newer. So here it is asked for that file
-alone; where the new one is equal to the lost one it gets its old time back, and nothing behind it is out of date. Where
-it is not (a log of times, a GPU's rounding), what was made of it is asked for next.
+Snakemake reruns everything after a rebuilt file, because that file is newer. So this asks Snakemake only for the file
+itself. If the new file equals the lost one, it gets its old time back, and nothing after it is out of date. If it
+differs (a log of times, a GPU's rounding), this asks for the artifacts that used it next.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def artifacts_of(results: str | Path) -> list[Path]:
 
 
 def damaged(results: str | Path) -> Iterator[tuple[Path, str]]:
-    """Every artifact that is there and not whole, with its fault in one line."""
+    """Every artifact that exists but is not whole, with its fault as one line."""
     known = [path for path in artifacts_of(results) if path.exists()]
     for path in tqdm(known, desc="verify", unit="file", mininterval=2, disable=not sys.stderr.isatty()):
         fault = fault_of(path)
@@ -39,9 +39,9 @@ def damaged(results: str | Path) -> Iterator[tuple[Path, str]]:
 
 
 def mend(results: str | Path, command: Sequence[str]) -> int:
-    """Removes what is damaged and runs `command` with it as targets, until nothing differs. The last exit code.
+    """Removes damaged artifacts and runs `command` with them as targets, until nothing differs. Returns the exit code.
 
-    command: how Snakemake is called for this run, without targets. It must run in this working directory.
+    command: how Snakemake is called for this run, without targets. It must run in the current working directory.
     """
     targets = []
     before = {
@@ -62,37 +62,40 @@ def mend(results: str | Path, command: Sequence[str]) -> int:
 
 
 def settle(before: dict) -> dict[str, str]:
-    """Gives its old time back to what was made anew and is equal; path -> digest of what is not."""
+    """Restores the old time of rebuilt artifacts that are equal. Returns path -> digest of those that are not."""
     changed = {}
     for path, (old, then) in before.items():
         if not Path(path).exists() or times(path) == then:
             continue
         new = read_sealed(sidecar_path(path))
         if old and new and old["digest"] == new["digest"]:
-            for own, when in {Path(path): then[sidecar_path(path)], **then}.items():
-                if own.exists():
-                    os.utime(own, ns=(when, when))
+            for file, when in {Path(path): then[sidecar_path(path)], **then}.items():
+                if file.exists():
+                    os.utime(file, ns=(when, when))
         elif new:
             changed[path] = new["digest"]
     return changed
 
 
 def readers(before: dict, changed: dict[str, str]) -> list[str]:
-    """What was made of an artifact that is another now, and was not made again since."""
+    """The artifacts that read a changed artifact and were not rebuilt since."""
     found = []
     for path in before:
-        told = read_sealed(sidecar_path(path)) if sidecar_path(path).exists() and Path(path).exists() else None
-        if told and any(name in changed and digest != changed[name] for name, digest in told.get("inputs", {}).items()):
+        sidecar = read_sealed(sidecar_path(path)) if sidecar_path(path).exists() and Path(path).exists() else None
+        inputs = sidecar.get("inputs", {}) if sidecar else {}
+        if any(name in changed and digest != changed[name] for name, digest in inputs.items()):
             found.append(path)
     return found
 
 
 def times(path: str | Path) -> dict[Path, int]:
-    """What tells when an artifact was made, in nanoseconds: its sidecar's time, for damage changes a file's own, and in
-    a directory Snakemake's stamp, for an unpacked one is younger than its sidecar.
+    """The files whose times show when an artifact was made, with these times in nanoseconds.
+
+    These are its sidecar, because damage changes a file's own time, and a directory's Snakemake stamp, because an
+    unpacked directory is younger than its sidecar.
     """
-    told = (sidecar_path(path), Path(path, STAMP))
-    return {file: file.stat().st_mtime_ns for file in told if file.exists()}
+    files = (sidecar_path(path), Path(path, STAMP))
+    return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -106,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.command:
         return mend(given.results, given.command)
     faults = [fault for _, fault in damaged(given.results)]
-    print("\n".join([*faults, f"{len(artifacts_of(given.results))} artifacts looked at, {len(faults)} damaged"]))
+    print("\n".join([*faults, f"{len(artifacts_of(given.results))} artifacts verified, {len(faults)} damaged"]))
     return 1 if faults else 0
 
 

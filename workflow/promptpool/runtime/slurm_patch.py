@@ -1,7 +1,7 @@
-"""A SLURM controller that is away for a while costs no job.
+"""Keeps jobs alive while a SLURM controller is unreachable.
 
-Snakemake's SLURM plugin (2.8) forgets all its jobs when it asks for their state and gets no answer, and then waits for
-ever; and while it can't ask for MinJobAge either, it asks sacct, which knows nothing without an accounting database.
+When Snakemake's SLURM plugin (2.8) asks for the state of its jobs and gets no answer, it forgets them all and waits for
+ever. If it can't ask for MinJobAge either, it asks sacct, which knows nothing without an accounting database.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def outlast(plugin: ModuleType | None) -> None:
-    """Has the plugin keep the jobs of a query that failed, and ask squeue where it was told to. Once is enough."""
+    """Makes the plugin keep the jobs of a failed query, and ask squeue if so configured. Calling it once is enough."""
     if plugin is None or hasattr(plugin.Executor, "outlasts"):
         return
     ask_state, ask_age, check = plugin.query_job_status, plugin.get_min_job_age, plugin.Executor.check_active_jobs
@@ -31,7 +31,7 @@ def outlast(plugin: ModuleType | None) -> None:
         async for job in check(self, active_jobs):
             yield job
         if not answers[-1]:
-            self.logger.warning("SLURM does not answer; its jobs go on, and it is asked again.")
+            self.logger.warning("SLURM does not answer; its jobs go on, and the next query is tried later.")
             for job in active_jobs:
                 yield job
 

@@ -1,4 +1,4 @@
-"""The vectors of embedding models that others trained, as what a tuned model must beat."""
+"""The vectors of embedding models trained by others, which a tuned model must beat."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from ..embedding.vector_file import write_vectors
 from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
 
-EMBEDDED = "sentence-transformers"  # the kind whose vectors are worth a file, and a device
+EMBEDDED = "sentence-transformers"  # the kind whose vectors get a file and a device
 
 
 def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
@@ -31,12 +31,12 @@ def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: st
 
 
 def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:
-    """float32 [n, dim] from any model that `SentenceTransformer(path)` loads. Raises PromptpoolError where it can't be
+    """float32 [n, dim] from any model that `SentenceTransformer(path)` loads. Raises PromptpoolError if it can't be
     loaded, and for a vector that is not finite.
 
-    spec: `path` (directory or hub id), `revision`, `prompt` (a template with one {text}; the text goes into it before
-    the model's own tokenizer sees it), `max_text_tokens` (of prompt and text together; null: the model's own),
-    `trust_remote_code` (whether code of the model's repository may run).
+    spec: `path` (directory or hub id); `revision`; `prompt` (a template with one {text}, filled before the model's own
+    tokenizer); `max_text_tokens` (of prompt and text together; null: the model's own); `trust_remote_code` (whether
+    code of the model's repository may run).
     """
     from sentence_transformers import SentenceTransformer
 
@@ -50,19 +50,19 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
             device=None if device == "auto" else device,
             trust_remote_code=spec["trust_remote_code"],
         )
-    except Exception as error:  # each backend has exceptions of its own
+    except Exception as error:  # each backend has its own exceptions
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         if "trust_remote_code" in str(error):
-            reason = f"it brings code of its own; if you have read that and trust it: {where}.trust_remote_code: true"
+            reason = f"it brings its own code; if you have read that code and trust it: {where}.trust_remote_code: true"
         raise PromptpoolError(
             f"{where}.path: {spec['path']!r} can't be loaded by sentence-transformers: {reason}"
         ) from None
     if spec["max_text_tokens"]:
         model.max_seq_length = spec["max_text_tokens"]
-    model.default_prompt_name = None  # what the config says is all that is put around a text
+    model.default_prompt_name = None  # only the config's prompt is put around a text
     before, _, after = spec["prompt"].partition("{text}")
     require_whole_prompt(model, texts, before, after, where)
-    model.float()  # one saved in bfloat16 would run in it
+    model.float()  # a model saved in bfloat16 would run in it
     with exact(model.device):
         matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
     matrix = np.asarray(matrix, dtype=np.float32)
@@ -73,7 +73,7 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
 
 
 def require_whole_prompt(model, texts: Sequence[str], before: str, after: str, where: str) -> None:
-    """Raises PromptpoolError where the model's limit would cut a part of the prompt off, and not of the text alone."""
+    """Raises PromptpoolError if the model's limit would cut off a part of the prompt, not only of the text."""
     most = model.max_seq_length
     if not isinstance(most, int) or not (before or after):
         return
@@ -82,5 +82,5 @@ def require_whole_prompt(model, texts: Sequence[str], before: str, after: str, w
     longest = max(texts, key=len, default="")
     taken = len(count(before + longest + after, verbose=False)["input_ids"]) if after else head
     if taken > most:
-        cut = f"the end of the prompt is cut off {longest[:60]!r}" if after else "the prompt leaves no room for a text"
+        cut = f"the end of the prompt is cut off {longest[:60]!r}" if after else "the prompt leaves no space for a text"
         raise PromptpoolError(f"{where}.prompt: with {most} tokens {cut}; raise max_text_tokens, or put {{text}} last")

@@ -1,6 +1,6 @@
-"""The map stage: one task's texts in two dimensions, before and after tuning, and how well their labels hold together.
+"""The map stage: one task's texts in two dimensions, before and after tuning, and how often neighbours share labels.
 
-The coordinates are computed here and drawn elsewhere, so that another colour computes nothing anew.
+The coordinates are computed here and drawn elsewhere, so that changing a colour recomputes nothing.
 """
 
 import time
@@ -30,19 +30,19 @@ def map_texts(
     most: int,
     seed: int,
 ) -> None:
-    """Writes a table, a row a text and checkpoint: adapter, step, text, label, x, y, same.
+    """Writes a table with a row for each text and checkpoint: adapter, step, text, label, x, y, same.
 
-    vectors: adapter id -> its embeddings file, which holds `key` (prompt, pooling, layer); texts: the task's texts, in
-    the files' order; labels: text -> label, texts without one are left out; most: texts that are shown, drawn by
+    vectors: adapter id -> its embeddings file, which holds `key` (prompt, pooling, layer). texts: the task's texts, in
+    the files' order. labels: text -> label; texts without one are left out. most: how many texts are shown, drawn by
     seed. `same` is the share of a text's 10 nearest neighbours (cosine, in the full space, among those shown) that have
-    its label: what the map can only hint at. Raises PromptpoolError where fewer than 5 texts have a label.
+    its label, which the map can only hint at. Raises PromptpoolError if fewer than 5 texts have a label.
     """
     started = time.time()
     known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
     rows = [row for row, text in enumerate(known) if text in labels]
     if len(rows) < 5:
         raise PromptpoolError(f"map.task: {texts} has {len(rows)} texts with a label; name a task with labelled texts")
-    # The same texts whatever the others are, and in an order that says nothing of their labels.
+    # Independent of the other texts, and in an order that says nothing about their labels.
     rows = sorted(rows, key=lambda row: text_digest(f"{seed}:{known[row]}"))[:most]
     shown = pd.DataFrame({"text": [known[row] for row in rows], "label": [labels[known[row]] for row in rows]})
     tables = []
@@ -69,7 +69,7 @@ def _matrix(file: str, key: Key) -> np.ndarray:
 def embed_2d(matrix: np.ndarray, seed: int) -> np.ndarray:
     """t-SNE (van der Maaten and Hinton 2008) of unit vectors: float64 [n, 2], centred, the widest side from -1 to 1.
 
-    Started from the principal components, so that it hardly hangs on the seed (Kobak and Berens 2019).
+    Starts from the principal components, so the result hardly depends on the seed (Kobak and Berens 2019).
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -77,7 +77,7 @@ def embed_2d(matrix: np.ndarray, seed: int) -> np.ndarray:
 
     unit = _unit(matrix)
     count = min(COMPONENTS, *unit.shape)
-    # Few texts have few neighbours: a perplexity of a third of them at most.
+    # Few texts have few neighbours, so the perplexity is at most a third of them.
     perplexity = min(30.0, (len(unit) - 1) / 3)
     with threadpool_limits(1):  # many threads that wait for each other take ten times as long
         reduced = PCA(count, random_state=seed).fit_transform(unit)
@@ -87,7 +87,7 @@ def embed_2d(matrix: np.ndarray, seed: int) -> np.ndarray:
 
 
 def same_label(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each row, the share of its nearest other rows (cosine) with its label: float [n]."""
+    """For each row, the share of its nearest other rows (cosine) with its label: float [n]."""
     unit = _unit(matrix)
     likeness = unit @ unit.T
     np.fill_diagonal(likeness, -np.inf)
@@ -104,7 +104,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 def task_labels(name: str, spec: Mapping, labelled: str | Path) -> dict[str, str]:
     """Text -> label of a clustering task: from its labelled file, or for an MTEB task from MTEB's own data.
 
-    A hierarchy's first level counts. A text that stands under two labels has the first.
+    The first level of a hierarchy counts. A text with two labels gets the first.
     """
     table = pd.read_parquet(labelled)
     if len(table):
@@ -120,7 +120,7 @@ def task_labels(name: str, spec: Mapping, labelled: str | Path) -> dict[str, str
 
 
 def _mteb_labels(task: object) -> Iterator[tuple[str, object]]:
-    """(text, label) of every document of both clustering styles: rows of documents, or rows of sets of them."""
+    """(text, label) of every document of both clustering formats: rows of documents, or rows of sets of documents."""
     for split in _splits(task.dataset):
         if not {"sentences", "labels"} <= set(split.column_names):
             continue
@@ -132,13 +132,13 @@ def _mteb_labels(task: object) -> Iterator[tuple[str, object]]:
 
 
 def _named(label: object) -> object:
-    """A hierarchy's first level; LOST where there is no label."""
+    """The first level of a hierarchy; LOST if there is no label."""
     first = (label[0] if label else None) if isinstance(label, list | tuple) else label
     return LOST if first is None else first
 
 
 def _splits(data: object) -> Iterator[object]:
-    """The tables of a task's data, whether they are kept by split or by subset and split."""
+    """The tables of a task's data, stored by split or by subset and split."""
     if hasattr(data, "column_names") and not isinstance(data, Mapping):
         yield data
     elif isinstance(data, Mapping):

@@ -1,8 +1,8 @@
-"""The costs stage: what it takes to embed a text by one variant, in floating-point operations.
+"""The costs stage: the floating-point operations that it takes to embed a text by one variant.
 
-Computed, not timed: seconds hang on the machine, and the engine shares work between variants. From the model's shape
-and the tokens that the variant alone would read; multiplications and additions count apart, as is usual (Kaplan et al.
-2020, section 2.1).
+They are computed, not timed, because seconds depend on the machine and the engine shares work between variants. They
+follow from the model's shape and the tokens that the variant alone would read. Multiplications and additions count
+separately, as is usual (Kaplan et al. 2020, section 2.1).
 """
 
 import time
@@ -34,9 +34,9 @@ def measure_costs(
 ) -> None:
     """Writes a table: model, prompt, eos, layer, number, depth, tokens, flops, texts.
 
-    A row a prompt, with and without EOS, and layer. number: which layer that is, depth: how many the model has; tokens
-    and flops are a text's, mean over `texts` sampled texts of each task, then over tasks. An ensemble costs what its
-    prompts cost together. texts: task -> its texts' file; spec: `Study.costs_spec`.
+    One row for each prompt, with and without EOS, and layer. number: the layer's index; depth: how many the model has;
+    tokens and flops: per text, the mean over `texts` sampled texts of each task, then over tasks. The cost of an
+    ensemble is the sum over its prompts. texts: task -> its texts' file; spec: `Study.costs_spec`.
     """
     started = time.time()
     model, revision = checkpoint.model, checkpoint.revision
@@ -71,7 +71,7 @@ def measure_costs(
 
 
 def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: bool) -> np.ndarray:
-    """Tokens of each prompted text, int [n]. texts: the texts' own tokens, as they are cut."""
+    """Tokens of each prompted text, int [n]. texts: the texts' own tokens, after cutting."""
     fixed = len(composer.bos_ids) + len(composer.piece(template.prefix)) + len(composer.piece(template.suffix)) + eos
     if template.middle is None:
         return texts + fixed
@@ -79,8 +79,8 @@ def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: 
 
 
 class Shape:
-    """How much a decoder computes for a token. parameters: of each layer's matrices; width: its attention's, all heads
-    together; the embeddings are looked up, and the LM head does not run.
+    """How much a decoder computes per token. parameters: of each layer's matrices; width: its attention's, all heads
+    together. The embeddings are only looked up, and the LM head does not run.
     """
 
     def __init__(self, parameters: Sequence[int], width: float):
@@ -92,7 +92,7 @@ class Shape:
 
     @classmethod
     def of(cls, model: str, revision: str | None = None) -> "Shape":
-        """From a model's config alone: no weight is read. All experts of a mixture count."""
+        """Reads a model's config, no weights. All experts of a mixture count."""
         config = AutoConfig.from_pretrained(model, revision=revision, **NO_CODE)
         require_decoder(config, model)
         with torch.device("meta"):
@@ -103,8 +103,8 @@ class Shape:
         )
 
     def flops(self, tokens: np.ndarray, number: int) -> np.ndarray:
-        """Operations for texts of so many tokens up to layer `number`: 2 a parameter and token; and 4 a key, query and
-        unit of width for scores and sums, over the keys that a causal query sees.
+        """Operations for texts of so many tokens up to layer `number`: 2 per token and parameter, and 4 per key, query
+        and unit of width for scores and sums, over the keys that a causal query sees.
         """
         tokens = np.asarray(tokens, dtype=float)
         keys = tokens * (tokens + 1) / 2

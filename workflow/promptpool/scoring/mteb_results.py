@@ -1,4 +1,4 @@
-"""MTEB's results as our tidy rows, and as lines that write_mteb_results makes MTEB's own files of."""
+"""MTEB's results as our tidy rows, and as lines from which write_mteb_results makes MTEB's own files."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ def tidy_rows(result: TaskResult, main: str, variant: Mapping, task: str) -> lis
     """MTEB's scores as rows of SCORE_COLUMNS: one per metric, level and experiment.
 
     main: the task's main metric. variant: the columns model, adapter, step, prompt, pooling, layer. The main metric
-    stands twice, under its own name and as `main_score`; where MTEB has no experiments a metric is one row with
+    appears twice, under its own name and as `main_score`. If MTEB has no experiments, a metric is one row with
     experiment 0 and level "all".
     """
     rows = []
@@ -50,6 +50,6 @@ def _experiments(entry: Mapping) -> dict[str, list[tuple[str, list]]]:
 
 
 def result_line(encoder: LookupEncoder, result: TaskResult, variant: Mapping) -> str:
-    """One variant's result on one task as a line of JSON: how MTEB names the model, our columns, MTEB's result."""
+    """One variant's result on one task as a line of JSON: MTEB's name for the model, our columns, MTEB's result."""
     meta = json.loads(json.dumps(encoder.mteb_model_meta.to_dict(), default=str))
     return json.dumps({"model_meta": meta, "variant": dict(variant), "result": result.model_dump(mode="json")})

@@ -1,4 +1,4 @@
-"""What MTEB predicted, beside what it scored: replicates for tasks that have none, AMI for clustering that lacks it."""
+"""Uses MTEB's predictions to add replicates to tasks that have none, and AMI to clustering that lacks it."""
 
 import json
 import tempfile
@@ -24,11 +24,11 @@ Observed = dict[tuple[str, str, str, str], np.ndarray]  # (split, subset, level,
 
 
 def observed(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:
-    """MTEB's result, and what its predictions say beyond it: replicates of the main score (see `resampling`), and the
-    AMI of each set of a legacy clustering task.
+    """MTEB's result, and what its predictions add: replicates of the main score (see `resampling`), and the AMI of each
+    set of a legacy clustering task.
 
-    Clustering tasks bring their own experiments and get no replicates; nor do tasks whose main score is another than
-    those of `resampling`, or that are made of several tasks.
+    Clustering tasks have their own experiments and get no replicates. Neither do aggregates of several tasks, nor
+    tasks with a main score that `resampling` lacks.
     """
     if isinstance(task, AbsTaskClusteringLegacy):
         return _legacy_clustering(encoder, task)
@@ -71,8 +71,8 @@ def _of(task: AbsTask, rows: Mapping, predicted) -> np.ndarray | None:
 
 
 def _legacy_clustering(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:
-    """The hook that MTEB calls with every set's clusters is listened to; a set of one label is not clustered, and
-    counts as found, as its V-measure does.
+    """Listens to the hook that MTEB calls with every set's clusters. A set with one label is not clustered, and counts
+    as found, as in its V-measure.
     """
     found, clustered = {}, []
     evaluate_subset, measure = task._evaluate_subset, task._compute_metrics
@@ -94,7 +94,7 @@ def _legacy_clustering(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResul
 
 
 def _retrieval(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:
-    """The hook that MTEB calls with every query's scores is listened to; what it returns stays as it is."""
+    """Listens to the hook that MTEB calls with every query's scores, without changing what it returns."""
     name, found = task.metadata.main_score, {}
     key = next((cut + name.removeprefix(start) for start, cut in CUTS.items() if name.startswith(start)), None)
     ask = task.task_specific_scores

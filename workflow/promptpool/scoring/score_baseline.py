@@ -1,4 +1,4 @@
-"""The scores of what a number must beat: random vectors, TF-IDF with a truncated SVD, others' embeddings."""
+"""The scores of the baselines: random vectors, TF-IDF with a truncated SVD, others' embeddings."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ def score_baseline(
 ) -> None:
     """Scores one baseline of the config: rows with adapter `baseline`, prompt and pooling `none`.
 
-    vectors: its embeddings file, for kinds that have one; several seeds of a kind become one set of rows.
+    vectors: its embeddings file, for kinds that have one. Several seeds of a kind become one set of rows.
     """
     started = time.time()
     columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
@@ -54,7 +54,7 @@ def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
-    """Matrices float32 [n, dim] of a baseline that costs little: one per seed for `random`, one for `tfidf-svd`."""
+    """Matrices float32 [n, dim] of a cheap baseline: one per seed for `random`, one for `tfidf-svd`."""
     if spec["kind"] == "random":
         for seed in range(spec["seeds"]):
             yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
@@ -66,7 +66,7 @@ def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
     """Latent semantic analysis: sublinear TF-IDF of words, truncated SVD, rows of length 1. float32 [n, dim].
 
     `dim` is lowered to what the texts' vocabulary allows. Texts without a word of two letters, such as emoji or answers
-    of one letter, are cut at white space instead.
+    of one letter, are split at white space instead.
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -78,11 +78,11 @@ def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:
         try:
             counts = TfidfVectorizer(sublinear_tf=True, **how).fit_transform(texts)
             break
-        except ValueError:  # no word is left
+        except ValueError:  # no words are left
             continue
     else:
-        raise PromptpoolError("tfidf-svd: all texts are blank; leave the baseline out, or give texts with words")
+        raise PromptpoolError("tfidf-svd: all texts are blank; remove the baseline, or give texts with words")
     dim = min(dim, counts.shape[1] - 1, len(texts) - 1)
-    if dim < 1:  # one word in all, or one text: nothing to rotate
+    if dim < 1:  # a single word in all, or a single text: nothing to rotate
         return normalize(counts.toarray()).astype(np.float32)
     return normalize(TruncatedSVD(dim, random_state=0).fit_transform(counts)).astype(np.float32)

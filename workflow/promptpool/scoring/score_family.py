@@ -13,7 +13,7 @@ def score_family(out: str, results: str, task: ScoredTask, *, vectors: str, mode
     started = time.time()
     name, step = split_adapter_id(adapter)
     require_same_texts(vectors, task.texts)
-    found = read_vectors(vectors)  # read one by one: a large task's matrices need not fit in memory together
+    found = read_vectors(vectors)  # read one by one, because a large task's matrices may not fit into memory together
 
     def variants() -> Variants:
         for key, matrix in found.items():

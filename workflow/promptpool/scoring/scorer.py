@@ -1,4 +1,4 @@
-"""One task's scores of many matrices: vectors looked up by text, scored by unmodified MTEB, as tidy rows and as
+"""One task's scores of many matrices: vectors looked up by text, scored by unmodified MTEB. Returns tidy rows and
 MTEB's own results.
 """
 
@@ -43,8 +43,8 @@ class Scorer:
         self.source = TaskSource(task.name, task.spec, labelled)
 
     def score(self, variants: Variants, total: int | None = None) -> tuple[pd.DataFrame, list[str]]:
-        """Rows of SCORE_COLUMNS, and MTEB's results as lines of JSON. A matrix's rows stand in the order of the
-        task's recorded texts; one is held at a time.
+        """Rows of SCORE_COLUMNS, and MTEB's results as lines of JSON. The rows of a matrix are in the order of the
+        task's recorded texts. Only one matrix is in memory at a time.
         """
         rows: list[dict] = []
         lines: list[str] = []
@@ -72,23 +72,23 @@ class Scorer:
 
 
 def require_same_texts(vectors: str, texts: str) -> None:
-    """Raises PromptpoolError where an embeddings file was made of other texts, or of these in another order."""
+    """Raises PromptpoolError if an embeddings file is of other texts, or of these in another order."""
     if not sidecar_path(vectors).is_file():
         return
     made_of = (read_sealed(sidecar_path(vectors)) or {}).get("inputs", {})
     if texts in made_of and made_of[texts] != file_digest(texts):
-        raise PromptpoolError(f"{vectors}: made of other texts than {texts} holds now; remove it and run again")
+        raise PromptpoolError(f"{vectors}: is of other texts than {texts} holds now; remove it and run again")
 
 
 def mteb_name(columns: Mapping) -> str:
-    """A variant as MTEB names a model (after `promptpool/`); the checkpoint is its revision."""
+    """A variant's name in place of a model's in MTEB (after `promptpool/`). The checkpoint is its revision."""
     if columns["adapter"] == "baseline":
         return f"{columns['model']}.baseline"
     name = f"{columns['model']}.{columns['prompt']}.{columns['pooling']}.L{columns['layer']}"
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", name)  # it becomes a folder's name
+    return re.sub(r"[^A-Za-z0-9._+-]", "-", name)  # it becomes the name of a folder
 
 
 def write_lines(path: str, lines: Sequence[str]) -> None:
-    """Writes MTEB's results, one a line."""
+    """Writes MTEB's results, one per line."""
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

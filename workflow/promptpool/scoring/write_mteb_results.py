@@ -11,9 +11,9 @@ from ..artifacts.files import atomic_path, write_sidecar
 
 
 def write_mteb_results(parts: Sequence[str | Path], out: str | Path) -> None:
-    """Writes MTEB's own result files below `out`, from parts of one `result_line` a line.
+    """Writes MTEB's own result files below `out`, from parts with one `result_line` per line.
 
-    `mteb.ResultCache(out).load_results()` reads them, and so does `mteb.load_results` where MTEB_CACHE names `out`.
+    `mteb.ResultCache(out).load_results()` reads them; so does `mteb.load_results` if MTEB_CACHE names `out`.
     """
     started, files = time.time(), 0
     with atomic_path(out) as temporary:
@@ -25,7 +25,7 @@ def write_mteb_results(parts: Sequence[str | Path], out: str | Path) -> None:
             about = {**meta, "variant": line["variant"]}
             (folder / "model_meta.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             path = folder / f"{result.task_name}.json"
-            if path.exists():  # two tasks of the study are parts of one of MTEB's
+            if path.exists():  # two tasks of the study are parts of one MTEB task
                 result = TaskResult.from_disk(path).merge(result)
             result.to_disk(path)
             files += 1

@@ -1,6 +1,6 @@
-"""How far a score would move with other texts, for tasks whose own experiments do not say: a bootstrap over the
-pairs, the queries or the test texts, from what MTEB predicted. The same draws for every variant, so that replicates
-are paired (Efron and Tibshirani 1993, chapters 6 and 8).
+"""How far a score would move with other texts, for tasks whose own experiments do not show it: a bootstrap over the
+pairs, the queries or the test texts, from MTEB's predictions. All variants share the same draws, so that replicates are
+paired (Efron and Tibshirani 1993, chapters 6 and 8).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ PAIR_SCORES = {
 
 
 def replicates(units: int, score: Callable[[np.ndarray, np.random.Generator], float]) -> np.ndarray:
-    """`score` of REPLICATES draws of `units` indices with replacement, float64 [REPLICATES]. The draws depend on
-    `units` alone; `score` may draw further from the generator it is given.
+    """`score` of REPLICATES draws of `units` indices with replacement, float64 [REPLICATES]. The draws depend only on
+    `units`. `score` may draw further from the generator it gets.
     """
     rng = np.random.default_rng(SEED)
     return np.array([score(rng.integers(0, units, units), rng) for _ in range(REPLICATES)])
@@ -46,7 +46,7 @@ def of_correlation(metric: str, gold: Sequence[float], predicted: Mapping[str, S
 
 
 def _ranks(places: np.ndarray) -> np.ndarray:
-    """Ranks of values that are given by their places in order; ties share the mean rank."""
+    """Ranks of values that are given by their places in order. Ties share the mean rank."""
     counts = np.bincount(places)
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
@@ -74,7 +74,7 @@ def _by_score(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _average_precision(counts: np.ndarray, order: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> float:
-    """The mean over the positives of the precision at their score, as scikit-learn takes it; pair i counts counts[i]
+    """The mean over the positives of the precision at their score, as in scikit-learn. Pair i counts counts[i]
     times.
     """
     weights = counts[order]
@@ -87,7 +87,7 @@ def _average_precision(counts: np.ndarray, order: np.ndarray, labels: np.ndarray
 def of_classes(metric: str, gold: Sequence[int], predicted: Sequence[Sequence[int]]) -> np.ndarray | None:
     """Replicates of `accuracy` or macro `f1`, from each experiment's predictions [experiments, texts].
 
-    Test texts and experiments (MTEB's draws of a training set) are both drawn anew: the score is a mean over
+    Test texts and experiments (MTEB's draws of a training set) are both resampled, because the score is a mean over
     experiments that share their test texts (the pigeonhole bootstrap, Owen 2007). None for another metric.
     """
     codes = {label: code for code, label in enumerate(sorted({*gold, *(p for run in predicted for p in run)}, key=str))}
@@ -112,7 +112,7 @@ def of_classes(metric: str, gold: Sequence[int], predicted: Sequence[Sequence[in
 
 
 def _macro_f1(truth: np.ndarray, guess: np.ndarray, classes: int) -> float:
-    """The mean F1 over the classes that occur on either side, as scikit-learn takes it."""
+    """The mean F1 over the classes that occur on either side, as in scikit-learn."""
     hits = np.bincount(truth[truth == guess], minlength=classes)
     there = np.bincount(truth, minlength=classes) + np.bincount(guess, minlength=classes)
     return float((2 * hits[there > 0] / there[there > 0]).mean())

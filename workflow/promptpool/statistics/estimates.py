@@ -1,7 +1,7 @@
 """Intervals for scores and for paired differences of scores, Holm's correction, ranks.
 
-MTEB measures a clustering task several times, over experiments that all variants share, so a difference is taken
-experiment by experiment first. What the spread of the experiments says depends on the task (`Sample.factor`).
+MTEB measures a clustering task several times, over experiments that all variants share. So a difference is taken within
+each experiment first. What the experiments' spread means depends on the task (`Sample.factor`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,22 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-DRAWS = 2000  # of the ranks' distribution
+DRAWS = 2000  # for the distribution of ranks
 
 
 @dataclass(frozen=True)
 class Sample:
     """One variant's score on one task, and what is known of its sampling error.
 
-    estimate: the task's score. parts: one array [levels, replicates] for each split and subset; parts hold different
-    documents and are independent, levels of a hierarchy share theirs. factor: a level's squared standard error is
+    estimate: the task's score. parts: one array [levels, replicates] for each split and subset. Parts hold different
+    documents and are independent; levels of a hierarchy share theirs. factor: a level's squared standard error is
     `factor` times the variance of its replicates:
 
-    * 1 where they are bootstrap replicates of the very estimate;
-    * m / n + 1 / r where the estimate is the mean of r replicates, each of m documents drawn from n: the m-out-of-n
+    * 1 if they are bootstrap replicates of the estimate itself;
+    * m / n + 1 / r if the estimate is the mean of r replicates, each of m documents drawn from n: the m-out-of-n
       bootstrap's variance (Bickel, Gotze and van Zwet 1997), and that of a mean of r draws;
-    * 1 / r where they are r independent sets of documents;
-    * NaN where nothing says how far the score would move with other documents.
+    * 1 / r if they are r independent sets of documents;
+    * NaN if nothing shows how far the score would move with other documents.
     """
 
     estimate: float
@@ -35,21 +35,21 @@ class Sample:
 
     @property
     def replicates(self) -> int:
-        """How many numbers there are."""
+        """The number of replicates."""
         return sum(part.size for part in self.parts)
 
     def variance(self) -> tuple[float, float]:
-        """(squared standard error, degrees of freedom); NaN and 0 where it is unknown."""
+        """(squared standard error, degrees of freedom); NaN and 0 if unknown."""
         if not self.parts or not np.isfinite(self.factor) or any(part.shape[1] < 2 for part in self.parts):
             return float("nan"), 0.0
-        # Levels share documents, so their errors are added as if they always went the same way: never too narrow.
+        # Levels share documents. This assumes perfectly correlated errors, so it is conservative: never too narrow.
         errors = [float(np.sqrt(self.factor) * part.std(axis=1, ddof=1).mean()) for part in self.parts]
         variances = np.square(errors) / len(self.parts) ** 2
         freedoms = np.array([part.shape[1] - 1 for part in self.parts])
         return float(variances.sum()), _welch_satterthwaite(variances, freedoms)
 
     def __sub__(self, other: "Sample") -> "Sample":
-        """The paired difference. ValueError unless both have the same parts, levels and replicates."""
+        """The paired difference. Raises ValueError unless both have the same parts, levels and replicates."""
         if [part.shape for part in self.parts] != [part.shape for part in other.parts]:
             raise ValueError("paired scores need the same tasks and the same experiments on both sides")
         parts = tuple(a - b for a, b in zip(self.parts, other.parts, strict=True))
@@ -60,7 +60,7 @@ class Sample:
 class Estimate:
     """A mean over tasks, its 95 % interval, the two-sided p of being 0, and the number of replicates behind it.
 
-    low, high and p are NaN where the spread of a task is not known.
+    low, high and p are NaN if the spread of a task is unknown.
     """
 
     estimate: float
@@ -71,8 +71,8 @@ class Estimate:
 
 
 def interval(samples: Mapping[str, Sample]) -> Estimate:
-    """The mean over tasks, with a t interval: tasks are independent, the degrees of freedom are Welch and
-    Satterthwaite's. Tasks weigh the same. Raises ValueError for no task.
+    """The mean over tasks, with a t interval. Tasks are independent and weigh the same; the degrees of freedom follow
+    Welch and Satterthwaite. Raises ValueError for no task.
     """
     if not samples:
         raise ValueError("an interval needs at least one task")
@@ -104,7 +104,7 @@ def _welch_satterthwaite(variances: np.ndarray, freedoms: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of a family of p values, in their order (Holm 1979). A NaN is no comparison."""
+    """Holm's step-down adjustment of a family of p values, in their order (Holm 1979). A NaN is not a comparison."""
     known = [index for index, value in enumerate(p) if not np.isnan(value)]
     order = sorted(known, key=lambda index: p[index])
     adjusted = [float("nan")] * len(p)
@@ -116,7 +116,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def outcomes(differences: Sequence[Estimate]) -> tuple[int, int, int]:
-    """(wins, ties, losses) over tasks: a win is a difference whose interval lies above 0, a loss one below."""
+    """(wins, ties, losses) over tasks. A win is a difference whose interval is above 0, a loss one below."""
     wins = sum(one.low > 0 for one in differences)
     losses = sum(one.high < 0 for one in differences)
     return wins, len(differences) - wins - losses, losses
@@ -124,8 +124,8 @@ def outcomes(differences: Sequence[Estimate]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Rank:
-    """A competitor's mean rank over tasks (1 is best), its 95 % interval, on how many tasks it is best, and in which
-    share of the draws its mean over tasks is the highest. The interval and the share are NaN where a spread is unknown.
+    """A competitor's mean rank over tasks (1 is best), its 95 % interval, on how many tasks it is best, and the share
+    of draws in which its mean over tasks is the highest. The interval and the share are NaN if a spread is unknown.
     """
 
     rank: float
@@ -136,33 +136,33 @@ class Rank:
 
 
 def ranks(competitors: Mapping[str, Mapping[str, Sample]], seed: int = 0) -> dict[str, Rank]:
-    """Ranks of several variants that have the same tasks; ties share the mean rank.
+    """Ranks of several variants that have the same tasks. Ties share the mean rank.
 
-    The interval is over other documents, as everywhere here: in each draw a task shows one of its replicates, the
-    same one for all, moved by as much as the task's standard error says.
+    As everywhere here, the interval is over other documents: in each draw a task shows one of its replicates, the same
+    one for all variants, moved in proportion to the task's standard error.
     """
     names = list(competitors)
     tasks = list(competitors[names[0]])
     table = np.array([[competitors[name][task].estimate for task in tasks] for name in names])
-    own = stats.rankdata(-table, axis=0)
-    best = (own == own.min(axis=0)).sum(axis=1)
+    task_ranks = stats.rankdata(-table, axis=0)
+    best = (task_ranks == task_ranks.min(axis=0)).sum(axis=1)
     draws = _draws(competitors, names, tasks, np.random.default_rng(seed))
     if draws is None:
         nan = float("nan")
-        return {name: Rank(float(own[i].mean()), nan, nan, int(best[i]), nan) for i, name in enumerate(names)}
+        return {name: Rank(float(task_ranks[i].mean()), nan, nan, int(best[i]), nan) for i, name in enumerate(names)}
     mean_ranks = stats.rankdata(-draws, axis=1).mean(axis=2)  # [draws, competitors]
     low, high = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     means = draws.mean(axis=2)
     top = means == means.max(axis=1, keepdims=True)
     share = (top / top.sum(axis=1, keepdims=True)).mean(axis=0)
     return {
-        name: Rank(float(own[i].mean()), float(low[i]), float(high[i]), int(best[i]), float(share[i]))
+        name: Rank(float(task_ranks[i].mean()), float(low[i]), float(high[i]), int(best[i]), float(share[i]))
         for i, name in enumerate(names)
     }
 
 
 def _draws(competitors: Mapping, names: list[str], tasks: list[str], rng: np.random.Generator) -> np.ndarray | None:
-    """Scores [DRAWS, competitors, tasks] as they might have come out, or None where a task's spread is unknown."""
+    """Scores [DRAWS, competitors, tasks] as they might have turned out; None if a task's spread is unknown."""
     drawn = np.empty((DRAWS, len(names), len(tasks)))
     for column, task in enumerate(tasks):
         samples = [competitors[name][task] for name in names]
@@ -173,7 +173,7 @@ def _draws(competitors: Mapping, names: list[str], tasks: list[str], rng: np.ran
             block = np.stack([sample.parts[place] for sample in samples])  # [competitors, levels, replicates]
             away = (block - block.mean(axis=2, keepdims=True)).mean(axis=1) * np.sqrt(samples[0].factor)
             count = away.shape[1]
-            # Drawn from few, a deviation is too small by the first; levels go the same way, hence the second.
+            # From few replicates a deviation is too small by the first factor; levels correlate, hence the second.
             away *= np.sqrt(count / (count - 1)) * np.sqrt(block.shape[1])
             moved += away[:, rng.integers(0, count, DRAWS)].T / len(samples[0].parts)
         drawn[:, :, column] = moved + [sample.estimate for sample in samples]

@@ -1,4 +1,4 @@
-"""From rows to samples: each variant's score on each task, and how far MTEB's experiments let it vary."""
+"""Turns rows into samples: each variant's score on each task, and how far MTEB's experiments let it vary."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -25,8 +25,8 @@ def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> di
     """(model, adapter, step, prompt, pooling, layer) -> task -> sample of its main score.
 
     scores: the tidy table (docs/reference/tables.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`) and,
-    for `bootstrap`, `draws` and `documents` ("split/subset" -> number). Rows of `main_score_bootstrap` come first: they
-    are replicates of the score itself.
+    for `bootstrap`, `draws` and `documents` ("split/subset" -> number). Rows of `main_score_bootstrap` take precedence,
+    because they are replicates of the score itself.
     """
     found: dict[Variant, dict[str, Sample]] = {}
     rows = scores[scores["metric"].isin([MAIN, RESAMPLED])]
@@ -38,7 +38,7 @@ def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> di
 
 def _sample(rows: pd.DataFrame, facts: Mapping) -> Sample:
     main, resampled = (rows[rows["metric"] == metric] for metric in (MAIN, RESAMPLED))
-    # As MTEB does it: the mean of a subset's own numbers first, then over splits and subsets.
+    # As in MTEB: the mean of a subset's own numbers first, then over splits and subsets.
     estimate = float(main.groupby(["split", "subset"])["value"].mean().mean())
     if len(resampled):
         return Sample(estimate, _parts(resampled), 1.0)
@@ -51,7 +51,7 @@ def _sample(rows: pd.DataFrame, facts: Mapping) -> Sample:
 
 
 def _drawn(facts: Mapping) -> float:
-    """Documents that one experiment draws, by documents that there are; the largest over subsets."""
+    """Documents that one experiment draws / documents that exist; the largest ratio over subsets."""
     return max(facts["draws"] / number for number in facts["documents"].values())
 
 

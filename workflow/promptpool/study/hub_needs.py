@@ -1,4 +1,4 @@
-"""What a resolved config takes from the model hub. Every Snakemake process asks, so nothing heavy is imported here."""
+"""What a resolved config needs from the model hub. Every Snakemake process reads this, so nothing heavy is imported."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,11 +10,11 @@ USERS = ("pairs", "adapters", "exports")  # sections whose entries name a `model
 
 
 def hub_needs(config: Mapping) -> dict[str, list[dict]]:
-    """`section.name` -> what that entry of the config takes from the hub; nothing of what runs on local files.
+    """`section.name` -> what that entry of the config needs from the hub; entries that use local files are left out.
 
-    A need is `repo_type`, `repo`, `revision` as asked, and `file` (the one that is read, or None for all). An MTEB task
-    needs the data sets that the catalogue lists, at MTEB's own revisions where the config gives none. A model that
-    nothing uses is not needed. Raises PromptpoolError for one revision of a task that has several data sets.
+    A need is `repo_type`, `repo`, `revision` as asked for, and `file` (the only one that is read, or None for all). An
+    MTEB task needs the data sets that the catalogue lists, at MTEB's own revisions unless the config gives one. A model
+    that nothing uses is not needed. Raises PromptpoolError if one revision is given for a task with several data sets.
     """
     needs: dict[str, list[dict]] = {}
     used = set(config["grid"]["models"])
@@ -42,14 +42,14 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
 
 
 def told(entry: str, needs: Iterable[Mapping]) -> str:
-    """One entry as an error names it: `models.llama: meta-llama/Llama-3.2-1B@4e20de3`."""
+    """One entry as errors name it: `models.llama: meta-llama/Llama-3.2-1B@4e20de3`."""
     return f"{entry}: " + ", ".join(f"{need['repo']}@{need['revision']}" for need in needs)
 
 
 def _data_sets(key: str, spec: Mapping) -> list[dict]:
     known = catalogue()["data"][spec["name"]]
     if spec["revision"] is not None and len(known) > 1:
-        raise PromptpoolError(f"{key}.revision: {spec['name']} has {len(known)} data sets; leave MTEB's own revisions")
+        raise PromptpoolError(f"{key}.revision: {spec['name']} has {len(known)} data sets; keep MTEB's own revisions")
     return [_need(DATASET, path=repo, revision=spec["revision"] or revision) for repo, revision in known]
 
 

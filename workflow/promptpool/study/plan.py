@@ -1,6 +1,6 @@
-"""What a study will cost, before anything is spent: jobs, texts, tokens, FLOPs, GPU-hours, disk, and what is missing.
+"""Estimates a study's costs before it runs: jobs, texts, tokens, FLOPs, GPU-hours, disk. Also lists what is missing.
 
-Counts come from the config and from MTEB's shipped statistics; where only a guess is possible the row says so.
+Counts come from the config and from MTEB's own statistics. If only a guess is possible, the row says so.
 """
 
 import functools
@@ -20,13 +20,13 @@ from .plan_checks import missing
 from .study import Study
 
 RESOURCE = files(__package__) / "planning.yaml"
-FORWARD, TRAINED = 2, 8  # FLOPs a token and parameter: one pass; two, and the way back through all layers
-LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds to, in hidden sizes a layer
+FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
+LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds, in hidden sizes per layer
 
 
 @dataclass(frozen=True)
 class Row:
-    """One stage's cost. texts and tokens: what models read and write; flops: of models alone; disk: bytes kept."""
+    """One stage's cost. texts and tokens: what models read and write; flops: only the models'; disk: bytes kept."""
 
     stage: str
     jobs: int
@@ -44,20 +44,20 @@ def assumptions() -> dict:
 
 
 def model_size(path: str) -> dict:
-    """`parameters`, `hidden`, `layers` of a model, and `guess`: whether they are one."""
+    """`parameters`, `hidden` and `layers` of a model, and `guess`: whether they are guessed."""
     known = assumptions()["models"].get(path)
     if known:
         return {**known, "guess": False}
     config = Path(path) / "config.json"
     if config.is_file():
-        told = json.loads(config.read_text(encoding="utf-8"))
+        settings = json.loads(config.read_text(encoding="utf-8"))
         weights = sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
-        width = 2 if "16" in str(told.get("dtype", told.get("torch_dtype", ""))) else 4
-        told = told.get("text_config") or told
+        width = 2 if "16" in str(settings.get("dtype", settings.get("torch_dtype", ""))) else 4
+        settings = settings.get("text_config") or settings
         return {
             "parameters": weights / width,
-            "hidden": told.get("hidden_size", 1024),
-            "layers": told.get("num_hidden_layers", 24),
+            "hidden": settings.get("hidden_size", 1024),
+            "layers": settings.get("num_hidden_layers", 24),
             "guess": False,
         }
     named = re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", path.rpartition("/")[2].lower())
@@ -70,7 +70,7 @@ def tokens_of(text: str) -> float:
 
 
 def task_size(study: Study, name: str) -> tuple[float, float, str]:
-    """Texts of a task, tokens of one of them (cut as the grid cuts), and what is uncertain."""
+    """Texts of a task, tokens of one of them (cut as the grid cuts), and what is uncertain about them."""
     spec, most = study["tasks"][name], study["grid"]["max_text_tokens"]
     if spec["source"] == "mteb":
         counted = catalogue()["texts"].get(spec["name"])
@@ -81,7 +81,7 @@ def task_size(study: Study, name: str) -> tuple[float, float, str]:
 
 
 def rows(study: Study) -> Iterator[Row]:
-    """The stages in the order of the workflow."""
+    """The stages, in the order of the workflow."""
     sizes = {name: model_size(spec["path"]) for name, spec in study["models"].items()}
     yield Row("corpora", len(study["corpora"]))
     yield Row("tasks", len(study["tasks"]))
@@ -105,10 +105,10 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
     for name, spec in study["pairs"].items():
         count = spec["count"] or 1_000_000
         if spec["count"] is None:
-            notes.append(f"{name}: all texts, taken as a million")
+            notes.append(f"{name}: all texts, assumed to be a million")
         texts += count
         if study.pairs_spec(name)["wording"]:
-            # Its text and instruction are read, its answer is written; retries repeat rejected ones.
+            # The model reads text and instruction and writes the answer. Retries repeat rejected ones.
             each = 2 * assumptions()["tokens_of_unknown_text"] + spec["max_new_tokens"]
             turns = 2 if "backtranslate" in spec["styles"] else 1
             tokens += count * each * turns
@@ -125,7 +125,7 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         steps = spec["max_steps"]
         if steps is None:
             steps = max(spec["steps"])
-            notes.append(f"{name}: its length is in epochs; taken as {steps} steps")
+            notes.append(f"{name}: its length is in epochs; assumed to be {steps} steps")
         seen = 2.0 * steps * spec["batch_size"]
         each = min(spec["max_text_tokens"], assumptions()["tokens_of_unknown_text"])
         each += tokens_of(study["prompts"][spec["prompt"]])
@@ -168,7 +168,7 @@ def _attention(study: Study, sizes: Mapping) -> Row:
 
 
 def gpu_hours(row: Row, gpu: str) -> float:
-    """Hours of one GPU of this name, at the utilisation that is assumed for the stage."""
+    """Hours of one GPU of this name, at the utilisation assumed for the stage."""
     if not row.flops:
         return 0.0
     speed = assumptions()["gpus"][gpu]["tflops"] * 1e12 * assumptions()["utilisation"][row.use]
@@ -176,7 +176,7 @@ def gpu_hours(row: Row, gpu: str) -> float:
 
 
 def cpu_hours(row: Row) -> float:
-    """Hours of one CPU core, at the speed that was measured for the stage."""
+    """Hours of one CPU core, at the speed measured for the stage."""
     return row.flops / assumptions()["cpu_core"][row.use] / 3600 if row.flops else 0.0
 
 
@@ -194,7 +194,7 @@ def _hours(value: float) -> str:
 
 
 def table(study: Study, visible: int = 0) -> str:
-    """The plan as text: a row a stage, the total, what is assumed, what is missing. visible: GPUs of this machine."""
+    """The plan as text: a row for each stage, the total, assumptions, what is missing. visible: GPUs here."""
     gpus = list(assumptions()["gpus"])
     found = list(rows(study))
     head = ["stage", "jobs", "texts", "tokens", "FLOPs", *(f"{gpu} h" for gpu in gpus), "CPU core h", "disk B"]
@@ -211,14 +211,14 @@ def table(study: Study, visible: int = 0) -> str:
     shares = ", ".join(f"{use} {share:.0%}" for use, share in assumptions()["utilisation"].items())
     notes = [row.note for row in found if row.note]
     guessed = [name for name, spec in study["models"].items() if model_size(spec["path"])["guess"]]
-    notes += [f"size of {name} read from its name" for name in guessed]
+    notes += [f"size of {name} taken from its name" for name in guessed]
     problems = missing(study, sum(row.disk for row in found), _most_memory(study), visible)
     return "\n".join([
         f"Plan of the study {study['run']}, from scratch (`snakemake -n` says what is left to do)",
         *lines,
-        "Beside these run some dozens of short jobs: tables, figures, the report.",
-        f"GPU-hours: one GPU's, at its data sheet's bfloat16 peak times an assumed share of it: {shares}.",
-        "CPU core-hours: in float32, as measured. Both are of models alone; k-means, t-SNE and the like come on top.",
+        "Some dozens of short jobs (tables, figures, the report) run as well.",
+        f"GPU-hours: for one GPU, at its data sheet's bfloat16 peak times an assumed share of it: {shares}.",
+        "CPU core-hours: in float32, as measured. Both cover only models; k-means, t-SNE and the like come on top.",
         *(f"Note: {note}" for note in notes),
         *(f"Missing: {problem}" for problem in problems),
         *(["Nothing is missing."] if not problems else []),
@@ -231,12 +231,12 @@ def _cells(row: Row, gpus: list[str]) -> list[str]:
 
 
 def _most_memory(study: Study) -> float:
-    """Bytes of a GPU that the largest model wants: its weights twice, for what is computed beside them."""
+    """Bytes of a GPU that the largest model needs: twice its weights, to leave space for what is computed."""
     return max((4 * model_size(study["models"][m]["path"])["parameters"] for m in study["grid"]["models"]), default=0)
 
 
 def plan(study: Study, out: str | Path, visible: int = 0) -> str:
-    """Writes the plan as `out` (text) and beside it as .json, a row a stage; returns the text."""
+    """Writes the plan to `out` (text) and, beside it, as .json, a row for each stage. Returns the text."""
     text = table(study, visible)
     with atomic_path(out) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a study will lack on this machine: the hub, a token, disk, a GPU's memory, vLLM."""
+"""What this machine lacks for a study: the hub, a token, disk, GPU memory, vLLM."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ RESOURCE = files(__package__) / "planning.yaml"
 
 
 def missing(study: Study, disk: float, memory: float, visible: int) -> list[str]:
-    """One line for each thing that is missing here. disk: bytes of results; memory: of a GPU, bytes; visible: GPUs."""
+    """One line for each thing that is missing. disk: bytes of results; memory: of a GPU, bytes; visible: GPUs."""
     return [
         *model_faults(study), *_hub(study), *_disk(study, disk), *_gpu(study, memory, visible), *_vllm(study),
     ]  # fmt: skip
@@ -43,7 +43,7 @@ def _hub(study: Study) -> Iterator[str]:
 def _disk(study: Study, disk: float) -> Iterator[str]:
     places = {"results": (Path("results"), disk)}
     if study.unfetched():
-        places["the hub's cache"] = (cache_folder(), 0.0)  # prefetch weighs what it fetches
+        places["the hub's cache"] = (cache_folder(), 0.0)  # prefetch checks the space for its downloads
     for name, (place, wanted) in places.items():
         there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(there).free
@@ -61,7 +61,7 @@ def _gpu(study: Study, memory: float, visible: int) -> Iterator[str]:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.split()
         least = min((float(mib) * 2**20 for mib in answer if mib.isdigit()), default=memory)
         if least < memory:
-            yield f"GPU memory: the largest model wants about {memory / 1e9:.0f} GB, and there are {least / 1e9:.0f}"
+            yield f"GPU memory: the largest model needs about {memory / 1e9:.0f} GB, and there are {least / 1e9:.0f}"
 
 
 def _vllm(study: Study) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What must be there before a costly job starts."""
+"""Checks what must exist before a costly job starts."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ TIMEOUT = 5  # seconds
 
 
 def require_hub(needed: Sequence[str], device: str = "auto") -> None:
-    """Raises one line, before any job, where the config needs the model hub and it can't be reached.
+    """Raises an error of one line, before any job, if the config needs the model hub and it can't be reached.
 
-    needed: what comes from the hub, as `Study.unfetched` lists it. Nothing needed, nothing checked.
+    needed: what comes from the hub, as `Study.unfetched` lists it. If nothing is needed, nothing is checked.
     """
     if not needed:
         return
@@ -31,35 +31,35 @@ def require_hub(needed: Sequence[str], device: str = "auto") -> None:
 
 
 def require_gpu(gpus: int, device: str) -> str | None:
-    """A warning where GPU jobs will run on the CPU, None where there is nothing to say.
+    """A warning if GPU jobs will run on the CPU, else None.
 
-    gpus: visible here. Raises PromptpoolError where the config insists on a GPU.
+    gpus: visible here. Raises PromptpoolError if the config insists on a GPU.
     """
     if gpus or device == "cpu":
         return None
     if device == "cuda":
         raise PromptpoolError(
-            "device: cuda, and no GPU is visible here; set `device: auto`, or start where there is one"
+            "device: cuda, and no GPU is visible here; set `device: auto`, or start on a machine that has one"
         )
     return "No GPU is visible here: every job runs on the CPU."
 
 
 def share_package(environments: bool = False) -> None:
-    """Puts this checkout's package on PYTHONPATH, so that scripts find it in whatever environment they run.
+    """Puts this checkout's package on PYTHONPATH, so that scripts find it in any environment.
 
-    environments: whether rules run in environments of their own (`--sdm conda`). Raises PromptpoolError where these
-    would not find the package, since it is installed in this interpreter alone.
+    environments: whether rules run in their own environments (`--sdm conda`). Raises PromptpoolError if these would not
+    find the package, because it is installed only in this interpreter.
     """
     if environments and checkout() is None:
         raise PromptpoolError(
-            f"--sdm conda: its environments do not hold promptpool, which is installed in {IMPORTED_FROM}; "
+            f"--sdm conda: its environments lack promptpool, which is installed in {IMPORTED_FROM}; "
             "run `pip install -e .` in the checkout, or leave out --sdm conda"
         )
     os.environ.update(with_package(os.environ))
 
 
 def reachable(endpoint: str) -> bool:
-    """Whether anything answers HTTP there within 5 seconds; an HTTP error is an answer too."""
+    """Whether anything answers HTTP there within 5 seconds. An HTTP error counts as an answer."""
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=TIMEOUT)
     except urllib.error.HTTPError:

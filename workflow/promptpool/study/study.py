@@ -1,4 +1,4 @@
-"""A study: the resolved config as the rules ask for it. Paths in results, and each rule's slice of the config."""
+"""A study: the resolved config as the rules use it. Gives paths in results, and each rule's part of the config."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +17,15 @@ from .hub_needs import hub_needs, told
 from .local_files import loaded_files
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
-# Keys of a set of pairs that change no written text, or that `selection_spec` hands on.
+# Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
 NOT_WRITING = ("shard_size", "contamination")
 
 
 class Study:
-    """What the Snakefile knows of a config that `config.resolve` has accepted."""
+    """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
-        self.config = config = in_order(config)  # the order of keys is no reason to run again
+        self.config = config = in_order(config)  # another order of keys must rerun nothing
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         self.needs = hub_needs(config)
@@ -37,7 +37,7 @@ class Study:
         return self.config[section]
 
     def shown(self) -> dict:
-        """The config as the report prints it: without what changes no result (and may hold an address)."""
+        """The config as the report prints it, without what changes no result (and may contain an address)."""
         shown = {key: value for key, value in self.config.items() if key not in ("device", "jobs_per_gpu", "backends")}
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
         adapters = {
@@ -48,27 +48,27 @@ class Study:
     # --- the hub -------------------------------------------------------------------------------
 
     def snapshot(self, section: str, name: str | None) -> list[str]:
-        """The markers of what an entry of the config takes from the hub, as a rule's input; none for a local one."""
+        """The markers of what an entry of the config uses from the hub, as a rule's input; none for a local one."""
         return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
 
     def local_files(self, section: str, name: str | None) -> list[str]:
-        """The local files that an entry of the config reads, as a rule's input: another content runs it again."""
+        """The local files that an entry of the config reads, as a rule's input: if they change, the rule reruns."""
         spec = self.config[section].get(name) or {}
         paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
-        if section == "pairs" and spec["filters"]["semantic"]:  # of these only the judge
+        if section == "pairs" and spec["filters"]["semantic"]:  # only the judge's
             paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
         return [file for path in paths for file in loaded_files(path)]
 
     def hub_snapshots(self) -> dict[str, dict]:
-        """snapshot -> its need, of all that the study takes from the hub."""
+        """snapshot -> its need, for everything that the study uses from the hub."""
         return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
 
     def wanted_by(self, snapshot: str) -> str:
-        """The entries of the config that need a snapshot, as an error names them."""
+        """The entries of the config that need a snapshot, as errors name them."""
         return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
 
     def unfetched(self) -> list[str]:
-        """What the hub is still to be asked for, one `dotted.key: what` each."""
+        """What must still be downloaded from the hub, one `dotted.key: what` each."""
         return [
             told(entry, needs)
             for entry, needs in self.needs.items()
@@ -76,18 +76,18 @@ class Study:
         ]
 
     def hub_spec(self, section: str, name: str) -> dict:
-        """An entry of the config, and where it comes from the hub, the markers of its snapshots."""
+        """An entry of the config; if it comes from the hub, with the markers of its snapshots."""
         markers = self.snapshot(section, name)
         return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
 
     # --- models and adapters -------------------------------------------------------------------
 
     def model(self, name: str) -> dict:
-        """`model` (directory or hub id) and `revision` of a model's name."""
+        """`model` (directory or hub id) and `revision` of a named model."""
         return {"model": self.config["models"][name]["path"], "revision": self.config["models"][name]["revision"]}
 
     def states(self) -> list[tuple[str, str]]:
-        """(model, adapter id) of all that is embedded: every grid model untuned, and its adapters' steps."""
+        """(model, adapter id) of everything that is embedded: every grid model untuned, and its adapters' steps."""
         return [
             (model, adapter)
             for model in self.config["grid"]["models"]
@@ -96,11 +96,11 @@ class Study:
         ]
 
     def adapter_input(self, adapter: str) -> list[str]:
-        """The directory an adapter id lives in, as a rule's input; nothing for `base`."""
+        """The directory of an adapter id, as a rule's input; nothing for `base`."""
         return [] if adapter == "base" else [f"{self.results}/adapters/{adapter_of(self.config, adapter)[0]}"]
 
     def adapter_checks(self) -> list[str]:
-        """What says that the scored adapters learned from the right pairs, as a rule's input."""
+        """The files that confirm that the scored adapters were trained on the right pairs, as a rule's input."""
         names = sorted({adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"})
         return [f"{self.results}/checks/training_data/{name}.json" for name in names]
 
@@ -114,7 +114,7 @@ class Study:
         return recipe(self.config, name)
 
     def adapter_pairs(self, name: str) -> list[str]:
-        """The pair sets an adapter learns from, in the order of their weights."""
+        """The pair sets an adapter is trained on, in the order of their weights."""
         return list(self.config["adapters"][name]["pairs"])
 
     # --- pairs and tasks -----------------------------------------------------------------------
@@ -129,16 +129,16 @@ class Study:
         placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
         spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
         if spec["backend"] == "openai":
-            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # part of what a server is asked
+            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # part of each request to a server
         return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
 
     def selection_spec(self, name: str) -> dict:
-        """What decides which of a set's written pairs are kept."""
+        """What decides which written pairs of a set are kept."""
         spec = self.config["pairs"][name]
         return {"near_duplicate": spec["filters"]["near_duplicate"], "contamination": dict(spec["contamination"])}
 
     def pairs_model(self, name: str) -> dict:
-        """The language model that writes a set; empty where none does. `openai` names the server's own."""
+        """The language model that writes a set; empty if none does. For `openai`, the server's own name for it."""
         spec = self.config["pairs"][name]
         if not spec["model"]:
             return {}
@@ -146,16 +146,16 @@ class Study:
         return known if spec["backend"] == "openai" else {**known, "dtype": self.config["dtype"]}
 
     def model_or_path(self, name: str) -> dict:
-        """`model` and `revision` of a name in `models`, or of anything else as it stands."""
+        """`model` and `revision` of a name in `models`; anything else is itself the model."""
         return self.model(name) if name in self.config["models"] else {"model": name, "revision": None}
 
     def backend_options(self, name: str) -> dict:
-        """How a set's backend is run, which changes no text."""
+        """How a set's backend runs, which changes no text."""
         return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
 
     def execution(self, section: str = "", name: str = "") -> dict:
-        """How a job runs, which changes its result by rounding at most. Rules hand it on in a param that depends on
-        `output`, so that another value runs nothing again.
+        """How a job runs, which changes its result by rounding at most. Rules pass it on in a param that depends on
+        `output`, so that another value reruns nothing.
         """
         how = {"device": self.config["device"]}
         if section == "adapters":
@@ -165,38 +165,38 @@ class Study:
         return how
 
     def pairs_code(self, name: str) -> list[str]:
-        """What writing a set finds by name when it runs: its own backend, and the judge of the filter `semantic`."""
+        """What writing a set looks up by name at run time: its own backend, and the judge of the filter `semantic`."""
         spec = self.pairs_spec(name)
         backend = f"generation.{spec['backend']}_backend.{BACKENDS[spec['backend']]}" if spec["wording"] else None
         return [*filter(None, [backend]), *(["pairs.semantic.similarities"] if spec["filters"]["semantic"] else [])]
 
     def judge_snapshot(self, name: str) -> list[str]:
-        """The marker of the embedder that the filter `semantic` of a set asks, if it comes from the hub."""
+        """The marker of the embedder that a set's filter `semantic` uses, if it comes from the hub."""
         judge = self.config["pairs"][name]["filters"]["semantic"]
         if not judge:
             return []
         return self.snapshot("models", judge["model"]) or self.snapshot("pairs", name)
 
     def pairs_gpus(self, name: str) -> int:
-        """GPUs that writing a set wants: none where no model runs in the job, neither one that writes nor a judge."""
+        """GPUs that writing a set needs: none if no model, neither writer nor judge, runs in the job."""
         spec = self.config["pairs"][name]
         if not spec["model"] or spec["backend"] == "openai":
             return 1 if spec["filters"]["semantic"] else 0
         return self.backend_options(name).get("tensor_parallel", 1)
 
     def contamination_of(self, adapter: str) -> list[float | None]:
-        """From which share of a task's text on a pair is too near it, for each of an adapter's sets."""
+        """For each of an adapter's sets, the share of a task's text at which a pair counts as too near it."""
         return [self.config["pairs"][name]["contamination"]["near"] for name in self.adapter_pairs(adapter)]
 
     def corpus_of(self, section: str, name: str) -> list[str]:
-        """The corpus a pair set or a task is made from, as a rule's input."""
+        """The corpus of a pair set or a task, as a rule's input."""
         corpus = self.config[section][name].get("corpus")
         return [f"{self.results}/corpora/{corpus}.parquet"] if corpus else []
 
     # --- scores and what is read from them -------------------------------------------------------
 
     def benchmarks(self) -> dict[str, dict[str, str]]:
-        """Benchmark -> task -> type: all that belongs to it, also what the config leaves out."""
+        """Benchmark -> task -> type, for all its tasks, including those that the config leaves out."""
         types = catalogue()["tasks"]
         return {
             name: {task: types[task] for task in benchmark_tasks(spec["name"], spec["types"])}
@@ -204,7 +204,7 @@ class Study:
         }
 
     def task_texts(self) -> dict[str, str]:
-        """Task -> its recorded texts."""
+        """Task -> the file of its recorded texts."""
         return {name: f"{self.results}/tasks/{name}/texts.parquet" for name in self.config["tasks"]}
 
     def ablation_tasks(self, name: str) -> list[str]:
@@ -217,7 +217,7 @@ class Study:
         return [task for task in self.config["tasks"] if task in chosen]
 
     def ablation_states(self, name: str) -> list[str]:
-        """`model/adapter/task/family` of all that an ablation compares, and of nothing else."""
+        """`model/adapter/task/family` of everything that an ablation compares, and nothing else."""
         spec = self.config["ablations"][name]
         model, vary = spec["fixed"]["model"], spec["vary"]
         values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
@@ -239,7 +239,7 @@ class Study:
         ]
 
     def ablation_spec(self, name: str) -> dict:
-        """What changes an ablation's table, beside its inputs."""
+        """What changes an ablation's table, besides its inputs."""
         kept = ("vary", "baseline", "fixed", "values")
         return {key: self.config["ablations"][name][key] for key in kept}
 
@@ -254,16 +254,16 @@ class Study:
         return {key: self.config["grid"][key] for key in keys}
 
     def embedded(self) -> list[str]:
-        """The names of one task's embeddings files: families of prompts, then ensembles."""
+        """The names of one task's embeddings files: first families of prompts, then ensembles."""
         return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
 
     def ensemble_families(self, name: str) -> list[str]:
-        """The families that an ensemble's prompts lie in."""
+        """The families that contain an ensemble's prompts."""
         members = self.config["ensembles"][name]["prompts"]
         return [key for key, family in self.families.items() if {t.name for t in family.templates} & set(members)]
 
     def attention_states(self) -> list[tuple[str, str]]:
-        """(model, adapter id) of all whose attention is measured."""
+        """(model, adapter id) of everything whose attention is measured."""
         chosen = (self.config["attention"] or {"adapters": []})["adapters"]
         return [state for state in self.states() if chosen is None or state[1] in chosen]
 
@@ -276,11 +276,11 @@ class Study:
         return {**kept, **same, "seed": self.config["seed"]}
 
     def attention_prompts(self) -> dict[str, str]:
-        """Prompt name -> template, in the order that the config looks at them."""
+        """Prompt name -> template, in the order of the config."""
         return {name: self.config["prompts"][name] for name in (self.config["attention"] or {"prompts": []})["prompts"]}
 
     def attention_words(self) -> str | None:
-        """The digest of the list that tells function words from content words."""
+        """The digest of the word list that separates function words from content words."""
         spec = self.config["attention"]
         return file_digest(spec["function_words"] or FUNCTION_WORDS) if spec else None
 
@@ -295,7 +295,7 @@ class Study:
         return f"{self.results}/embeddings/{model}/{adapter}/{task}/{name}.safetensors"
 
     def costs_spec(self) -> dict:
-        """What changes a variant's cost, beside its model and the texts."""
+        """What changes a variant's cost, besides its model and the texts."""
         kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
         ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
         return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}

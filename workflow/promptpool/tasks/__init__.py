@@ -1,5 +1,5 @@
-"""Tasks of MTEB and our own. Importing mteb makes the folder MTEB_CACHE, by default in the home directory, which is not
-ours to fill and may not be writable: it is set here, before any module can import mteb.
+"""MTEB's tasks and our own. Importing mteb creates the folder MTEB_CACHE, by default in the home directory, which is
+not ours to fill and may not be writable. So it is set here, before any module can import mteb.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The task stage: a task's labelled texts, the unique texts that MTEB really asks for, and its facts."""
+"""The task stage: a task's labelled texts, the unique texts that MTEB actually asks for, and its facts."""
 
 import sys
 import time
@@ -17,9 +17,9 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     """Writes `labelled.parquet` (text, label; empty for a hub task), `texts.parquet` (text, prompt_type) and, beside
     them, `facts.json` (see `mteb_tasks.facts_of`), with sidecars.
 
-    The texts are recorded from MTEB itself: the task runs once with an encoder that writes down what it is asked
-    for, each text once. `prompt_type` holds the roles MTEB asks a text in, `document`, `query` or both; empty for
-    tasks without roles.
+    The texts are recorded from MTEB itself: the task runs once with an encoder that records what it is asked for,
+    each text once. `prompt_type` holds the roles in which MTEB asks for a text (`document`, `query` or both), and is
+    empty for tasks without roles.
     """
     from .encoders import RecordingEncoder
     from .mteb_tasks import TaskSource, evaluate, facts_of
@@ -34,7 +34,7 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
         print(f"{where}: {spec['path']}: {in_and_out(counts, len(labelled))}")
     faults = {} if labelled is None else label_faults(labelled)
     if faults.get("contradictory"):
-        _warn(f"{where}: {faults['contradictory']} texts stand under two labels or more, such as {faults['example']}")
+        _warn(f"{where}: {faults['contradictory']} texts have two labels or more, such as {faults['example']}")
     recorder = RecordingEncoder()
     task = TaskSource(name, spec, labelled).fresh()
     evaluate(recorder, task)
@@ -57,6 +57,6 @@ def _warn(line: str) -> None:
 
 
 def sample_texts(texts: str, count: int, seed: int) -> list[str]:
-    """At most `count` of a task's texts, drawn by seeded digest: the same ones whatever the others are."""
+    """At most `count` of a task's texts, drawn by seeded digest, so that the others do not influence the choice."""
     known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
     return sorted(known, key=lambda text: text_digest(f"{seed}:{text}"))[:count]

@@ -1,7 +1,7 @@
-"""Which tasks and benchmarks the pinned MTEB knows: a table that ships, because importing mteb takes seven seconds.
+"""The tasks and benchmarks of the pinned MTEB, as a table that ships, because importing mteb takes seven seconds.
 
-The workflow reads its config in every process, so `benchmarks:` is expanded from `mteb.json` beside this module.
-`python -m promptpool.tasks.catalogue` writes the file anew from the installed mteb; a test holds the two together.
+Every process of the workflow reads the config, so `benchmarks:` is expanded from `mteb.json` beside this module.
+`python -m promptpool.tasks.catalogue` rewrites the file from the installed mteb; a test checks that the two agree.
 """
 
 import functools
@@ -16,17 +16,17 @@ ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 @functools.cache
 def catalogue() -> Mapping:
-    """`mteb` (its version), `tasks` (name -> type), `data` (name -> [repository, revision] of each of its data sets),
-    `texts` (name -> [unique texts, characters], null where MTEB has not counted them), `benchmarks` (name -> entries,
-    each a task's name or a mapping with `name`, and `subsets` and `splits` where the benchmark takes fewer than the
-    task has).
+    """The catalogue's sections. `mteb`: its version. `tasks`: name -> type. `data`: name -> [repository, revision] of
+    each of its data sets. `texts`: name -> [unique texts, characters], null if MTEB has not counted them. `benchmarks`:
+    name -> entries, each a task's name or a mapping with `name`, and with `subsets` and `splits` if the benchmark uses
+    fewer than the task has.
     """
     return json.loads(RESOURCE.read_text(encoding="utf-8"))
 
 
 def benchmark_tasks(name: str, types: list[str] | None = None) -> dict[str, dict]:
-    """Task name -> `name`, `subsets`, `splits`, of one benchmark's tasks of these types (null: all). KeyError if
-    there is no such benchmark.
+    """Task name -> `name`, `subsets`, `splits`, for one benchmark's tasks of these types (null: all). Raises KeyError
+    if there is no such benchmark.
     """
     known = catalogue()
     entries = [{"name": entry} if isinstance(entry, str) else entry for entry in known["benchmarks"][name]]
@@ -38,7 +38,7 @@ def benchmark_tasks(name: str, types: list[str] | None = None) -> dict[str, dict
 
 
 def build() -> dict:
-    """The table, from the installed mteb. Takes it seven seconds to import."""
+    """Builds the table from the installed mteb, which takes seven seconds to import."""
     import mteb
 
     from .datasets import data_sets
@@ -51,7 +51,7 @@ def build() -> dict:
     for benchmark in mteb.get_benchmarks():
         if all(task.metadata.name in tasks for task in benchmark.tasks):
             benchmarks[benchmark.name] = [_entry(mteb, task) for task in benchmark.tasks]
-    # Not benchmarks of MTEB's own making: what this paper is compared on, and what its published script asks for.
+    # Not MTEB's own benchmarks: the one that the paper compares on, and the one that its published script uses.
     benchmarks["paper"] = [e for e in benchmarks[ENGLISH_CLUSTERING_V2] if tasks[_name(e)] == "Clustering"]
     asked = mteb.get_tasks(task_types=["Clustering"], languages=["eng"])
     benchmarks["published-script"] = [_entry(mteb, task) for task in asked if task.metadata.name in tasks]
@@ -61,7 +61,7 @@ def build() -> dict:
 
 
 def _entry(mteb: object, task: object) -> str | dict:
-    """A task's name, or with it the subsets and splits that a benchmark takes, where they are not all there are."""
+    """A task's name; with the subsets and splits that a benchmark uses if these are not all."""
     name, whole = task.metadata.name, mteb.get_task(task.metadata.name)
     entry = {"name": name}
     if sorted(task.hf_subsets) != sorted(whole.hf_subsets):
@@ -76,7 +76,7 @@ def _name(entry: str | dict) -> str:
 
 
 def write_catalogue(table: Mapping, path: Path = RESOURCE) -> None:
-    """One line a task and a benchmark, so that a newer MTEB shows as a readable difference."""
+    """Writes one line for each task and benchmark, so that a newer MTEB gives a readable diff."""
 
     def lines(section: Mapping) -> str:
         return ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items())

@@ -1,7 +1,7 @@
-"""Which data sets of the hub an MTEB task reads, and making it read them from a directory.
+"""The hub data sets that an MTEB task reads, and making it read them from a directory.
 
-`datasets` ignores a revision when it is offline and returns whichever one is cached, so a task gets the path of the
-very snapshot that was fetched.
+Offline, `datasets` ignores a revision and returns whichever one is cached. So a task gets the path of exactly the
+snapshot that was downloaded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ Task = Any  # mteb.abstasks.AbsTask; importing mteb takes seven seconds
 
 
 def data_sets(task: Task) -> list[list[str]]:
-    """[repository, revision] of each data set behind a task, in order and once."""
+    """[repository, revision] of each data set behind a task, in order and without repeats."""
     found = [(part.metadata.dataset["path"], part.metadata.dataset["revision"]) for part in parts(task)]
     return [list(pair) for pair in dict.fromkeys(found)]
 
 
 def read_from(task: Task, snapshots: Sequence[Mapping], revision: str | None = None) -> Task:
-    """`task`, its data not yet loaded, told to read each data set from its snapshot's directory. Returns it.
+    """Makes `task`, its data not yet loaded, read each data set from its snapshot's directory. Returns the task.
 
-    snapshots: as `hub.held` gives them; revision: the config's, or None for MTEB's own. MTEB's result then names the
+    snapshots: as `hub.held` returns them; revision: the config's, or None for MTEB's own. MTEB's result then names the
     commit that was read. Raises PromptpoolError for a data set that is not among them.
     """
     if getattr(task, "tasks", None):
-        # An aggregate's parts are shared by all objects of its class: each gets its own.
+        # All objects of an aggregate's class share its parts, so each gets its own.
         own = [read_from(type(part)(), snapshots, revision) for part in task.tasks]
         task.metadata = task.metadata.model_copy(update={"tasks": own})
         task.tasks = own
@@ -44,7 +44,7 @@ def read_from(task: Task, snapshots: Sequence[Mapping], revision: str | None = N
 
 
 def parts(task: Task) -> Iterator[Task]:
-    """The task itself, or the tasks that an aggregate is made of."""
+    """The task itself, or the tasks in an aggregate."""
     for part in getattr(task, "tasks", None) or ():
         yield from parts(part)
     if not getattr(task, "tasks", None):

@@ -1,9 +1,9 @@
-"""Stand-ins for a model: one looks vectors up by text, one writes down what MTEB asks for."""
+"""Stand-ins for a model: one looks vectors up by text, one records what MTEB asks for."""
 
 import os
 from collections.abc import Mapping
 
-# MTEB maps a retrieval corpus anew for every variant: a bar each would bury our own.
+# MTEB maps a retrieval corpus again for every variant: so many progress bars would bury our own.
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 import numpy as np
@@ -14,10 +14,10 @@ from ..errors import PromptpoolError
 
 
 class LookupEncoder:
-    """Answers MTEB with vectors that were computed before, by text.
+    """Answers MTEB with precomputed vectors, by text.
 
-    rows: text -> row of `matrix` (float32 [n, dim]); many encoders can share it. name and revision: what MTEB's own
-    results call the variant, as it calls a model. Similarity is MTEB's own cosine.
+    rows: text -> row of `matrix` (float32 [n, dim]); many encoders can share it. name and revision: the variant's in
+    MTEB's own results, in place of a model's. Similarity is MTEB's own cosine.
     """
 
     def __init__(self, rows: Mapping[str, int], matrix: np.ndarray, name: str, revision: str = "local"):
@@ -47,10 +47,10 @@ class LookupEncoder:
 
 
 class RecordingEncoder(LookupEncoder):
-    """Writes down what MTEB asks for, and answers with noise, the same for the same text.
+    """Records what MTEB asks for, and answers with noise that is the same for the same text.
 
-    texts: text -> the prompt types it was asked under (MTEB's `query` and `document`; none for other tasks).
-    asked: "split/subset" -> how many texts, repeats and all. Empty texts are kept: MTEB asks for them too.
+    texts: text -> the prompt types under which it was asked for (MTEB's `query` and `document`; none for other tasks).
+    asked: "split/subset" -> how many texts, including repeats. Empty texts are kept, because MTEB asks for them too.
     """
 
     def __init__(self, dim: int = 8):

@@ -1,4 +1,4 @@
-"""Real, unmodified MTEB tasks, and our own over labelled files; a fresh object of each for every variant."""
+"""Unmodified MTEB tasks, and our own tasks over labelled files, with a fresh object for every variant."""
 
 import copy
 import random
@@ -25,14 +25,14 @@ from .datasets import read_from
 from .encoders import LookupEncoder, RecordingEncoder
 
 MAX_DRAWN = 16_384  # MTEB's own size of one clustering experiment
-BATCH = 1024  # texts that MTEB hands over at once; of no consequence to a score
+BATCH = 1024  # texts per call of MTEB; does not affect scores
 
 
 def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsTaskClustering:
     """A fresh MTEB clustering task over a table of `text` and `label`.
 
-    Every document is embedded (MTEB's default takes 4 %), and each of the ten experiments draws as many
-    documents as there are, with replacement: the plain bootstrap, at most MTEB's 16,384.
+    Every document is embedded (MTEB's default embeds 4 %). Each of the ten experiments draws as many documents as
+    there are, with replacement: the plain bootstrap, at most MTEB's 16,384.
     """
 
     class LocalClustering(AbsTaskClustering):
@@ -61,7 +61,7 @@ def local_task(name: str, labelled: pd.DataFrame, description: str = "") -> AbsT
 def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTask:
     """A task object that no variant has used, its data not yet loaded.
 
-    spec: a task of the config; one of source mteb may hold `subsets` and `splits`, fewer than all. Raises
+    spec: a task of the config. One of source mteb may hold `subsets` and `splits`, fewer than all. Raises
     PromptpoolError for one that the task does not have.
     """
     if labelled is not None:
@@ -74,7 +74,7 @@ def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTa
                     f"tasks.{name}.{key}: {spec['name']} has no {wanted!r}; use one of {', '.join(map(str, known))}"
                 )
     task = mteb.get_task(spec["name"], hf_subsets=spec.get("subsets"), eval_splits=spec.get("splits"))
-    # In the workflow every such task has a snapshot; elsewhere it is MTEB's to find its data.
+    # In the workflow every such task has a snapshot; elsewhere MTEB finds its own data.
     return read_from(task, snapshots(spec), spec["revision"]) if spec.get("snapshot") else task
 
 
@@ -82,7 +82,7 @@ class TaskSource:
     """One task's data, loaded once, and fresh task objects over it.
 
     MTEB tasks keep a random state, so an object that has scored one variant draws other documents for the next.
-    `fresh` gives an object in exactly the state in which a new one stands after loading its data.
+    `fresh` returns an object in exactly the state of a new one that has just loaded its data.
     """
 
     def __init__(self, name: str, spec: Mapping, labelled: pd.DataFrame | None):
@@ -102,7 +102,7 @@ class _Loaded:
         self.global_states = random.getstate(), np.random.get_state()  # some tasks draw from these
 
     def onto(self, task: AbsTask) -> AbsTask:
-        """`task`, newly made, with this one's data and random states."""
+        """`task`, newly created, with this one's data and random states."""
         if self.parts:
             parts = [part.onto(type(part.task)()) for part in self.parts]
             task.metadata = task.metadata.model_copy(update={"tasks": parts})
@@ -116,21 +116,21 @@ class _Loaded:
 
 
 def _like(part: AbsTask) -> AbsTask:
-    """A new task that reads the same data; an aggregate's own parts are shared by all objects of its class."""
+    """A new task that reads the same data. All objects of an aggregate's class share its parts."""
     made = type(part)()
     made.metadata = part.metadata
     return made
 
 
 class ListedColumns(Dataset):
-    """A data set that gives a column as a list, as `datasets` did before its fourth version.
+    """A data set that returns a column as a list, as `datasets` did before version 4.
 
-    MTEB takes whole columns. A lazy one is then read row by row, which costs a variant a third of its k-means.
+    MTEB reads whole columns. A lazy column is then read row by row, which takes a third of a variant's k-means time.
     """
 
     @classmethod
     def of(cls, data: Dataset) -> "ListedColumns":
-        """The same rows; nothing is copied."""
+        """The same rows, not copied."""
         return cls(data._data, data.info, data.split, data._indices, data._fingerprint)
 
     def __getitem__(self, key: Any) -> Any:
@@ -142,7 +142,7 @@ class ListedColumns(Dataset):
 
 
 def _shallow(value: Any) -> Any:
-    """The containers copied, so that a task may rearrange them; the data in them shared."""
+    """Copies the containers, so that a task may rearrange them, and shares the data in them."""
     if type(value) is Dataset and value.format["type"] is None:
         return ListedColumns.of(value)
     if isinstance(value, dict) and any(isinstance(item, dict | Dataset) for item in value.values()):
@@ -153,7 +153,7 @@ def _shallow(value: Any) -> Any:
 
 
 def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = None) -> TaskResult:
-    """MTEB's own result of one encoder on one task. predictions: a folder that MTEB is to save its predictions in."""
+    """MTEB's own result of one encoder on one task. predictions: a folder where MTEB saves its predictions."""
     results = mteb.evaluate(
         encoder,
         task,
@@ -165,16 +165,16 @@ def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = N
     )
     (result,) = results.task_results
     if not isinstance(result, TaskResult) or not result.scores:
-        raise PromptpoolError(f"task {task.metadata.name}: MTEB gave no score; see the job's log")
+        raise PromptpoolError(f"task {task.metadata.name}: MTEB returned no score; see the job's log")
     return result
 
 
 def facts_of(task: AbsTask, recorder: RecordingEncoder) -> dict:
-    """What statistics must know of a task (see `statistics.estimates.Sample`), and what a reader wants to.
+    """The facts about a task that statistics need (see `statistics.estimates.Sample`) and that readers want.
 
-    experiments: `bootstrap` where each draws documents anew with replacement, `sets` where each has documents of its
-    own, `none` where they say nothing of other documents: the experiments of a classification task fit anew, and are
-    scored on the same texts.
+    experiments: `bootstrap` if each draws new documents with replacement; `sets` if each has its own documents;
+    `none` if they say nothing about other documents, as in a classification task, whose experiments fit again and
+    are scored on the same texts.
     """
     meta = task.metadata
     facts = {

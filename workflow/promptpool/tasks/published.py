@@ -1,4 +1,4 @@
-"""Averages that others have published, for reference lines. They are never rows of our scores."""
+"""Averages published by others, for reference lines. They are never rows of our scores."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -18,10 +18,10 @@ def published() -> list[dict]:
 
 
 def published_scores(config: Mapping, tasks: Iterable[str]) -> list[dict]:
-    """What was published on exactly these tasks: `label`, `value` (times 100) and `source`, by value.
+    """The averages published on exactly these tasks: `label`, `value` (times 100) and `source`, by value.
 
-    config: the resolved one. Nothing, unless the tasks are all of a benchmark's (of its types that the average is over)
-    and each is MTEB's own: the same subsets and splits, and MTEB's own revision of the data.
+    config: the resolved one. The list is empty unless the tasks are all of a benchmark's (of the types that the average
+    covers) and each is MTEB's own: the same subsets and splits, and MTEB's own revision of the data.
     """
     found, tasks = [], set(tasks)
     for entry in published():
@@ -32,9 +32,9 @@ def published_scores(config: Mapping, tasks: Iterable[str]) -> list[dict]:
 
 
 def _same(spec: Mapping | None, wanted: Mapping) -> bool:
-    """Whether a task of the config is the one of the benchmark, on the same data."""
+    """Whether a task of the config is the benchmark's own, on the same data."""
     if spec is None or spec["source"] != "mteb" or (spec.get("name") or wanted["name"]) != wanted["name"]:
         return False
-    own = {revision for _, revision in catalogue()["data"][wanted["name"]]}
+    revisions = {revision for _, revision in catalogue()["data"][wanted["name"]]}
     parts = all(spec.get(key) == wanted[key] for key in ("subsets", "splits"))
-    return parts and (spec["revision"] is None or own == {spec["revision"]})
+    return parts and (spec["revision"] is None or revisions == {spec["revision"]})

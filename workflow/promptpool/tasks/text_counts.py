@@ -1,15 +1,15 @@
-"""How many texts a task of MTEB asks for, and how long they are, from the statistics that MTEB ships with each task."""
+"""How many texts an MTEB task asks for, and how long they are, from the statistics that MTEB ships with each task."""
 
 from collections.abc import Iterator, Mapping
 
-SAMPLES_PER_LABEL, EXPERIMENTS = 8, 10  # MTEB's classification draws so many training texts
+SAMPLES_PER_LABEL, EXPERIMENTS = 8, 10  # the numbers of training texts that MTEB's classification draws
 
 
 def text_count(task: object) -> list[int] | None:
-    """[unique texts, characters of these] over the splits that are evaluated; None where MTEB ships no statistics.
+    """[unique texts, characters of these] over the evaluated splits; None if MTEB ships no statistics.
 
-    A clustering task embeds the share of its documents that it samples. All languages are counted, also where a
-    benchmark takes one: an upper bound.
+    A clustering task embeds the share of its documents that it samples. All languages are counted, even if a benchmark
+    uses only one, so this is an upper bound.
     """
     shipped = task.metadata.descriptive_stats
     if not shipped:
@@ -45,7 +45,7 @@ def _labels(split: Mapping) -> int:
 
 
 def _sampled(task: object, documents: int) -> float | None:
-    """Of so many documents, how many a clustering task embeds; None where it takes them all."""
+    """How many of so many documents a clustering task embeds; None if it embeds all."""
     most = getattr(task, "max_document_to_embed", None)
     share = getattr(task, "max_fraction_of_documents_to_embed", None)
     return most or (share * documents if share else None)

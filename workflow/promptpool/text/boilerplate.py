@@ -1,4 +1,4 @@
-"""Thinking, refusals and chat manners: what a model writes in place of an answer, or around one."""
+"""Thinking, refusals and chat phrases that a model writes instead of an answer, or around one."""
 
 import re
 import unicodedata
@@ -11,15 +11,15 @@ from ..errors import PromptpoolError
 
 BOILERPLATE_FILE = files(__package__) / "boilerplate.yaml"
 KINDS, PLACES = ("thinking", "refusal", "boilerplate"), ("start", "end", "anywhere")
-WINDOW = 300  # characters of the start and of the end that are read
+WINDOW = 300  # characters of the start and of the end that are searched
 _STRAIGHT = str.maketrans(dict.fromkeys("‘’‚‛′´`", "'") | dict.fromkeys("“”„‟«»″", '"'))
 _MARKS = re.compile(r"[^\w<\[]*")
 _SENTENCE = re.compile(r"(?<=[.!?:;)\]\"'*])\s+|\s*\n\s*|(?<=[。！？])")
 
 
 def boilerplate(text: str, positive: str) -> str | None:
-    """`thinking`, `refusal`, `boilerplate` or None: what a line of boilerplate.yaml finds in the positive but
-    not in the text. Raises PromptpoolError for a line that is no regular expression, or has a place of its own.
+    """`thinking`, `refusal`, `boilerplate` or None: what a line of boilerplate.yaml finds in the positive but not in
+    the text. Raises PromptpoolError for a line that is not a regular expression, or is under an unknown place.
     """
     pieces = _pieces(positive)
     for (kind, place), (any_line, lines) in _lines().items():
@@ -35,7 +35,7 @@ def _fits(line: re.Pattern, pieces: list[str]) -> bool:
 
 
 def _pieces(text: str) -> dict[str, list[str]]:
-    """What the lines of each place are held against."""
+    """The parts of a text that the lines of each place are matched with."""
     text = text.lower()
     later = _SENTENCE.split(text[-WINDOW:])[1:]
     return {
@@ -54,7 +54,7 @@ def _plain(text: str) -> str:
 
 @cache
 def _lines() -> dict[tuple[str, str], tuple[re.Pattern, list[re.Pattern]]]:
-    """(kind, place) -> all lines as one pattern, which is quick to rule out, and each line alone; as KINDS has them."""
+    """(kind, place) -> all lines as one pattern, for a quick test, and each line alone; in the order of KINDS."""
     book = yaml.safe_load(BOILERPLATE_FILE.read_text(encoding="utf-8"))
     found = {}
     for kind in KINDS:
@@ -73,4 +73,4 @@ def _compiled(pattern: str, line: str, where: str) -> re.Pattern:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise PromptpoolError(f"{BOILERPLATE_FILE}: {where}: {line!r}: {error}; mend the expression") from None
+        raise PromptpoolError(f"{BOILERPLATE_FILE}: {where}: {line!r}: {error}; fix the expression") from None

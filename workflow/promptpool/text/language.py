@@ -1,4 +1,4 @@
-"""Script and language of a text, judged only where there is enough of it."""
+"""Script and language of a text, judged only if there is enough of it."""
 
 import unicodedata
 from collections import Counter
@@ -10,17 +10,17 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 HEAD = 1_000  # characters that the detector reads
 LEAST_LETTERS = 12  # fewer say nothing about a language
 CONFIDENT = 0.5  # probability of the likeliest language
-UNLIKELY = 0.05  # a text whose own language still has this much may be in it: Danish beside Norwegian
+UNLIKELY = 0.05  # if a text's own language still has this probability, it may be right: Danish beside Norwegian
 WORDLESS = {"zxx", "und"}  # "no linguistic content" and "undetermined"
-NEVER_ANSWERED = {"la"}  # no model answers in Latin, but "quantum" twice in a sentence is taken for it
+NEVER_ANSWERED = {"la"}  # no model answers in Latin, but a sentence with "quantum" twice is classified as Latin
 TOGETHER = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "BOPOMOFO": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 
 
 def script(text: str) -> str | None:
     """The script of most letters, by the first word of their Unicode names (`LATIN`, `CYRILLIC`, `CJK`).
 
-    Japanese mixes three scripts, so kana count as CJK. Letters from mathematics and full-width forms count as what
-    they stand for (NFKC). None for a text without letters.
+    Japanese mixes three scripts, so kana count as CJK. Mathematical and full-width letters count as the letters that
+    they represent (NFKC). None for a text without letters.
     """
     if text.isascii():
         return "LATIN" if any(map(str.isalpha, text)) else None
@@ -41,7 +41,7 @@ def _script(character: str) -> str | None:
 
 
 def other_script(text: str, positive: str) -> bool:
-    """Whether both texts have letters, mostly of different scripts."""
+    """Whether both texts have letters, mostly in different scripts."""
     own, found = script(text), script(positive)
     return own is not None and found is not None and own != found
 
@@ -50,12 +50,12 @@ def other_script(text: str, positive: str) -> bool:
 def _identifier() -> LanguageIdentifier:
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([code for code in identifier.labels if code not in NEVER_ANSWERED])
-    identifier.nb_ptc = np.ascontiguousarray(identifier.nb_ptc)  # left in columns, its rows take 1.7 times as long
+    identifier.nb_ptc = np.ascontiguousarray(identifier.nb_ptc)  # in column order, its rows take 1.7 times as long
     return identifier
 
 
 def language(text: str) -> str | None:
-    """ISO 639 code of the likeliest language; None where the text is short, or no language is likelier than not.
+    """ISO 639 code of the likeliest language; None if the text is short, or no language has more than half.
 
     By py3langid (naive Bayes over bytes; Lui and Baldwin, ACL 2012), offline, from the first 1,000 characters.
     """
@@ -67,7 +67,7 @@ def language(text: str) -> str | None:
 
 
 def other_language(text: str, positive: str, known: dict[str, str | None] | None = None) -> bool:
-    """Whether both texts' languages are clear, and differ. known: a cache of the languages of texts seen before."""
+    """Whether both texts' languages are clear and differ. known: a cache of the languages of texts seen before."""
     known = {} if known is None else known
     if text not in known:
         known[text] = language(text)

@@ -1,8 +1,8 @@
-"""Texts that nearly equal an earlier one: shingles of words, and an exact search by their rarest shingles.
+"""Finds texts that nearly equal an earlier one: shingles of words, and an exact search by their rarest shingles.
 
-Two sets that overlap by a share t of one of them must share one of that set's rarest (1 - t) members: prefix
-filtering (Chaudhuri et al., ICDE 2006; Bayardo et al., WWW 2007). Unlike MinHash with LSH it misses no pair, needs
-no seed, and answers containment as well as Jaccard.
+If two sets overlap by a share t of one of them, they share one of that set's rarest (1 - t) members: prefix filtering
+(Chaudhuri et al., ICDE 2006; Bayardo et al., WWW 2007). Unlike MinHash with LSH it misses no pair, needs no seed, and
+handles containment as well as Jaccard.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import numpy as np
 from .words import words
 
 SHINGLE_WORDS = 3
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # any odd number of 64 well mixed bits
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # any odd number with 64 well mixed bits
 
 
 class Shingles(NamedTuple):
@@ -40,7 +40,8 @@ class Shingles(NamedTuple):
 def shingled(texts: Sequence[str], size: int = SHINGLE_WORDS) -> Shingles:
     """The runs of `size` words of each text, as 64-bit hashes that are the same on every machine.
 
-    A text of fewer words is one shingle, so it equals only a text of the very same words; one without words has none.
+    A text of fewer words is one shingle, so it equals only a text with exactly the same words. One without words has
+    none.
     """
     places: dict[str, int] = {}
     flat, lengths = array("q"), np.empty(len(texts), dtype=np.int64)
@@ -95,11 +96,11 @@ class ShingleIndex:
         self._posted: dict[int, list[int]] = {}
 
     def sociable(self) -> list[int]:
-        """The texts that share one of their rarest shingles with any other: all that can have a near-duplicate."""
+        """The texts that share one of their rarest shingles with any other: only these can have a near-duplicate."""
         return self._sociable.tolist()
 
     def heads(self, number: int) -> list[int]:
-        """A text's rarest shingles: any text that holds `threshold` of its shingles holds one of these."""
+        """A text's rarest shingles. Any text that holds `threshold` of its shingles holds one of these."""
         return self._heads.of(number).tolist()
 
     def head_hashes(self) -> np.ndarray:
@@ -111,9 +112,9 @@ class ShingleIndex:
             self._posted.setdefault(shingle, []).append(number)
 
     def find(self, shingles: np.ndarray, probes: Iterable[int]) -> list[tuple[int, int]]:
-        """(number, shingles in common) of the added texts that have `threshold` of theirs among `shingles`.
+        """(number, shared shingles) of the added texts that have at least `threshold` of theirs in `shingles`.
 
-        shingles: uint64, each once; probes: those to look up, at least all that are a head of an added text.
+        shingles: uint64, each once; probes: the shingles to look up, at least all that are a head of an added text.
         In ascending order of numbers.
         """
         met = {number for probe in probes for number in self._posted.get(probe, ())}
@@ -132,9 +133,9 @@ class ShingleIndex:
 def near_duplicates(
     texts: Sequence[str], threshold: float, progress: Callable[[int, int], None] | None = None
 ) -> list[int | None]:
-    """For each text the number of the earliest kept text that it nearly equals; None where it is fresh, and so kept.
+    """For each text the number of the earliest kept text that it nearly equals; None if it is new, and so kept.
 
-    Nearly equal: the Jaccard index of the sets of shingles is at least `threshold`. Texts without a word are fresh.
+    Nearly equal: the Jaccard index of the sets of shingles is at least `threshold`. Texts without a word are new.
     """
     sets = shingled(texts)
     index = ShingleIndex(sets, threshold)

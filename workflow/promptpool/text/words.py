@@ -1,12 +1,12 @@
-"""What counts as a word, in any script: for lengths, and for comparing texts word by word."""
+"""Words in any script, for lengths and for comparing texts word by word."""
 
 import re
 import unicodedata
 
 import regex
 
-# Scripts written without a space between words, and how many of their letters make up a word of English.
-# Measured on parallel sentences, rounded; fair enough for a length ratio or a minimum, no linguistics.
+# Scripts without spaces between words, and how many of their letters correspond to an English word. Measured on
+# parallel sentences and rounded: good enough for a length ratio or a minimum, but not linguistics.
 IDEOGRAPHIC, LETTERS_A_WORD = r"\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Bopomofo}ー々〆", 2
 SOUTH_EAST_ASIAN, SYLLABIC_LETTERS_A_WORD = r"\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}\p{sc=Tibetan}", 4
 
@@ -18,10 +18,10 @@ _SYLLABLE = regex.compile(rf"(?V1)[[{SOUTH_EAST_ASIAN}]&&\p{{L}}]")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, case and compatibility forms folded away (NFKC), punctuation and symbols left out.
+    """The words of a text, with case and compatibility forms folded (NFKC), without punctuation and symbols.
 
-    A word is a run of letters, marks, digits and underscores. In scripts that put no space between words
-    (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan) every letter, with its marks, stands alone.
+    A word is a run of letters, marks, digits and underscores. In scripts without spaces between words (Chinese,
+    Japanese, Thai, Lao, Khmer, Burmese, Tibetan) every letter, with its marks, is one word.
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
@@ -29,9 +29,9 @@ def words(text: str) -> list[str]:
 
 
 def word_count(text: str, found: list[str] | None = None) -> int:
-    """How long a text is, in words: two ideographs or kana, or four letters of the Thai kind, count as one word.
+    """A text's length in words: two ideographs or kana, or four letters of Thai-like scripts, count as one word.
 
-    found: `words(text)`, where the caller has it already.
+    found: `words(text)`, if the caller already has it.
     """
     found = words(text) if found is None else found
     if text.isascii():

@@ -1,4 +1,4 @@
-"""A base model made ready for tuning: frozen and half-precise on a GPU, its LoRA weights in float32, no LM head."""
+"""A base model prepared for tuning: frozen and half-precise on a GPU, its LoRA weights in float32, no LM head."""
 
 import importlib.util
 import json
@@ -46,7 +46,7 @@ def tunable_model(
     attention: str = "sdpa",
     checkpointing: bool = False,
 ) -> SentenceTransformer:
-    """The base model with a fresh LoRA adapter, of which alone the weights learn.
+    """The base model with a fresh LoRA adapter, whose weights are the only trainable ones.
 
     Raises PromptpoolError for a `quantize` or an `attention` that this machine can't run, and for target modules that
     the model lacks.
@@ -90,13 +90,13 @@ def tunable_model(
     return tuned
 
 
-def need(package: str, key: str, device: torch.device, mend: str) -> None:
-    """Raises PromptpoolError where a setting needs a GPU or a package that is not here."""
+def need(package: str, key: str, device: torch.device, fix: str) -> None:
+    """Raises PromptpoolError if a setting needs a GPU or a package that is missing."""
     if device.type != "cuda":
-        raise PromptpoolError(f"{key} needs a GPU, and this runs on {device.type}; {mend}")
+        raise PromptpoolError(f"{key} needs a GPU, and this runs on {device.type}; {fix}")
     if importlib.util.find_spec(package) is None:
         name = package.replace("_", "-")
-        raise PromptpoolError(f"{key} needs the package {name}, which is not installed; pip install {name}, or {mend}")
+        raise PromptpoolError(f"{key} needs the package {name}, which is not installed; pip install {name}, or {fix}")
 
 
 def four_bit() -> object:
@@ -112,7 +112,7 @@ def four_bit() -> object:
 
 
 def learning(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that learn, by name."""
+    """The trainable weights, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
@@ -145,7 +145,7 @@ def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing:
 
 
 def memory(device: torch.device) -> int:
-    """The bytes of a GPU that weights leave; of a machine or a control group, the part its threads are of all cores."""
+    """The bytes that weights leave on a GPU; on a machine or in a control group, its threads' share of all cores."""
     if device.type == "cuda":
         return max(0, gpu_room(device) - torch.cuda.memory_allocated(device))
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -158,7 +158,7 @@ def memory(device: torch.device) -> int:
 
 
 def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> float:
-    """What one token of a forward keeps for the backward, measured on a small one. Weights are not counted."""
+    """What one token of a forward keeps for the backward, measured on a small one, without the weights."""
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -182,6 +182,6 @@ def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointin
     model.train(training)
     tokens = ids.numel()
     network = model.transformers_model
-    # A checkpointed layer keeps its input alone, out of the hooks' sight.
+    # A checkpointed layer keeps only its input, which the hooks can't see.
     inputs = len(decoder_layers(network)) * network.config.hidden_size * vectors.element_size() if checkpointing else 0
     return sum(kept.values()) / tokens + inputs

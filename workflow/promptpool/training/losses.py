@@ -1,8 +1,8 @@
-"""The contrastive loss: InfoNCE over all negatives of a step, whatever the memory.
+"""The contrastive loss: InfoNCE over all negatives of a step, even if they do not fit in memory.
 
-sentence-transformers supplies the gradient cache (Gao et al., 2021, arXiv 2101.06983); this adds what its losses
-lack: an additive margin, false negatives masked by identity, forwards over texts of like length, and a cache that
-computes again only what the memory could not hold.
+sentence-transformers supplies the gradient cache (Gao et al., 2021, arXiv 2101.06983). This adds what its losses lack:
+an additive margin, false negatives masked by identity, forwards over texts of similar length, and a cache that
+recomputes only what memory could not hold.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,17 +18,17 @@ from torch.nn.parallel import DistributedDataParallel
 from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
 
-SMALLEST = 256  # tokens: a chunk that does not fit is halved while it holds more
-SCORE_ROWS = 1024  # rows of the score matrix at once: bounds its memory, changes nothing else
+SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
+SCORE_ROWS = 1024  # rows of the score matrix computed at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
 
 def false_negatives(ids: Tensor, rows: Tensor) -> Tensor:
-    """Which candidates are no negatives of a row. bool [rows, n].
+    """Which candidates are not negatives of a row. bool [rows, n].
 
     ids: int [n, 2], the identities of every pair's anchor and positive; equal numbers are equal texts. Candidate j
-    (the positive of pair j) is masked for row i where its text is i's anchor or i's positive, or where its own anchor
-    is i's. A row's own positive is never masked. With the columns swapped this is the mask of the other direction.
+    (the positive of pair j) is masked for row i if its text is i's anchor or i's positive, or if its own anchor is
+    i's. A row's own positive is never masked. With the columns swapped this is the mask of the other direction.
     """
     anchor, positive = ids.unbind(1)
     own_anchor, own_positive = anchor[rows, None], positive[rows, None]
@@ -42,9 +42,9 @@ def info_nce(
 ) -> tuple[Tensor, Tensor]:
     """Loss of each row, and whether its own candidate scores highest. Both [rows].
 
-    anchors, candidates: [n, dim], of length 1; row i's own candidate is the i-th. hidden: bool [rows, n], left out of
-    the softmax. The margin is taken off the own cosine before the temperature (Yang et al., 2019, arXiv 1902.08564);
-    the top score is looked for without it.
+    anchors, candidates: [n, dim], of length 1; row i's own candidate is i. hidden: bool [rows, n], left out of
+    the softmax. The margin is subtracted from the own cosine before the temperature (Yang et al., 2019, arXiv
+    1902.08564). The highest score is determined without it.
     """
     cosines = anchors[rows] @ candidates.T
     if hidden is not None:
@@ -59,9 +59,9 @@ class InfoNCE(CachedLossMixin, nn.Module):
 
     `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
 
-    symmetric: half the loss tells each positive's own anchor from the other anchors. gather: the negatives of all
-    ranks count. The texts go through the model in chunks of at most chunk_tokens, padding not counted. Chunks of up to
-    live_tokens, padding counted, keep what their backward needs; the others are computed again in the backward. Neither
+    symmetric: half the loss distinguishes each positive's own anchor from the other anchors. gather: the negatives of
+    all ranks count. The texts go through the model in chunks of at most chunk_tokens, without padding. Chunks of up to
+    live_tokens, with padding, keep what their backward needs; the others are recomputed in the backward. Neither
     changes the loss.
     """
 
@@ -83,11 +83,11 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.mask_duplicates, self.gather = mask_duplicates, gather
         self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
         self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
-        self.mini_batch_size = 1  # texts of a chunk, where its tokens were not counted
+        self.mini_batch_size = 1  # texts of a chunk, if its tokens were not counted
         self.facts = torch.zeros(len(FACTS), dtype=torch.float64)
-        self._places: Tensor | None = None  # of the step under way: where by_length put each text,
+        self._places: Tensor | None = None  # of the current step: where by_length put each text,
         self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,
-        self._left = 0  # and the tokens that there is still room for
+        self._left = 0  # and how many more tokens may be kept
         self._largest = (0, 0, 0)  # the widest chunk: its tokens with padding and without, its texts
 
     def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return self.forward_cached(features, labels)
 
     def embed_minibatch(self, sentence_feature, begin, end, with_grad, copy_random_state, random_state=None):
-        """One chunk's vectors. The cache asks for each twice: without a graph, then with one to run back through."""
+        """One chunk's vectors. The cache asks for each twice: without a graph, then with one for the backward."""
         key = (self._keys[id(sentence_feature)], begin)
         if with_grad:
             alive = self._alive.pop(key, None)
@@ -119,7 +119,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return vectors, state
 
     def _size(self, sentence_feature: Mapping[str, Tensor], begin: int, end: int) -> int:
-        """A chunk's tokens, padding counted; both counts go to the facts."""
+        """A chunk's tokens, including padding. Both counts go to the facts."""
         if "cu_seq_lens_q" in sentence_feature:
             tokens = padded = int(sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin])
         else:
@@ -130,10 +130,10 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return padded
 
     def shrink(self) -> bool:
-        """After a step that found no room: less at once, measured by what that step held. False where nothing is less.
+        """Halves the chunk after OOM; False if already minimal.
 
-        Where the kept graphs hold more than the largest chunk, half of what they held may be kept; otherwise the chunk
-        itself is halved. Neither changes the loss.
+        If the kept graphs hold more tokens than the largest chunk, only half of what they held may be kept; otherwise
+        the chunk itself is halved. Both are measured by what the failed step held. Neither changes the loss.
         """
         kept = max(0, self.live_tokens - self._left)
         padded, tokens, texts = self._largest
@@ -151,7 +151,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return True
 
     def grow(self) -> None:
-        """After a step that went well: slowly back up, to three quarters of what did not fit."""
+        """After a step that fitted: slowly back up, to three quarters of what did not fit."""
         for budget in (self.live, self.chunk):
             budget.worked(budget.tokens)
         self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
@@ -159,7 +159,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
     ) -> Tensor:
-        """In float32 outside of autocast, whatever the model computes in."""
+        """In float32 outside of autocast, whatever the model's precision."""
         with exact(reps[0][0].device):
             return self._loss(reps, labels, with_backward)
 
@@ -175,7 +175,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         if self.gather:
             anchors, positives = all_gather_with_grad(anchors), all_gather_with_grad(positives)
             ids, start = all_gather(labels), get_rank() * local
-        # The gradient reaches the vectors once, not once for every block of rows.
+        # The gradient reaches the vectors once, not once per block of rows.
         ends = [anchors, positives]
         if with_backward:
             anchors, positives = (side.detach().requires_grad_() for side in ends)
@@ -209,7 +209,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
             self.facts[FACTS.index(name)] += value
 
     def take_facts(self) -> Tensor:
-        """What was counted since the last call, float64 [len(FACTS)]; counting starts anew."""
+        """The counts since the last call, float64 [len(FACTS)]. Resets them."""
         facts, self.facts = self.facts, torch.zeros_like(self.facts)
         return facts
 
@@ -217,11 +217,11 @@ class InfoNCE(CachedLossMixin, nn.Module):
 def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor]:
     """Both sides' texts as one batch, the longest first, and where each text went, sides in order.
 
-    Neighbours are then of like length, so that a chunk of them has little padding. Right padding is assumed.
+    Neighbours then have similar lengths, so a chunk of them has little padding. Assumes right padding.
     """
     width = max(side["input_ids"].shape[1] for side in sides)
     together = dict(sides[0])
-    for name in ("input_ids", "attention_mask"):  # a padded id is masked, so that any will do
+    for name in ("input_ids", "attention_mask"):  # a padded id is masked, so any value will do
         together[name] = torch.cat([F.pad(side[name], (0, width - side[name].shape[1])) for side in sides])
     order = together["attention_mask"].sum(1).argsort(descending=True, stable=True)
     for name in ("input_ids", "attention_mask"):

@@ -29,7 +29,7 @@ from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validati
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
 from .validation import best_step, hold_out, retrieval, wilson
 
-# How a training runs, which changes its result by rounding at most; `execution` of train_rank overrides it.
+# How a training runs, which changes its result by rounding at most. `execution` of train_rank overrides it.
 EXECUTION_DEFAULTS = {
     "micro_batch_size": None,
     "gradient_checkpointing": False,
@@ -52,22 +52,22 @@ def train_rank(
 ) -> None:
     """Trains one adapter and writes its weights at every named step, all at the end.
 
-    pairs: parquet files (text, positive, style, source_id); out: a directory that gets step-{step}/
-    (adapter_model.safetensors and its config), training.parquet (a row a step: `tracking.TRAINING_COLUMNS`), with a
-    validation share also validation.parquet (step, accuracy, n, low, high) and best_step.json, and tensorboard/.
-    A killed job goes on from `scratch`, which is outside the declared outputs. execution: see EXECUTION_DEFAULTS.
-    Started as one of several ranks, each takes its share of every step and the first writes.
-    Raises PromptpoolError, one line, for pairs too few, a loss that is not finite, and what can't be written.
+    pairs: parquet files (text, positive, style, source_id). out: a directory that gets step-{step}/
+    (adapter_model.safetensors and its config) and training.parquet (a row per step: `tracking.TRAINING_COLUMNS`). With
+    a validation share it also gets validation.parquet (step, accuracy, n, low, high) and best_step.json; and
+    tensorboard/. A killed job resumes from `scratch`, which is outside the declared outputs. execution: see
+    EXECUTION_DEFAULTS. As one of several ranks, it takes its share of every step, and the first rank writes.
+    Raises PromptpoolError, one line, for too few pairs, a loss that is not finite, and what can't be written.
     """
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
     how = {**EXECUTION_DEFAULTS, **(execution or {})}
-    if spec["negatives"] == "micro_batch":  # there it is part of the recipe
+    if spec["negatives"] == "micro_batch":  # then it is part of the recipe
         how["micro_batch_size"] = spec["micro_batch_size"]
     place = pick_device(device)
     table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
     table, held = hold_out(table, spec["validation"], spec["seed"])
-    # The weights' own digest, not their path: a scratch is gone on with only where all is the same.
+    # The weights' own digest, not their path: a scratch is resumed only if everything is the same.
     made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
     args = trainer_arguments(spec, work / "trainer", place, how, out)
@@ -81,7 +81,7 @@ def train_rank(
     if spec["steps"][-1] > args.max_steps:
         raise PromptpoolError(
             f"{out}: step {spec['steps'][-1]} is beyond the {args.max_steps} steps that {spec['epochs']} epochs of "
-            f"{per_epoch} steps make; take it out of steps or raise epochs"
+            f"{per_epoch} steps make; remove it from steps or raise epochs"
         )
     args.save_steps = max(1, min(500, args.max_steps // 4))
     set_seed(spec["seed"])
@@ -143,7 +143,7 @@ def weights_identity(model: str, revision: str | None) -> str:
 def prepared(
     table: pd.DataFrame, held: pd.DataFrame, model: str, revision: str | None, spec: Mapping, template: str, device, how
 ) -> tuple[SentenceTransformer, pd.DataFrame, pd.DataFrame]:
-    """The model to tune, and the pairs as it gets them: as they are, or put into the prompt where that is `joint`."""
+    """The model to tune, and its pairs: unchanged, or put into the prompt if tokenization is `joint`."""
     prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
     texts, held = table[["text", "positive"]], held[["text", "positive"]]
     if spec["tokenization"] == "joint":
@@ -152,7 +152,7 @@ def prepared(
             part.apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
             for part in (texts, held)
         )
-        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # room for the prompt, which is text now
+        longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # space for the prompt, which is now part of the text
         prompt = Template.parse(spec["prompt"], SLOT)
     tuned = tunable_model(
         model, prompt, spec, longest, revision=revision, device=device, dtype=training_dtype(spec["dtype"], device),
@@ -181,7 +181,7 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
     sizes = [int((table["set"] == number).sum()) for number in sets]
     if 0 in sizes:
         raise PromptpoolError(
-            f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pair to train on; lower validation or take it out"
+            f"pairs: set {sizes.index(0) + 1} of {len(sizes)} has no pairs to train on; lower validation or remove it"
         )
     return PairBatches(
         sizes, spec["batch_size"], rows=rows, seed=spec["seed"], weights=spec["weights"], lengths=lengths
@@ -189,7 +189,7 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
 
 
 def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
-    """The recipe's loss. With `negatives: micro_batch` it sees a micro-batch at a time, and a rank's own alone."""
+    """The recipe's loss. With `negatives: micro_batch` it sees one micro-batch at a time, and only its own rank's."""
     return InfoNCE(
         model,
         spec["temperature"],
@@ -219,7 +219,7 @@ def board(how: Mapping, work: Path) -> list[TensorBoard]:
 
 
 def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int]) -> dict:
-    """Puts the results together in the scratch and renames them into place; returns what the sidecar adds."""
+    """Assembles the results in the scratch and renames them into place. Returns what the sidecar adds."""
     result = work / "result"
     remove(result)
     result.mkdir(parents=True)
@@ -241,15 +241,15 @@ def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int
 
 
 def verify_step(path: Path, work: Path) -> None:
-    """Raises PromptpoolError where a checkpoint that waits for the end of the training is not what was written."""
+    """Raises PromptpoolError if a checkpoint that waits for the end of training is not what was written."""
     if not sealed(path):
-        raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train anew")
+        raise PromptpoolError(f"{path}: damaged since it was written; remove {work.parent} and train again")
 
 
 def trainer_arguments(
     spec: Mapping, folder: Path, device: torch.device, how: Mapping, where: str
 ) -> SentenceTransformerTrainingArguments:
-    """The trainer's arguments. Raises PromptpoolError where the ranks can't share a batch evenly."""
+    """The trainer's arguments. Raises PromptpoolError if the ranks can't share a batch evenly."""
     ranks = int(os.environ.get("WORLD_SIZE", 1))
     micro = how["micro_batch_size"] if spec["negatives"] == "micro_batch" else spec["batch_size"] // ranks
     if spec["batch_size"] % (micro * ranks):
@@ -260,7 +260,7 @@ def trainer_arguments(
         )
     args = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        max_steps=1,  # set when the pairs are counted
+        max_steps=1,  # set once the pairs are counted
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=spec["batch_size"] // (micro * ranks),
         learning_rate=spec["learning_rate"],
@@ -273,11 +273,11 @@ def trainer_arguments(
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        disable_tqdm=True,  # there is a bar of our own
+        disable_tqdm=True,  # we have our own progress bar
         report_to=weights_and_biases(how["tracking"]["wandb"], where),
         run_name=Path(where).name,
         dataloader_drop_last=True,
         ddp_find_unused_parameters=False,
     )
-    args._n_gpu = min(1, args.n_gpu)  # one process is one GPU: never the trainer's own DataParallel
+    args._n_gpu = min(1, args.n_gpu)  # one process uses one GPU: never the trainer's own DataParallel
     return args

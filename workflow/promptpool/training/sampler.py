@@ -1,4 +1,4 @@
-"""Which pairs meet in which step: seeded, mixed by weight, of like length where asked, and the same after a kill."""
+"""Which pairs form which step: seeded, mixed by weight, of similar length if asked for, and the same after a kill."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,15 +9,15 @@ BATCHES_SORTED = 32  # batches whose pairs are sorted by length together
 
 
 class PairBatches(Sampler[list[int]]):
-    """Indices of pairs, a list for each forward of a step; an epoch's batches depend on seed and epoch alone.
+    """Indices of pairs, a list for each forward of a step. An epoch's batches depend only on seed and epoch.
 
-    The pairs of all sets are numbered through: the first `sizes[0]` are the first set's. An epoch draws as many as
-    there are in all. Without weights that is each once; with weights set i's share of the draws is its weight's
-    share, and no pair of a set is drawn again before all of that set were drawn, over the epochs too.
+    The pairs of all sets are numbered consecutively: the first `sizes[0]` are the first set's. An epoch draws as many
+    as there are in all. Without weights, each is drawn once. With weights, set i gets its weight's share of the draws,
+    and no pair of a set is drawn again before all of that set were drawn, across epochs too.
 
-    batch_size: pairs of a step; rows: pairs of one list, a divisor of it (a micro-batch, a rank's share). The last,
-    smaller batch of an epoch is left out. lengths: of each pair; the pairs of every BATCHES_SORTED batches are
-    then sorted by length before they are cut into batches, and the batches are shuffled: an epoch has the same pairs.
+    batch_size: pairs of a step. rows: pairs of one list, a divisor of it (a micro-batch, a rank's share). The last,
+    smaller batch of an epoch is left out. lengths: of each pair. The pairs of every BATCHES_SORTED batches are then
+    sorted by length before they are cut into batches, and the batches are shuffled. An epoch has the same pairs.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PairBatches(Sampler[list[int]]):
         self.seed, self.lengths, self.epoch = seed, lengths, 0
         self.drop_last = True
         self.counts = self.sizes if weights is None else batch_shares(self.total, weights)
-        self.steps = self.total // batch_size  # of an epoch
+        self.steps = self.total // batch_size  # per epoch
 
     def __len__(self) -> int:
         return self.steps * (self.step_size // self.batch_size)
@@ -58,12 +58,12 @@ class PairBatches(Sampler[list[int]]):
             pairs = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
         batches = pairs.reshape(self.steps, self.step_size)
         if self.lengths is not None:
-            # Inside a batch the order is drawn anew: micro-batches and ranks get texts of all its lengths.
+            # Inside a batch the order is shuffled: micro-batches and ranks get texts of all its lengths.
             batches = draw.permuted(draw.permutation(batches), axis=1)
         return batches
 
     def _drawn(self, number: int, epoch: int) -> np.ndarray:
-        """The pairs of one set that an epoch draws: a stretch of the set's endless sequence of permutations."""
+        """The pairs of one set that an epoch draws: a part of the set's endless sequence of permutations."""
         size, left = self.sizes[number], self.counts[number]
         position, drawn = epoch * left, []
         while left:
@@ -75,7 +75,7 @@ class PairBatches(Sampler[list[int]]):
 
 
 def batch_shares(total: int, weights: Sequence[float]) -> list[int]:
-    """`total` parted by weight, in whole numbers that add up to it (largest remainders)."""
+    """Splits `total` by weight into whole numbers that add up to it (largest remainders)."""
     exact = total * np.asarray(weights, dtype=float) / np.sum(weights)
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1

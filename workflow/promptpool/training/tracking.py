@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a row a step, a progress bar, TensorBoard's files, W&B where asked."""
+"""What a training reports while it runs: a row per step, a progress bar, TensorBoard files, W&B if configured."""
 
 import importlib.util
 import os
@@ -28,19 +28,19 @@ PREFIX = "validation_"
 
 
 def training_table(history: Sequence[Mapping]) -> pd.DataFrame:
-    """The trainer's log as a row a step, with TRAINING_COLUMNS."""
+    """The trainer's log as a row per step, with TRAINING_COLUMNS."""
     return pd.DataFrame([entry for entry in history if "loss" in entry], columns=TRAINING_COLUMNS)
 
 
 def validation_table(history: Sequence[Mapping]) -> pd.DataFrame:
-    """The trainer's log as a row a checkpoint, with VALIDATION; empty where nothing was held out."""
+    """The trainer's log as a row per checkpoint, with VALIDATION; empty if nothing was held out."""
     rows = [entry for entry in history if f"{PREFIX}accuracy" in entry]
     names = [name if name == "step" else PREFIX + name for name in VALIDATION]
     return pd.DataFrame([[row[name] for name in names] for row in rows], columns=VALIDATION)
 
 
 class ProgressBar(TrainerCallback):
-    """Steps done, the loss and tokens a second."""
+    """Shows the steps done, the loss and tokens a second."""
 
     def __init__(self, label: str):
         self.label, self.bar = label, None
@@ -63,9 +63,9 @@ class ProgressBar(TrainerCallback):
 
 
 class TensorBoard(TrainerCallback):
-    """One event file with all steps' scalars; after a kill it is written anew, up to where training goes on.
+    """One event file with all steps' scalars. After a kill it is rewritten, up to where training resumes.
 
-    Written without the library's thread, which a full disk would leave waiting for ever.
+    It is written without the library's thread, which would wait for ever if the disk is full.
     """
 
     FLUSH_SECONDS = 10
@@ -106,7 +106,7 @@ class TensorBoard(TrainerCallback):
 
 
 def weights_and_biases(project: str | None, where: str) -> list[str]:
-    """The trainer's `report_to`: W&B where a project is named. PromptpoolError where its package is missing."""
+    """The trainer's `report_to`: W&B if a project is named. Raises PromptpoolError if its package is missing."""
     if project is None:
         return []
     if importlib.util.find_spec("wandb") is None:

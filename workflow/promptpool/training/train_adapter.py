@@ -1,6 +1,6 @@
-"""The adapters stage: a training in this process, or in one process a GPU under `accelerate launch`.
+"""The adapters stage: trains in this process, or in one process per GPU with `accelerate launch`.
 
-This module is also the entry point of those processes.
+Those processes enter through this module too.
 """
 
 import json
@@ -20,7 +20,7 @@ FAULT = "fault.txt"
 def train_adapter(
     pairs: Sequence[str], out: str, *, gpus: int = 1, device: str = "auto", scratch: str, **rest: object
 ) -> None:
-    """`rank.train_rank` with the same arguments, on so many GPUs; on a CPU one process does it."""
+    """Calls `rank.train_rank` with the same arguments, on `gpus` GPUs; on a CPU, in one process."""
     from ..models.backbone import pick_device
 
     call = {"pairs": list(pairs), "out": out, "device": device, "scratch": scratch, **rest}
@@ -50,12 +50,12 @@ def launch(call: Mapping, ranks: int) -> None:
     done = subprocess.run(command, env=with_package(os.environ), check=False)
     if done.returncode:
         fault = folder / FAULT
-        told = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
-        raise PromptpoolError(told if fault.exists() else f"{call['out']}: {told}; its log has the reason")
+        reason = fault.read_text(encoding="utf-8") if fault.exists() else f"a rank ended with code {done.returncode}"
+        raise PromptpoolError(reason if fault.exists() else f"{call['out']}: {reason}; its log has the reason")
 
 
 def main(path: str) -> None:
-    """One rank's work. A fault that a user can mend goes to a file, which the waiting process tells."""
+    """One rank's work. A fault that the user can fix is written to a file, and the waiting process reports it."""
     call = json.loads(Path(path).read_text(encoding="utf-8"))
     from .rank import train_rank
 

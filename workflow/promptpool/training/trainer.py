@@ -1,4 +1,4 @@
-"""sentence-transformers' trainer, with checkpoints that are whole or not there, and faults told at their step."""
+"""sentence-transformers' trainer, with checkpoints that are complete or absent, and faults reported with their step."""
 
 import contextlib
 import io
@@ -26,15 +26,15 @@ from .losses import FACTS
 from .sampler import PairBatches
 
 WEIGHTS = "weights.safetensors"
-MANIFEST = "whole.json"  # what a checkpoint's other files are
-SAVE_SECONDS = 600  # a kill costs no more work than this, nor more than a quarter of the steps
+MANIFEST = "whole.json"  # the digests of a checkpoint's other files
+SAVE_SECONDS = 600  # a kill loses at most this much work, and at most a quarter of the steps
 KEPT = 2  # checkpoints: the last, and the one before it
 
 
 class ContrastiveTrainer(SentenceTransformerTrainer):
-    """Logs what the loss counted, saves only what learns, and stops at the first loss that is not finite.
+    """Logs what the loss counted, saves only trainable weights, and stops at the first loss that is not finite.
 
-    where: the adapter's directory, for messages. batches: the sampler, which fixes each epoch's batches.
+    where: the adapter's directory, for messages. batches: the sampler, which determines each epoch's batches.
     """
 
     def __init__(self, *args, batches: PairBatches, where: str, **kwargs):
@@ -44,7 +44,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
         self.remove_callback(PrinterCallback)  # it would print every row
 
     def add_model_card_callback(self, *args, **kwargs) -> None:
-        """No card: this model is not kept, its adapter is."""
+        """No card, because only the adapter is kept, not this model."""
 
     def get_batch_sampler(self, *args, **kwargs) -> PairBatches:
         return self.batches
@@ -62,13 +62,13 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
                     ) from None
             model.zero_grad()
             torch.cuda.empty_cache()
-        if self.args.world_size == 1:  # ranks cut their chunks alike
+        if self.args.world_size == 1:  # all ranks must cut the same chunks
             self.loss.grow()
         self._require_finite("loss", float(loss))
         return loss
 
     def _shrink(self) -> bool:
-        """Less on the device at once, from here on; False where there is no less, or where others would wait."""
+        """Halves what is on the device from now on; False if it is already minimal, or if other ranks would wait."""
         if self.args.world_size > 1 or self.args.gradient_accumulation_steps > 1:
             return False
         return self.loss.shrink()
@@ -107,7 +107,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[None]:
-        """What can't be written stops the training, in one line that names the cause."""
+        """Stops the training if a file can't be written, with one line that names the cause."""
         try:
             yield
         except (OSError, RuntimeError, SafetensorError, PromptpoolError) as error:
@@ -116,11 +116,11 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
                 raise
             raise PromptpoolError(
                 f"{path}: cannot be written at step {self.state.global_step}: {cause(reason, path)}; "
-                f"mend that and run again ({self._kept()})"
+                f"fix that and run again ({self._kept()})"
             ) from error
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Weights that learn, optimizer, schedule, random states and log: renamed into place when all is there."""
+        """Trainable weights, optimizer, schedule, random states and log: renamed into place once complete."""
         folder = Path(self.args.output_dir)
         final = folder / f"checkpoint-{self.state.global_step}"
         half = folder / f".half-{self.state.global_step}"
@@ -145,7 +145,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
                 discard(old)
 
     def _load_from_checkpoint(self, checkpoint: str, model=None) -> None:
-        """The weights that learn, as they were to the bit."""
+        """Restores the trainable weights bit by bit."""
         saved, here = load_file(Path(checkpoint) / WEIGHTS), learning(self.model)
         if set(saved) != set(here):
             raise PromptpoolError(f"{checkpoint}: not this adapter's checkpoint; remove {Path(checkpoint).parent}")
@@ -155,9 +155,9 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
 
 
 class Checkpoints(TrainerCallback):
-    """When to save: the adapter alone at the named steps, and the trainer's state at those and every so often.
+    """When to save: only the adapter at the named steps, and the trainer's state at those and at intervals.
 
-    trainer: set once it is made. validate: called at step 0 and at every named step; its figures are logged.
+    trainer: set once it exists. validate: called at step 0 and at every named step; its numbers are logged.
     """
 
     def __init__(self, folder: Path, steps: Sequence[int], validate=None):
@@ -171,7 +171,7 @@ class Checkpoints(TrainerCallback):
         self.trainer.clock = self.saved = time.monotonic()
 
     def on_epoch_begin(self, args, state, control, **kwargs) -> None:
-        # From the step alone, so that a resumed epoch is the one that was left.
+        # Depends only on the step, so that a resumed epoch is the interrupted one.
         self.trainer.batches.set_epoch(state.global_step // self.trainer.batches.steps)
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -198,11 +198,11 @@ class Checkpoints(TrainerCallback):
         if self.validate is not None and state.is_world_process_zero:
             started = time.monotonic()
             self.trainer.log(self.validate(self.trainer.model))
-            self.trainer.clock += time.monotonic() - started  # it is no part of the step's time
+            self.trainer.clock += time.monotonic() - started  # not part of the step's time
 
 
 def last_whole(folder: Path) -> str | None:
-    """The newest checkpoint. What a kill left half written or half removed is taken away, and what is damaged."""
+    """The newest complete checkpoint. Removes damaged ones and what a kill left half written or half removed."""
     for path in (*folder.glob(".half-*"), *folder.glob(".gone-*")):
         remove(path)
     found = sorted(folder.glob("checkpoint-*"), key=number)
@@ -215,10 +215,10 @@ def last_whole(folder: Path) -> str | None:
 
 
 def write_state(state: object, path: Path) -> None:
-    """`torch.save`, whose own writer would not say why it fails."""
+    """`torch.save`, whose own writer would not report why it fails."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path.write_bytes(buffer.getvalue())  # no view of it: in the traceback of an error that would crash CPython 3.12.1
+    path.write_bytes(buffer.getvalue())  # not a view: in an error's traceback that would crash CPython 3.12.1
 
 
 def number(path: Path) -> int:
@@ -226,7 +226,7 @@ def number(path: Path) -> int:
 
 
 def discard(path: Path) -> None:
-    """Removes a folder so that a kill leaves it whole or under a name that nothing reads."""
+    """Removes a folder so that a kill leaves it complete or under a name that nothing reads."""
     if path.exists():
         gone = path.with_name(f".gone-{path.name}")
         remove(gone)
@@ -236,7 +236,7 @@ def discard(path: Path) -> None:
 
 @contextlib.contextmanager
 def removed_on_error(path: Path) -> Iterator[None]:
-    """Gives a full disk its room back."""
+    """Frees a full disk's space again."""
     try:
         yield
     except Exception:
@@ -245,11 +245,11 @@ def removed_on_error(path: Path) -> Iterator[None]:
 
 
 def cause(error: Exception, path: Path) -> str:
-    """Why a write failed. Some writers hide the system's reason, so a full disk is looked for."""
+    """Why a write failed. Some writers hide the system's reason, so a full disk is checked for."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if told := re.search(r"os error (\d+)", str(error)):
-        return os.strerror(int(told[1]))
+    if code := re.search(r"os error (\d+)", str(error)):
+        return os.strerror(int(code[1]))
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     if shutil.disk_usage(there).free < 1 << 20:
         return "No space left on device"

@@ -1,4 +1,4 @@
-"""Pairs held out by source text, and how often a held-out text finds its own positive among all of theirs."""
+"""Holds out pairs by source text, and counts how often a held-out text finds its own positive among all of theirs."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,17 @@ from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
 from ..models.precision import exact
 
-MOST_HELD_OUT = 1000  # held-out pairs that are scored: a checkpoint is judged in seconds, to about 3 points
+MOST_HELD_OUT = 1000  # held-out pairs that are scored: a checkpoint takes seconds, to about 3 points
 LEAST = 2
 
 
 def hold_out(table: pd.DataFrame, share: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(pairs to train on, pairs to validate on); both keep the table's order.
 
-    A source is held out by the digest of its `source_id`, so that more pairs move none from one side to the other.
-    A pair is left out of training, too, where one of its two texts is any held-out pair's. Of the held-out pairs, the
-    first MOST_HELD_OUT by digest are returned, with no text or positive twice.
-    Raises PromptpoolError where a share above 0 leaves fewer than LEAST pairs to validate on.
+    A source is held out by the digest of its `source_id`, so adding pairs moves none from one side to the other. A pair
+    is also left out of training if one of its two texts occurs in a held-out pair. Of the held-out pairs, the first
+    MOST_HELD_OUT by digest are returned, without repeating a text or positive.
+    Raises PromptpoolError if a share above 0 leaves fewer than LEAST pairs to validate on.
     """
     if not share:
         return table, table.iloc[:0]
@@ -57,15 +57,15 @@ def retrieval(model, texts: Sequence[str], positives: Sequence[str], rows: int =
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson, 1927): honest at 0 and 1, where the normal one has no width."""
+    """The 95 % score interval of a share (Wilson, 1927). It is valid at 0 and 1, where the normal one has no width."""
     interval = binomtest(hits, n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def best_step(table: pd.DataFrame) -> dict:
-    """The checkpoint with the highest accuracy, the earliest of equals; step 0 is the untuned model, no checkpoint.
+    """The checkpoint with the highest accuracy, the earliest among equals. Step 0, the untuned model, is none.
 
-    table: columns step, accuracy, n, low, high. `beats_base` is false where the untuned model is as good.
+    table: columns step, accuracy, n, low, high. `beats_base` is false if the untuned model is as good.
     """
     steps = table[table["step"] > 0].sort_values("step")
     best = steps.loc[steps["accuracy"].idxmax()]

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // The attention viewer: one text under one prompt in one layer, at one checkpoint or at all below each other.
+  // The attention viewer: one text under one prompt in one layer, at one checkpoint, or at all of them below each other.
   const data = document.getElementById("attention-data");
   if (!data) return;
   const content = JSON.parse(data.textContent);

@@ -1,5 +1,5 @@
 (() => {
-  // The map of texts: a panel a checkpoint; a text that is pointed at, or reached by the arrow keys, shows in all.
+  // The map of texts, one panel per checkpoint. A text under the pointer, or reached by the arrow keys, is marked in all.
   const { panels, labels, points } = JSON.parse(document.getElementById("map-data").textContent);
   const view = document.getElementById("map-view");
   const told = document.getElementById("map-told");

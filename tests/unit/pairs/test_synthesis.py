@@ -258,7 +258,7 @@ def test_nobody_is_asked_when_all_shards_are_there_and_a_larger_count_asks_for_t
         {"spec": {**WRITES, "wording": {"simple": {"chat": "Plainly: {text}"}}}},
         {"code": ["another"]},
         {"table": corpus().assign(text=[f"another corpus altogether, line {n}" for n in range(12)])},
-        {"model": "owner/other", "revision": "abc"},
+        {"model": Checkpoint("owner/other", "abc")},
     ],
     ids=["temperature", "filter", "wording", "code", "corpus", "model"],
 )

@@ -115,9 +115,24 @@ def test_a_stages_script_calls_the_function_of_its_name_in_the_module_of_its_nam
     assert places == {module} if module else {place.rpartition(".")[2] for place in places} == {stage}
 
 
-def test_no_module_is_longer_than_300_lines():
-    long = {str(path) for path in PACKAGE.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 300}
-    assert {Path(path).name for path in long} <= {"study.py"}
+# Shorter than 25 lines for a reason.
+SHORT = {
+    "errors.py",  # the lowest module, which all others import
+    "analysis/gather_scores.py",  # a stage
+    "config/paths.py",
+    "config/secrets.py",  # one check each
+    "text/normalisation.py",  # what counts as the same text, which five sub-packages ask
+}
+
+
+def test_modules_have_between_25_and_300_lines():
+    lines = {
+        str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+    assert {name for name, count in lines.items() if count < 25} == SHORT
 
 
 # Defined twice for a reason: entry points of other processes, a worker that runs in vLLM's own environment, and the

@@ -1,27 +1,25 @@
 """A study: the resolved config as the rules use it. Gives paths in results, and each rule's part of the config."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, recipe
 from ..config.resolve import adapter_ids, adapter_of, in_order
 from ..config.text_map import map_choice
 from ..generation.backend import BACKENDS
-from ..hub.snapshots import marker_path, snapshot_id
 from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
-from .hub_needs import hub_needs, told
-from .local_files import loaded_files
+from .entry_files import EntryFiles
+from .hub_needs import hub_needs
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study:
+class Study(EntryFiles):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -44,41 +42,6 @@ class Study:
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
         return {**shown, "pairs": pairs, "adapters": adapters}
-
-    # --- the hub -------------------------------------------------------------------------------
-
-    def snapshot(self, section: str, name: str | None) -> list[str]:
-        """The markers of what an entry of the config uses from the hub, as a rule's input; none for a local one."""
-        return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
-
-    def local_files(self, section: str, name: str | None) -> list[str]:
-        """The local files that an entry of the config reads, as a rule's input: if they change, the rule reruns."""
-        spec = self.config[section].get(name) or {}
-        paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
-        if section == "pairs" and spec["filters"]["semantic"]:  # only the judge's
-            paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
-        return [file for path in paths for file in loaded_files(path)]
-
-    def hub_snapshots(self) -> dict[str, dict]:
-        """snapshot -> its need, for everything that the study uses from the hub."""
-        return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
-
-    def wanted_by(self, snapshot: str) -> str:
-        """The entries of the config that need a snapshot, as errors name them."""
-        return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
-
-    def unfetched(self) -> list[str]:
-        """What must still be downloaded from the hub, one `dotted.key: what` each."""
-        return [
-            told(entry, needs)
-            for entry, needs in self.needs.items()
-            if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
-        ]
-
-    def hub_spec(self, section: str, name: str) -> dict:
-        """An entry of the config; if it comes from the hub, with the markers of its snapshots."""
-        markers = self.snapshot(section, name)
-        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
 
     # --- models and adapters -------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""What an entry of the config reads, as a rule's input: its local files, and the markers of what the hub gave.
+
+A rule reruns if one of them changes.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..hub.snapshots import looks_local, marker_path, snapshot_id
+from .hub_needs import told
+
+# The files that transformers and sentence-transformers load from a directory.
+LOADED = {".safetensors", ".bin", ".json", ".model", ".txt", ".jinja"}
+
+
+@functools.cache
+def loaded_files(path: str) -> tuple[str, ...]:
+    """A file, or the files that a model is loaded from if the path is its directory. Nothing for a hub id."""
+    place = Path(path)
+    if not looks_local(path) or not place.is_dir():
+        return (path,) if place.is_file() else ()
+    return tuple(sorted(str(file) for file in place.iterdir() if file.suffix in LOADED))
+
+
+class EntryFiles:
+    """The part of a Study that knows where an entry's content comes from."""
+
+    config: Mapping
+    results: str
+    needs: Mapping[str, Sequence[Mapping]]
+
+    def snapshot(self, section: str, name: str | None) -> list[str]:
+        """The markers of what an entry of the config uses from the hub, as a rule's input; none for a local one."""
+        return [marker_path(self.results, snapshot_id(need)) for need in self.needs.get(f"{section}.{name}", [])]
+
+    def local_files(self, section: str, name: str | None) -> list[str]:
+        """The local files that an entry of the config reads, as a rule's input: if they change, the rule reruns."""
+        spec = self.config[section].get(name) or {}
+        paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
+        if section == "pairs" and spec["filters"]["semantic"]:  # only the judge's
+            paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
+        return [file for path in paths for file in loaded_files(path)]
+
+    def hub_snapshots(self) -> dict[str, dict]:
+        """snapshot -> its need, for everything that the study uses from the hub."""
+        return {snapshot_id(need): need for needs in self.needs.values() for need in needs}
+
+    def wanted_by(self, snapshot: str) -> str:
+        """The entries of the config that need a snapshot, as errors name them."""
+        return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
+
+    def unfetched(self) -> list[str]:
+        """What must still be downloaded from the hub, one `dotted.key: what` each."""
+        return [
+            told(entry, needs)
+            for entry, needs in self.needs.items()
+            if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
+        ]
+
+    def hub_spec(self, section: str, name: str) -> dict:
+        """An entry of the config; if it comes from the hub, with the markers of its snapshots."""
+        markers = self.snapshot(section, name)
+        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}

@@ -10,7 +10,7 @@ import torch
 from architecture_stages import PROMPTS, embed, packed, tune
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
-from promptpool.generation.backend import Request, open_backend
+from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.models.backbone import load_backbone
 from promptpool.models.decoder import decoder_layers, text_decoder
 from promptpool.scoring.measure_costs import Shape
@@ -144,10 +144,10 @@ def test_what_has_no_text_decoder_of_its_own_is_refused_from_its_config(tmp_path
 @pytest.mark.parametrize("kind", ["gemma3", "qwen2_vl", "mistral3", "llava"])
 def test_it_writes_too(folders, kind):
     sampling = {"temperature": 0.0, "max_new_tokens": 4, "top_p": 1.0}
-    backend = open_backend(
-        "transformers", folders(kind), None, sampling, {"batch_size": 2}, device="cpu", dtype="float32",
-        needs_chat=False,
-    )  # fmt: skip
+    setup = WriterSetup(
+        folders(kind), None, sampling, {"batch_size": 2}, device="cpu", dtype="float32", needs_chat=False
+    )
+    backend = open_backend("transformers", setup)
     assert any(one.text for one in backend.write([Request(text, seed=1, chat=False) for text in TEXTS[:4]]))
 
 

@@ -263,6 +263,7 @@ class Harness:
         study = Study(config)
         job.config, job.params = config, copy.deepcopy(job.params)
         job.params.spec, job.params.model = study.pairs_spec("written"), study.pairs_model("written")
+        job.params.execution = study.execution("pairs", "written")
         return job
 
     def inject_file(self, draw: random.Random) -> None:

@@ -111,6 +111,7 @@ def _with(job: object, config: dict) -> object:
     job, study = copy.copy(job), Study(config)
     job.config, job.params = config, copy.deepcopy(job.params)
     job.params.spec, job.params.model = study.pairs_spec("written"), study.pairs_model("written")
+    job.params.execution = study.execution("pairs", "written")
     return job
 
 
@@ -118,7 +119,7 @@ def run(harness, tree: Path, what: str, seed: int, share: float) -> tuple[int, s
     command = [sys.executable, __file__, what, str(seed), str(share)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     job = writing(harness)
-    job.config["backends"]["openai"] |= {"url": child.stdout.readline().strip(), "key_variable": None, "retries": 1}
+    job.params.execution["options"] |= {"url": child.stdout.readline().strip(), "key_variable": None, "retries": 1}
     try:
         return harness.run(job, tree)
     finally:

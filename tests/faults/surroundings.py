@@ -42,7 +42,9 @@ def two_snakemakes(tree: Path, reference: Path, draw: random.Random, same) -> Ou
     first.wait(600)
     told = second.stdout + second.stderr
     # Where both pass the lock in the same instant, a job of one may find a file gone that the other makes anew.
-    named = "cannot be locked" in told or any(line.startswith("Error: results/") for line in told.splitlines())
+    # Snakemake itself then refuses by the names of files that the first one's jobs are still writing.
+    named = "cannot be locked" in told or "IncompleteFilesException" in told
+    named |= any(line.startswith("Error: results/") for line in told.splitlines())
     if second.returncode and not named:
         return "two Snakemakes", STAGE, "UNNAMED", told
     return _again("two Snakemakes", tree, reference, same)

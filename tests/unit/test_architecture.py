@@ -137,7 +137,7 @@ def test_modules_have_between_25_and_300_lines():
 
 # Defined twice for a reason: entry points of other processes, a worker that runs in vLLM's own environment, and the
 # readers of figures, which are called after the argument that they give.
-TWICE = {"main", "LIKELIEST", "RESOURCE", "read_facts", "read_shown", "read_table"}
+TWICE = {"main", "LIKELIEST", "read_facts", "read_shown", "read_table"}
 
 
 def test_a_public_name_is_defined_in_one_module():

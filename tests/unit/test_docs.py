@@ -36,7 +36,6 @@ SOURCES = [ROOT / "Snakefile", *(path for end in ("py", "smk") for path in sorte
 TEXTS = [path for end in ("schema.yaml", "j2", "js", "css", "rst") for path in sorted(WORKFLOW.rglob(f"*.{end}"))]
 EXCEPTED = {
     ("workflow/promptpool/runtime/computation.py", "told, tells"),  # `tell`, the name of a parameter
-    ("workflow/promptpool/export/model_card.py", "mend"),  # part of a result: another word exports the models again
 }
 
 

@@ -4,33 +4,18 @@ import logging
 import socket
 import time
 import traceback
-from collections.abc import Iterator
 from email.utils import formatdate
 
 import pytest
-from fake_openai import KEY, FakeServer, fake_openai
+from fake_openai import KEY
+from openai_writer import OPTIONS, SAMPLING, opened
 from promptpool.errors import PromptpoolError
 from promptpool.generation import openai_backend as generation_openai
-from promptpool.generation.backend import Request, WriterSetup, Written, open_backend
+from promptpool.generation.backend import Request, WriterSetup, Written
 from promptpool.generation.openai_backend import OpenAIBackend
 
-SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}
-OPTIONS = {"url": None, "key_variable": None, "concurrency": 4, "timeout": 5.0, "retries": 4, "extra": {}}
 REQUESTS = [Request(f"text number {number}", True, 2**40 + number) for number in range(20)]
 ANSWERS = [Written(f"TEXT NUMBER {number}", 3, 8, True) for number in range(20)]
-
-
-@pytest.fixture
-def server(monkeypatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr(generation_openai, "FIRST_WAIT", 0.01)
-    with fake_openai() as running:
-        yield running
-
-
-def opened(server: FakeServer, **options: object) -> OpenAIBackend:
-    return open_backend(
-        "openai", WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
-    )
 
 
 def told(action) -> str:

@@ -1,17 +1,13 @@
 """A server that refuses one request costs that row alone; one that refuses all ends the writing; so does thinking."""
 
-from collections.abc import Iterator
-
 import pytest
-from fake_openai import FakeServer, fake_openai
+from fake_openai import FakeServer
+from openai_writer import OPTIONS, opened
 from promptpool.errors import PromptpoolError
 from promptpool.generation import openai_backend as generation_openai
-from promptpool.generation.backend import Request, WriterSetup, Written, open_backend
-from promptpool.generation.openai_backend import OpenAIBackend
+from promptpool.generation.backend import Request, Written
 from promptpool.generation.watch import IN_A_ROW
 
-SAMPLING = {"max_new_tokens": 8, "temperature": 0.7, "top_p": 0.9}
-OPTIONS = {"url": None, "key_variable": None, "concurrency": 4, "timeout": 5.0, "retries": 2, "extra": {}}
 REQUESTS = [Request(f"text number {number}", True, number) for number in range(60)]
 
 
@@ -40,21 +36,8 @@ REFUSALS = {
 }
 
 
-@pytest.fixture
-def server(monkeypatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr(generation_openai, "FIRST_WAIT", 0.01)
-    with fake_openai() as running:
-        yield running
-
-
-def opened(server: FakeServer, **options: object) -> OpenAIBackend:
-    return open_backend(
-        "openai", WriterSetup("writer", None, SAMPLING, {**OPTIONS, "url": server.url, **options}, needs_chat=True)
-    )
-
-
 def written(server: FakeServer, requests=REQUESTS, **options: object) -> list[Written]:
-    with opened(server, **options) as backend:
+    with opened(server, **{"retries": 2, **options}) as backend:
         return backend.write(requests)
 
 
@@ -206,7 +189,7 @@ def test_a_half_of_refused_texts_does_not_end_the_writing(server):
 
 def test_texts_that_are_tried_again_do_not_end_the_writing(server):
     server.rule = lambda text: AZURE if text.startswith("again") else None
-    with opened(server) as backend:
+    with opened(server, retries=2) as backend:
         backend.write(REQUESTS)
         answers = backend.write([Request(f"again {number}", True, 0, again=True) for number in range(60)])
     assert {answer.fault for answer in answers} == {"filtered"}

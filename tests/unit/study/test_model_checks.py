@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -63,6 +64,17 @@ def test_a_name_that_no_layer_has_is_refused(llama, gemma, names):
         assert (
             f"adapters.halves: {path}: lora.target_modules: no layer is called {missing_one}; this model has " in told
         )
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "long header"])
+def test_damaged_weights_are_left_to_the_job_that_loads_them(llama, tmp_path, damage):
+    path = shutil.copytree(llama, tmp_path / "model")
+    weights = path / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes({"cut": content[:100], "empty": b"", "noise": bytes(range(256)),
+                         "long header": b"\xff" * 8 + content[8:]}[damage])  # fmt: skip
+    require_models(study(path, **targets(["q_proj"])))
+    assert "no layer is called vproj" in refused(path, **targets(["q_proj", "vproj"]))  # the config says it
 
 
 def test_so_it_is_where_weights_are_not_safetensors(tmp_path):

@@ -7,7 +7,7 @@ import yaml
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.study.study import Study
-from promptpool.tasks.catalogue import RESOURCE, build, catalogue, write_catalogue
+from promptpool.tasks.catalogue import CATALOGUE_FILE, build, catalogue, write_catalogue
 from sample_config import ROOT, demo, told
 
 ENGLISH_V2 = [
@@ -28,7 +28,9 @@ def expanded(**benchmark: object) -> dict:
 
 def test_the_shipped_table_is_the_installed_mtebs(tmp_path):
     write_catalogue(build(), tmp_path / "mteb.json")
-    assert (tmp_path / "mteb.json").read_text() == RESOURCE.read_text(), "run: python -m promptpool.tasks.catalogue"
+    assert (tmp_path / "mteb.json").read_text() == CATALOGUE_FILE.read_text(), (
+        "run: python -m promptpool.tasks.catalogue"
+    )
 
 
 def test_every_task_of_a_benchmark_is_known():

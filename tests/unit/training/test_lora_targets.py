@@ -128,3 +128,26 @@ def test_quantized_and_meta_layers_count(tmp_path):
     with torch.device("meta"):
         model = AutoModel.from_config(config)
     assert set(targets_of(model, ALL_LINEAR, "m")) == SEVEN
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), True),
+        (MemoryError(), True),
+        (TypeError("forward() needs a router's state"), False),
+    ],
+    ids=["no memory", "device", "no host memory", "own code"],
+)
+def test_a_fault_of_the_device_is_never_taken_for_a_layer_that_lora_cannot_adapt(fault, raised):
+    class Odd(nn.Linear):
+        def forward(self, x):
+            raise fault
+
+    model = nn.ModuleDict({"odd": Odd(2, 2), "plain": nn.Linear(2, 2)})
+    if raised:
+        with pytest.raises(type(fault)):
+            linear_layers(model)
+    else:
+        assert linear_layers(model) == ["plain"]

@@ -119,7 +119,7 @@ def loading(card: Card) -> str:
     if not card.merged:
         lines.append(
             "It also needs peft, and the base model, which is not in here: `adapter_config.json` names it "
-            + ("by its hub id." if card.base["hub"] else "by the path it had; mend that where it moves.")
+            + ("by its hub id." if card.base["hub"] else "by the path it had; change it there if the base moves.")
         )
         if card.base["hub"] and card.base["revision"]:
             lines.append(

@@ -9,18 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
 from .study import Study
 
-RESOURCE = files(__package__) / "architectures.json"
+ARCHITECTURES_FILE = files(__package__) / "architectures.json"
 WORKS = ("one pass", "separate passes")
 
 
 @functools.cache
 def architectures() -> dict[str, dict]:
     """model_type -> what `make test-architectures` found: `result`, `by`, `reason`, `notes`."""
-    found = json.loads(RESOURCE.read_text(encoding="utf-8"))
+    found = json.loads(ARCHITECTURES_FILE.read_text(encoding="utf-8"))
     return {**found["seeing"], **found["text"]}
 
 
@@ -100,9 +102,12 @@ def _in_weights(folder: Path, config: Mapping, targets: Sequence[str]) -> bool:
         return "text_config" not in config
     names: set[str] = set()
     for file in folder.glob("*.safetensors"):
-        with file.open("rb") as weights:
-            header = json.loads(weights.read(int.from_bytes(weights.read(8), "little")))
-        names |= {name for name, one in header.items() if len(one.get("shape", ())) == 2}
+        try:
+            with safe_open(file, framework="np") as weights:
+                keys = weights.keys()
+                names |= {name for name in keys if len(weights.get_slice(name).get_shape()) == 2}
+        except (SafetensorError, OSError):
+            return False  # then the config says it; the job that loads the file names it
     return all(any(name.endswith(f".{one}.weight") for name in names) for one in targets)
 
 

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -16,10 +15,9 @@ import yaml
 from ..artifacts.files import atomic_path
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
-from .plan_checks import missing
+from .plan_checks import PLANNING_FILE, missing
 from .study import Study
 
-RESOURCE = files(__package__) / "planning.yaml"
 FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
 LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds, in hidden sizes per layer
 
@@ -40,7 +38,7 @@ class Row:
 
 @functools.cache
 def assumptions() -> dict:
-    return yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))
+    return yaml.safe_load(PLANNING_FILE.read_text(encoding="utf-8"))
 
 
 def model_size(path: str) -> dict:

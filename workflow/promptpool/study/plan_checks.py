@@ -15,7 +15,7 @@ from .model_checks import model_faults
 from .preflight import reachable
 from .study import Study
 
-RESOURCE = files(__package__) / "planning.yaml"
+PLANNING_FILE = files(__package__) / "planning.yaml"
 
 
 def missing(study: Study, disk: float, memory: float, visible: int) -> list[str]:
@@ -34,7 +34,7 @@ def _hub(study: Study) -> Iterator[str]:
         yield f"the model hub, for {len(needed)} entries of the config: {endpoint} can't be reached"
     from huggingface_hub import get_token
 
-    gated = tuple(yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))["gated"])
+    gated = tuple(yaml.safe_load(PLANNING_FILE.read_text(encoding="utf-8"))["gated"])
     asked = sorted({need["repo"] for need in study.hub_snapshots().values() if need["repo"].startswith(gated)})
     if asked and not get_token():
         yield f"a token of the hub, for {', '.join(asked)}: accept the licence on its page, then `hf auth login`"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-RESOURCE = files(__package__) / "mteb.json"
+CATALOGUE_FILE = files(__package__) / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 
@@ -21,7 +21,7 @@ def catalogue() -> Mapping:
     name -> entries, each a task's name or a mapping with `name`, and with `subsets` and `splits` if the benchmark uses
     fewer than the task has.
     """
-    return json.loads(RESOURCE.read_text(encoding="utf-8"))
+    return json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))
 
 
 def benchmark_tasks(name: str, types: list[str] | None = None) -> dict[str, dict]:
@@ -75,7 +75,7 @@ def _name(entry: str | dict) -> str:
     return entry if isinstance(entry, str) else entry["name"]
 
 
-def write_catalogue(table: Mapping, path: Path = RESOURCE) -> None:
+def write_catalogue(table: Mapping, path: Path = CATALOGUE_FILE) -> None:
     """Writes one line for each task and benchmark, so that a newer MTEB gives a readable diff."""
 
     def lines(section: Mapping) -> str:

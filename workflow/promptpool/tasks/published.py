@@ -8,13 +8,13 @@ import yaml
 
 from .catalogue import benchmark_tasks, catalogue
 
-RESOURCE = files(__package__) / "published.yaml"
+PUBLISHED_FILE = files(__package__) / "published.yaml"
 
 
 @cache
 def published() -> list[dict]:
     """The resource's entries: `benchmark`, `types`, and `averages`, each `label`, `value` (times 100), `source`."""
-    return yaml.safe_load(RESOURCE.read_text(encoding="utf-8"))
+    return yaml.safe_load(PUBLISHED_FILE.read_text(encoding="utf-8"))
 
 
 def published_scores(config: Mapping, tasks: Iterable[str]) -> list[dict]:

@@ -7,6 +7,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
+from ..models.memory import is_device_fault, is_out_of_memory
 
 AUTO, ALL_LINEAR = "auto", "all-linear"
 PLAIN = ("torch.", "transformers.pytorch_utils", "bitsandbytes.")  # whose layers are what their base class says
@@ -48,10 +49,15 @@ def linear_layers(model: nn.Module) -> list[str]:
 
 @torch.no_grad()
 def _gives_vectors(part: nn.Linear) -> bool:
-    """Whether a Linear with code of its own gives what a Linear gives; some routers give a tuple."""
+    """Whether a Linear with code of its own gives what a Linear gives; some routers give a tuple.
+
+    A fault of the device or of its memory says nothing about the layer, and is raised.
+    """
     try:
         given = part(torch.zeros_like(part.weight[:1]))
-    except Exception:  # whatever an architecture's own code raises
+    except Exception as error:  # whatever an architecture's own code raises
+        if is_out_of_memory(error) or is_device_fault(error):
+            raise
         return False
     return isinstance(given, torch.Tensor) and given.shape == (1, len(part.weight))
 

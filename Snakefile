@@ -58,8 +58,7 @@ wildcard_constraints:
     model="[^/]+",
     adapter="[^/]+",
     task="[^/]+",
-    family="[^/]+",
-    prompt="[^/]+",
+    share="[^/]+",
     name="[^/]+",
 
 

@@ -1,70 +1,33 @@
-import re
-
-STATES = [
-    f"{model}/{adapter}/{task}/{family}"
-    for model, adapter in study.states()
-    for task in study["tasks"]
-    for family in study.embedded()
-]
-
-
 rule embeddings:
-    """Every embedding: model x adapter x task x family of prompts."""
+    """Every embedding: of every model, checkpoint, task, prompt, pooling and layer."""
     input:
-        [f"{R}/embeddings/{state}.safetensors" for state in STATES],
+        [f"{R}/embeddings/{job}.json" for job in study.grid_jobs()],
 
 
-rule embed_family:
-    """One forward pass over one task's texts: every prompt of a family, every pooling, every layer."""
+rule embed_checkpoint:
+    """Every task's texts under one checkpoint: one forward pass serves a family of prompts, all poolings and layers."""
     input:
-        texts=f"{R}/tasks/{{task}}/texts.parquet",
+        texts=lambda w: study.task_files(w.share, "texts.parquet"),
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
         files=lambda w: study.local_files("models", w.model),
     output:
-        vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
-        told=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors.meta.json",
+        f"{R}/embeddings/{{model}}/{{adapter}}/{{share}}.json",
     log:
-        f"{R}/logs/embed_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
-    cache: CACHE
+        f"{R}/logs/embed_checkpoint/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
     resources:
         gpu=1,
     params:
+        tasks=lambda w: study.share_tasks(w.share),
         grid=study.grid_spec(),
-        prompts=lambda w: study.family_prompts(w.family),
+        families=study.grid_families(),
+        ensembles=study.ensembles(),
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
         dtype=study["dtype"],
         execution=lambda w, output: study.execution(),
-        code=code_digest("embed_family"),
+        code=code_digest("embed_checkpoint"),
     script:
-        "../scripts/embed_family.py"
-
-
-if study["ensembles"]:
-
-    ruleorder: embed_ensemble > embed_family
-
-    rule embed_ensemble:
-        """The mean over several prompts' vectors, from their files: no forward pass."""
-        input:
-            lambda w: [
-                f"{R}/embeddings/{w.model}/{w.adapter}/{w.task}/{family}.safetensors"
-                for family in study.ensemble_families(w.ensemble)
-            ],
-        output:
-            f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/ensemble-{{ensemble}}.safetensors",
-        log:
-            f"{R}/logs/embed_ensemble/{{model}}/{{adapter}}/{{task}}/{{ensemble}}.log",
-        wildcard_constraints:
-            ensemble="|".join(map(re.escape, study["ensembles"])),
-        conda:
-            "../../envs/main.yaml"
-        params:
-            prompts=lambda w: study["ensembles"][w.ensemble]["prompts"],
-            storage=study["grid"]["storage"],
-            code=code_digest("embed_ensemble"),
-        script:
-            "../scripts/embed_ensemble.py"
+        "../scripts/embed_checkpoint.py"

@@ -1,4 +1,7 @@
 MAP = study.map_spec()
+MAPPED = [  # manifest of vectors, and the file's name in it
+    study.vectors_of(MAP["model"], adapter, MAP["task"], MAP["prompt"]) for adapter in (MAP["adapters"] if MAP else [])
+]
 
 
 rule map_texts:
@@ -7,10 +10,7 @@ rule map_texts:
         labelled=f"{R}/tasks/{MAP['task']}/labelled.parquet" if MAP else [],
         texts=f"{R}/tasks/{MAP['task']}/texts.parquet" if MAP else [],
         snapshot=study.snapshot("tasks", MAP["task"]) if MAP else [],
-        vectors=[
-            study.vectors_of(MAP["model"], adapter, MAP["task"], MAP["prompt"])
-            for adapter in (MAP["adapters"] if MAP else [])
-        ],
+        vectors=[manifest for manifest, _ in MAPPED],
     output:
         f"{R}/map.parquet",
     log:
@@ -19,6 +19,7 @@ rule map_texts:
         "../../envs/main.yaml"
     params:
         spec=MAP,
+        files=[file for _, file in MAPPED],
         task=study.hub_spec("tasks", MAP["task"]) if MAP else None,
         seed=study["seed"],
         code=code_digest("map_texts"),

@@ -1,7 +1,7 @@
 EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] == "sentence-transformers"]
-PARTS = [
-    *STATES,
-    *(f"baselines/{baseline}/{task}" for baseline in study["baselines"] for task in study["tasks"]),
+SCORED = [
+    f"{R}/scores/{job}.json"
+    for job in [*study.grid_jobs(), *(f"baselines/{baseline}" for baseline in study["baselines"])]
 ]
 FACTS = expand(f"{R}/tasks/{{task}}/facts.json", task=study["tasks"])
 
@@ -14,44 +14,43 @@ rule scores:
         [f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
 
 
-rule score_family:
-    """MTEB's scores of one embeddings file, with every bootstrap replicate."""
+rule score_checkpoint:
+    """MTEB's scores of one checkpoint's embeddings, with every bootstrap replicate."""
     input:
-        labelled=f"{R}/tasks/{{task}}/labelled.parquet",
-        texts=f"{R}/tasks/{{task}}/texts.parquet",
-        snapshot=lambda w: study.snapshot("tasks", w.task),
-        vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{task}}/{{family}}.safetensors",
+        labelled=lambda w: study.task_files(w.share, "labelled.parquet"),
+        texts=lambda w: study.task_files(w.share, "texts.parquet"),
+        snapshot=lambda w: study.task_snapshots(w.share),
+        vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{share}}.json",
     output:
-        rows=f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.parquet",
-        results=f"{R}/scores/{{model}}/{{adapter}}/{{task}}/{{family}}.results.jsonl",
+        f"{R}/scores/{{model}}/{{adapter}}/{{share}}.json",
     log:
-        f"{R}/logs/score_family/{{model}}/{{adapter}}/{{task}}/{{family}}.log",
+        f"{R}/logs/score_checkpoint/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
+    threads: study.scoring_threads(CORES)
     params:
-        spec=lambda w: study.hub_spec("tasks", w.task),
-        code=code_digest("score_family"),
+        tasks=lambda w: study.task_specs(w.share),
+        code=code_digest("score_checkpoint"),
     script:
-        "../scripts/score_family.py"
+        "../scripts/score_checkpoint.py"
 
 
 rule embed_baseline:
-    """The vectors of a model trained by others, once for each task's texts."""
+    """The vectors of a model trained by others, of every task's texts."""
     input:
-        texts=f"{R}/tasks/{{task}}/texts.parquet",
+        texts=expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
         snapshot=lambda w: study.snapshot("baselines", w.baseline),
         files=lambda w: study.local_files("baselines", w.baseline),
     output:
-        vectors=f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors",
-        told=f"{R}/embeddings/baselines/{{baseline}}/{{task}}.safetensors.meta.json",
+        f"{R}/embeddings/baselines/{{baseline}}.json",
     log:
-        f"{R}/logs/embed_baseline/{{baseline}}/{{task}}.log",
-    cache: CACHE
+        f"{R}/logs/embed_baseline/{{baseline}}.log",
     conda:
         "../../envs/main.yaml"
     resources:
         gpu=1,
     params:
+        tasks=list(study["tasks"]),
         spec=lambda w: study["baselines"][w.baseline],
         execution=lambda w, output: study.execution(),
         code=code_digest("embed_baseline"),
@@ -60,23 +59,21 @@ rule embed_baseline:
 
 
 rule score_baseline:
-    """One baseline's scores on one task."""
+    """One baseline's scores on every task."""
     input:
-        labelled=f"{R}/tasks/{{task}}/labelled.parquet",
-        texts=f"{R}/tasks/{{task}}/texts.parquet",
-        snapshot=lambda w: study.snapshot("tasks", w.task),
-        vectors=lambda w: (
-            [f"{R}/embeddings/baselines/{w.baseline}/{w.task}.safetensors"] if w.baseline in EMBEDDED else []
-        ),
+        labelled=expand(f"{R}/tasks/{{task}}/labelled.parquet", task=study["tasks"]),
+        texts=expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
+        snapshot=sorted({marker for task in study["tasks"] for marker in study.snapshot("tasks", task)}),
+        vectors=lambda w: [f"{R}/embeddings/baselines/{w.baseline}.json"] if w.baseline in EMBEDDED else [],
     output:
-        rows=f"{R}/scores/baselines/{{baseline}}/{{task}}.parquet",
-        results=f"{R}/scores/baselines/{{baseline}}/{{task}}.results.jsonl",
+        f"{R}/scores/baselines/{{baseline}}.json",
     log:
-        f"{R}/logs/score_baseline/{{baseline}}/{{task}}.log",
+        f"{R}/logs/score_baseline/{{baseline}}.log",
     conda:
         "../../envs/main.yaml"
+    threads: study.scoring_threads(CORES)
     params:
-        spec=lambda w: study.hub_spec("tasks", w.task),
+        tasks={task: study.hub_spec("tasks", task) for task in study["tasks"]},
         baseline=lambda w: study["baselines"][w.baseline],
         code=code_digest("score_baseline"),
     script:
@@ -86,7 +83,7 @@ rule score_baseline:
 rule gather_scores:
     """All parts as one table."""
     input:
-        parts=[f"{R}/scores/{part}.parquet" for part in PARTS],
+        parts=SCORED,
         checks=study.adapter_checks(),
     output:
         f"{R}/scores.parquet",
@@ -104,7 +101,7 @@ rule gather_scores:
 rule write_mteb_results:
     """MTEB's own result files, as mteb.ResultCache reads them."""
     input:
-        [f"{R}/scores/{part}.results.jsonl" for part in PARTS],
+        SCORED,
     output:
         directory(f"{R}/mteb"),
     log:
@@ -154,7 +151,7 @@ for ABLATION in sorted(study["ablations"]):
 rule compare_ablation:
     """The effect of one varied thing: paired differences to its baseline, with intervals, from only what it compares."""
     input:
-        parts=lambda w: [f"{R}/scores/{state}.parquet" for state in study.ablation_states(w.name)],
+        parts=lambda w: [f"{R}/scores/{job}.json" for job in study.ablation_jobs(w.name)],
         facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         f"{R}/ablations/{{name}}.parquet",

@@ -6,7 +6,7 @@ with job_of(snakemake):
     spec, given = snakemake.params.spec, snakemake.input
     map_texts(
         snakemake.output[0],
-        vectors=dict(zip(spec["adapters"], given.vectors, strict=True)),
+        vectors=dict(zip(spec["adapters"], zip(given.vectors, snakemake.params.files, strict=True), strict=True)),
         texts=given.texts,
         labels=task_labels(spec["task"], snakemake.params.task, given.labelled),
         key=(spec["prompt"], spec["pooling"], spec["layer"]),

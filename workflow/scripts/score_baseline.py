@@ -2,13 +2,15 @@ from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from promptpool.scoring.score_baseline import score_baseline
-    from promptpool.scoring.scorer import ScoredTask
+    from promptpool.scoring.scored_task import scored_tasks
 
+    given = snakemake.input
     score_baseline(
-        snakemake.output.rows,
-        snakemake.output.results,
-        ScoredTask(snakemake.wildcards.task, snakemake.params.spec, snakemake.input.labelled, snakemake.input.texts),
+        snakemake.output[0],
+        scored_tasks(snakemake.params.tasks, given.labelled, given.texts),
         name=snakemake.wildcards.baseline,
         baseline=snakemake.params.baseline,
-        vectors=str(snakemake.input.vectors) or None,
+        vectors=str(given.vectors) or None,
+        workers=snakemake.threads,
+        code=snakemake.params.code,
     )

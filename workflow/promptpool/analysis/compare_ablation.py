@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..artifacts.files import write_table
+from ..artifacts.parts import listed_files
 from ..errors import PromptpoolError
 from ..statistics.estimates import Sample, holm, interval, outcomes, paired, ranks
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
@@ -16,13 +17,14 @@ Scores = dict[str, Sample]  # task -> sample
 RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 
 
-def compare_ablation(parts: Sequence[str], facts: Sequence[str], out: str, name: str, spec: Mapping) -> None:
-    """Writes one ablation's table from the score parts of the variants that it compares."""
+def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, name: str, spec: Mapping) -> None:
+    """Writes one ablation's table from the scores of the checkpoints that it compares. spec: `Study.ablation_spec`."""
     started = time.time()
+    parts = list(listed_files(manifests, ".parquet", spec["tasks"]))
     known = read_facts(facts)
     scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     table = ablation_table(scores, known, name, spec)
-    write_table(out, table, inputs=[*parts, *facts], spec=spec, started=started)
+    write_table(out, table, inputs=[*manifests, *parts, *facts], spec=spec, started=started)
 
 
 def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:

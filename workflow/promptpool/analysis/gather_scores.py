@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ..artifacts.files import write_table
+from ..artifacts.parts import listed_files
 
 
-def gather_scores(parts: Sequence[str], out: str, keys: Sequence[str]) -> None:
-    """Writes all parts as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
+def gather_scores(manifests: Sequence[str], out: str, keys: Sequence[str]) -> None:
+    """Writes the tables of all manifests as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
     started = time.time()
+    parts = list(listed_files(manifests, ".parquet"))
     table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
     table = table.sort_values(list(keys), kind="stable").reset_index(drop=True)
-    write_table(out, table, inputs=parts, started=started)
+    write_table(out, table, inputs=[*manifests, *parts], started=started)

@@ -21,8 +21,15 @@ def variants_of(vectors: Mapping[Key, object], prompts: Sequence[str], name: str
     return sorted(set.intersection(*known))
 
 
-def embed_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto") -> None:
-    """Writes an ensemble's embeddings file from its prompts' files, one variant at a time."""
+def families_of(prompts: Sequence[str], families: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The families that contain an ensemble's prompts."""
+    return [family for family, own in families.items() if set(own) & set(prompts)]
+
+
+def embed_ensemble(
+    out: str, *, name: str, prompts: Sequence[str], files: Sequence[str], storage: str = "auto", **facts: object
+) -> None:
+    """Writes an ensemble's embeddings file from its prompts' files, one variant at a time. facts: for its sidecar."""
     started = time.time()
     sources: dict[Key, Vectors] = {}
     for path in files:
@@ -41,5 +48,6 @@ def embed_ensemble(out: str, *, name: str, prompts: Sequence[str], files: Sequen
     file.finish()
     variants = [key_text(key) for key in keys]
     write_sidecar(
-        out, inputs=[Path(path) for path in files], spec={"prompts": list(prompts)}, started=started, variants=variants
-    )
+        out, inputs=[Path(path) for path in files], spec={"prompts": list(prompts)}, started=started,
+        variants=variants, **facts,
+    )  # fmt: skip

@@ -35,10 +35,20 @@ class VectorFile:
     """
 
     def __init__(
-        self, path: str | Path, scratch: str | Path, made_of: str, dims: Mapping[Key, int], rows: int, dtype: str
+        self,
+        path: str | Path,
+        scratch: str | Path,
+        made_of: str,
+        dims: Mapping[Key, int],
+        rows: int,
+        dtype: str,
+        order: np.ndarray | None = None,
     ):
-        """dims: the width of each variant's vectors; rows: of each matrix; dtype: float32 or float16."""
+        """dims: the width of each variant's vectors; rows: of each matrix; dtype: float32 or float16; order: the row
+        that each place is written to, int [rows], if places are not rows. `made_of` must tell orders apart.
+        """
         self.path, self.scratch, self.rows = Path(path), Path(scratch), rows
+        self.order = order
         self.dtype = dtype
         own = self.scratch / made_of
         for other in self.scratch.glob("*"):
@@ -78,7 +88,7 @@ class VectorFile:
         sound = {}
         for (start, stop), checksum in self.finished.items():
             whole = 0 <= start < stop <= self.rows
-            if whole and self._checksum({key: self._view(key)[start:stop] for key in self.places}) == checksum:
+            if whole and self._checksum({key: self._view(key)[self._at(start, stop)] for key in self.places}) == checksum:
                 sound[start, stop] = checksum
         lines = "".join(f"{start} {stop} {checksum}\n" for (start, stop), checksum in sound.items())
         if self.journal.exists() and self.journal.read_bytes() != lines.encode():
@@ -90,6 +100,10 @@ class VectorFile:
         offset, dim = self.places[key]
         kind = DTYPES[self.dtype][1]
         return np.memmap(self.file, dtype=kind, mode="r+", offset=self.start + offset, shape=(self.rows, dim))
+
+    def _at(self, start: int, stop: int) -> slice | np.ndarray:
+        """Where the vectors of some places lie in a matrix."""
+        return slice(start, stop) if self.order is None else self.order[start:stop]
 
     def _checksum(self, vectors: Mapping[Key, np.ndarray]) -> int:
         found = 0
@@ -107,7 +121,7 @@ class VectorFile:
         return (rows.start, rows.stop) in self.finished
 
     def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
-        """Writes a chunk's matrices, float32 [len(rows), dim] each. They are on disk when this returns."""
+        """Writes a chunk's matrices, float32 [len(rows), dim] each, to these places. They are on disk when it returns."""
         kind, written = DTYPES[self.dtype][1], {}
         for key, matrix in vectors.items():
             with np.errstate(over="ignore"):
@@ -117,7 +131,7 @@ class VectorFile:
                     f"embedding {key_text(key)}: a value is beyond float16; set grid.storage: float32"
                 )
             view = self._view(key)
-            view[rows.start : rows.stop] = stored
+            view[self._at(rows.start, rows.stop)] = stored
             view.flush()
             written[key] = stored
         with self.journal.open("a", encoding="utf-8") as handle:
@@ -152,6 +166,13 @@ class Vectors(Mapping[Key, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def rows(self, key: Key, rows: np.ndarray) -> np.ndarray:
+        """Some rows of a matrix, in this order: float32 [len(rows), dim]. Reads from the first of them to the last."""
+        start, stop = int(rows.min()), int(rows.max()) + 1
+        with safe_open(self.path, framework="np") as file:
+            found = file.get_slice(self.names[key])[start:stop]
+        return found[rows - start].astype(np.float32, copy=False)
 
     def shape(self, key: Key) -> tuple[int, int]:
         """Rows and width of a matrix, without reading it."""

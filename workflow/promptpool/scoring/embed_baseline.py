@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..artifacts.files import write_sidecar
+from ..artifacts.files import content_identity, write_sidecar
+from ..artifacts.parts import digest_of_part, fetch, is_kept, store, texts_digest, write_manifest
 from ..embedding.vector_file import write_vectors
 from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
@@ -14,33 +16,51 @@ from ..hub.safe_loading import require_safetensors
 EMBEDDED = "sentence-transformers"  # the kind whose vectors get a file and a device
 
 
-def embed_baseline(out: str, *, texts: str, name: str, spec: Mapping, device: str = "auto") -> None:
-    """Writes one sentence-transformers model's vectors of a task's texts, float32, under the key "none/none/0"."""
+def embed_baseline(
+    out: str, *, texts: Mapping[str, str], name: str, spec: Mapping, device: str = "auto", code: str = ""
+) -> None:
+    """Writes one sentence-transformers model's vectors of every task's texts, float32, under the key "none/none/0", to
+    {name}/{task}.safetensors beside `out`, and at `out` the manifest that lists them.
+
+    texts: task -> its recorded texts. A file that was made of the same before is kept.
+    """
     from ..models.backbone import pick_device
     from ..models.precision import EXACT, in_words, processor
 
-    started = time.time()
-    known = pd.read_parquet(texts, columns=["text"])["text"].tolist()
+    begun = time.time()
     place = pick_device(device)
-    matrix = sentence_vectors(known, spec, f"baselines.{name}", str(place))
-    write_vectors(out, {("none", "none", 0): matrix})
-    write_sidecar(
-        out, inputs=[texts], spec=spec, started=started, texts=len(known), dim=matrix.shape[1],
-        device=str(place), precision=in_words(EXACT), processor=processor(place),
-    )  # fmt: skip
+    paths, computed, model = [], [], None
+    read = ("prompt", "max_text_tokens", "trust_remote_code")
+    common = {"model": content_identity(spec["path"], spec["revision"]), **{key: spec.get(key) for key in read}}
+    for task, file in texts.items():
+        started = time.time()
+        known = pd.read_parquet(file, columns=["text"])["text"].tolist()
+        path, digest = str(Path(out).parent / name / f"{task}.safetensors"), texts_digest(known)
+        made_of = digest_of_part(**common, texts=digest, code=code)
+        inputs = [file, *([spec["path"]] if Path(spec["path"]).exists() else [])]
+        paths.append(path)
+        if is_kept(path, made_of) or fetch(path, made_of, inputs, out):
+            continue
+        model = model or sentence_model(spec, f"baselines.{name}", str(place))
+        matrix = sentence_vectors(known, spec, f"baselines.{name}", model)
+        write_vectors(path, {("none", "none", 0): matrix})
+        write_sidecar(
+            path, inputs=inputs, spec=spec, started=started, texts=len(known), dim=matrix.shape[1],
+            device=str(place), precision=in_words(EXACT), processor=processor(place),
+            made_of=made_of, texts_digest=digest, manifest=out,
+        )  # fmt: skip
+        store(path, made_of)
+        computed.append(path)
+    write_manifest(out, paths, computed=computed, inputs=list(texts.values()), spec=spec, started=begun)
 
 
-def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: str = "auto") -> np.ndarray:
-    """float32 [n, dim] from any model that `SentenceTransformer(path)` loads. Raises PromptpoolError if it can't be
-    loaded, and for a vector that is not finite.
+def sentence_model(spec: Mapping, where: str, device: str = "auto"):
+    """Any model that `SentenceTransformer(path)` loads, in float32. Raises PromptpoolError if it can't be loaded.
 
-    spec: `path` (directory or hub id); `revision`; `prompt` (a template with one {text}, filled before the model's own
-    tokenizer); `max_text_tokens` (of prompt and text together; null: the model's own); `trust_remote_code` (whether
-    code of the model's repository may run).
+    spec: `path` (directory or hub id); `revision`; `max_text_tokens` (of prompt and text together; null: the model's
+    own); `trust_remote_code` (whether code of the model's repository may run).
     """
     from sentence_transformers import SentenceTransformer
-
-    from ..models.precision import exact
 
     require_safetensors(spec["path"], spec["revision"], f"{where}.path")
     try:
@@ -60,9 +80,18 @@ def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, device: st
     if spec["max_text_tokens"]:
         model.max_seq_length = spec["max_text_tokens"]
     model.default_prompt_name = None  # only the config's prompt is put around a text
+    return model.float()  # a model saved in bfloat16 would run in it
+
+
+def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, model) -> np.ndarray:
+    """float32 [n, dim] from a `sentence_model`. Raises PromptpoolError for a vector that is not finite.
+
+    spec: `prompt` is a template with one {text}, filled before the model's own tokenizer.
+    """
+    from ..models.precision import exact
+
     before, _, after = spec["prompt"].partition("{text}")
     require_whole_prompt(model, texts, before, after, where)
-    model.float()  # a model saved in bfloat16 would run in it
     with exact(model.device):
         matrix = model.encode([before + text + after for text in texts], convert_to_numpy=True, show_progress_bar=True)
     matrix = np.asarray(matrix, dtype=np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_sidecar
+from ..artifacts.parts import listed_file
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
 from ..variants import Key, key_text, split_adapter_id
@@ -23,7 +24,7 @@ LOST = "(no label)"
 def map_texts(
     out: str,
     *,
-    vectors: Mapping[str, str],
+    vectors: Mapping[str, tuple[str, str]],
     texts: str,
     labels: Mapping[str, str],
     key: Key,
@@ -32,8 +33,8 @@ def map_texts(
 ) -> None:
     """Writes a table with a row for each text and checkpoint: adapter, step, text, label, x, y, same.
 
-    vectors: adapter id -> its embeddings file, which holds `key` (prompt, pooling, layer). texts: the task's texts, in
-    the files' order. labels: text -> label; texts without one are left out. most: how many texts are shown, drawn by
+    vectors: adapter id -> the manifest of its embeddings and the name of the file in it that holds `key` (prompt,
+    pooling, layer). texts: the task's texts, in the files' order. labels: text -> label; texts without one are left out. most: how many texts are shown, drawn by
     seed. `same` is the share of a text's 10 nearest neighbours (cosine, in the full space, among those shown) that have
     its label, which the map can only hint at. Raises PromptpoolError if fewer than 5 texts have a label.
     """
@@ -46,7 +47,8 @@ def map_texts(
     rows = sorted(rows, key=lambda row: text_digest(f"{seed}:{known[row]}"))[:most]
     shown = pd.DataFrame({"text": [known[row] for row in rows], "label": [labels[known[row]] for row in rows]})
     tables = []
-    for adapter, file in vectors.items():
+    files = {adapter: listed_file(*place) for adapter, place in vectors.items()}
+    for adapter, file in files.items():
         matrix = _matrix(file, key)[rows]
         name, step = split_adapter_id(adapter)
         place = embed_2d(matrix, seed)
@@ -55,7 +57,7 @@ def map_texts(
     table = pd.concat(tables, ignore_index=True)[["adapter", "step", "text", "label", "x", "y", "same"]]
     with atomic_path(out) as temporary:
         table.to_parquet(temporary, index=False)
-    inputs = [texts, *vectors.values()]
+    inputs = [texts, *files.values()]
     write_sidecar(out, inputs=inputs, spec={"key": key_text(key), "texts": most, "seed": seed}, started=started)
 
 

@@ -2,53 +2,87 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..artifacts.files import write_table
+from ..artifacts.files import sidecar_path
+from ..artifacts.integrity import read_sealed
+from ..artifacts.parts import listed_file, write_manifest
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
-from .mteb_results import SCORE_COLUMNS
-from .scorer import ScoredTask, Scorer, require_same_texts, write_lines
+from .score_parts import part_of, score_parts
+from .scored_task import ScoredTask
+
+
+@dataclass(frozen=True)
+class BaselineScores:
+    """One baseline to score on one task. vectors: its file, for kinds that have one."""
+
+    name: str
+    baseline: Mapping
+    vectors: str | None = None
+
+    @property
+    def files(self) -> Sequence[str]:
+        return [self.vectors] if self.vectors else []
+
+    def made_of(self) -> dict:
+        digest = read_sealed(sidecar_path(self.vectors))["digest"] if self.vectors else None
+        return {"baseline": dict(self.baseline), "name": self.name, "vectors": digest}
+
+    def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
+        """Several seeds of a kind become one set of rows."""
+        columns = {"model": self.name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
+        if self.vectors:
+            from .scorer import require_same_texts
+
+            require_same_texts(self.vectors, list(scorer.rows), scorer.texts)
+            draws, count = iter(read_vectors(self.vectors).values()), 1
+        else:
+            draws = inline_vectors(list(scorer.rows), self.baseline)
+            count = self.baseline.get("seeds", 1)
+        frames, lines = [], []
+        for seed, matrix in enumerate(tqdm(draws, total=count, desc=self.name, unit="draw", disable=count == 1)):
+            table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
+            frames.append(table)
+            lines += own
+        return average(frames), lines
 
 
 def score_baseline(
     out: str,
-    results: str,
-    task: ScoredTask,
+    tasks: Sequence[ScoredTask],
     *,
     name: str,
     baseline: Mapping,
     vectors: str | None,
+    workers: int = 1,
+    code: str = "",
 ) -> None:
-    """Scores one baseline of the config: rows with adapter `baseline`, prompt and pooling `none`.
+    """Scores one baseline of the config on every task, as score_checkpoint scores a checkpoint: rows with adapter
+    `baseline`, prompt and pooling `none`, in tables {name}/{task}.parquet beside the manifest `out`.
 
-    vectors: its embeddings file, for kinds that have one. Several seeds of a kind become one set of rows.
+    vectors: the manifest of its vectors, for kinds that have them.
     """
     started = time.time()
-    columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
-    scorer = Scorer(task)
-    if vectors:
-        require_same_texts(vectors, task.texts)
-        draws = iter(read_vectors(vectors).values())
-        count = 1
-    else:
-        draws = inline_vectors(list(scorer.rows), baseline)
-        count = baseline.get("seeds", 1)
-    frames, lines = [], []
-    for seed, matrix in enumerate(tqdm(draws, total=count, desc=name, unit="draw", disable=count == 1)):
-        table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
-        frames.append(table)
-        lines += own
-    inputs = [task.labelled, task.texts, *([vectors] if vectors else [])]
-    write_lines(results, lines)
-    write_table(out, average(frames), inputs=inputs, spec={**task.spec, "baseline": dict(baseline)}, started=started)
+    folder, parts = Path(out).parent / name, []
+    for task in tasks:
+        file = listed_file(vectors, f"{name}/{task.name}.safetensors") if vectors else None
+        parts.append(part_of(str(folder / f"{task.name}.parquet"), task, BaselineScores(name, baseline, file), out, code))
+    computed = score_parts(parts, workers)
+    inputs = [path for task in tasks for path in (task.labelled, task.texts)] + ([vectors] if vectors else [])
+    files = [file for part in parts for file in part.files]
+    write_manifest(out, files, computed=computed, inputs=inputs, spec={"baseline": dict(baseline)}, started=started)
 
 
 def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Several seeds of one baseline as one set of rows: the mean value, experiment by experiment."""
+    from .mteb_results import SCORE_COLUMNS
+
     keys = SCORE_COLUMNS[:-1]
     return pd.concat(draws).groupby(keys, sort=False, as_index=False)["value"].mean()[SCORE_COLUMNS]
 

@@ -4,32 +4,23 @@ MTEB's own results.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from ..artifacts.files import atomic_path, file_digest, sidecar_path
+from ..artifacts.files import atomic_path, sidecar_path
 from ..artifacts.integrity import read_sealed
+from ..artifacts.parts import texts_digest
 from ..errors import PromptpoolError
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import TaskSource
 from .mteb_results import SCORE_COLUMNS, result_line, tidy_rows
 from .replicates import observed
+from .scored_task import ScoredTask
 
 Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
-
-
-@dataclass(frozen=True)
-class ScoredTask:
-    """A task of the config by its name, with its entry there and the two parquets that its stage wrote."""
-
-    name: str
-    spec: Mapping
-    labelled: str
-    texts: str
 
 
 class Scorer:
@@ -71,13 +62,17 @@ class Scorer:
         return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
 
 
-def require_same_texts(vectors: str, texts: str) -> None:
-    """Raises PromptpoolError if an embeddings file is of other texts, or of these in another order."""
-    if not sidecar_path(vectors).is_file():
+def require_same_texts(vectors: str, texts: Sequence[str], recorded: str) -> None:
+    """Raises PromptpoolError if an embeddings file is of other texts, or of these in another order.
+
+    texts: a task's texts; recorded: the file that holds them, for the error.
+    """
+    try:
+        digest = (read_sealed(sidecar_path(vectors)) or {}).get("texts_digest")
+    except FileNotFoundError:
         return
-    made_of = (read_sealed(sidecar_path(vectors)) or {}).get("inputs", {})
-    if texts in made_of and made_of[texts] != file_digest(texts):
-        raise PromptpoolError(f"{vectors}: is of other texts than {texts} holds now; remove it and run again")
+    if digest not in (None, texts_digest(texts)):
+        raise PromptpoolError(f"{vectors}: is of other texts than {recorded} holds now; remove it and run again")
 
 
 def mteb_name(columns: Mapping) -> str:

@@ -8,14 +8,17 @@ from pathlib import Path
 from mteb.results import TaskResult
 
 from ..artifacts.files import atomic_path, write_sidecar
+from ..artifacts.parts import listed_files
+from .score_parts import RESULTS
 
 
-def write_mteb_results(parts: Sequence[str | Path], out: str | Path) -> None:
-    """Writes MTEB's own result files below `out`, from parts with one `result_line` per line.
+def write_mteb_results(manifests: Sequence[str | Path], out: str | Path) -> None:
+    """Writes MTEB's own result files below `out`, from the manifests' files with one `result_line` per line.
 
     `mteb.ResultCache(out).load_results()` reads them; so does `mteb.load_results` if MTEB_CACHE names `out`.
     """
     started, files = time.time(), 0
+    parts = list(listed_files(manifests, RESULTS))
     with atomic_path(out) as temporary:
         (temporary / "results").mkdir(parents=True)
         for line in _lines(parts):
@@ -29,7 +32,7 @@ def write_mteb_results(parts: Sequence[str | Path], out: str | Path) -> None:
                 result = TaskResult.from_disk(path).merge(result)
             result.to_disk(path)
             files += 1
-    write_sidecar(out, inputs=parts, started=started, files=files)
+    write_sidecar(out, inputs=[*manifests, *parts], started=started, files=files)
 
 
 def _lines(parts: Sequence[str | Path]) -> Iterator[dict]:

@@ -12,6 +12,7 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
 from .entry_files import EntryFiles
+from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
@@ -19,7 +20,7 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles):
+class Study(EntryFiles, GridJobs):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -179,38 +180,23 @@ class Study(EntryFiles):
         chosen = {task for one in wanted for task in benchmarks.get(one, [one])}
         return [task for task in self.config["tasks"] if task in chosen]
 
-    def ablation_states(self, name: str) -> list[str]:
-        """`model/adapter/task/family` of everything that an ablation compares, and nothing else."""
+    def ablation_jobs(self, name: str) -> list[str]:
+        """`model/adapter/share` of the jobs that score what an ablation compares: no other checkpoint."""
         spec = self.config["ablations"][name]
-        model, vary = spec["fixed"]["model"], spec["vary"]
+        model, known = spec["fixed"]["model"], adapter_ids(self.config, spec["fixed"]["model"])
         values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
-
-        def chosen(part: str, known: list[str]) -> list[str]:
-            return (
-                [one for one in known if (one in values if values else True)] if part == vary else [spec["fixed"][part]]
-            )
-
-        prompts = set(chosen("prompt", [*self.prompts, *self.config["ensembles"]]))
-        families = [
-            family for family, content in self.families.items() if prompts & {one.name for one in content.templates}
-        ] + [f"ensemble-{name}" for name in self.config["ensembles"] if name in prompts]
-        return [
-            f"{model}/{adapter}/{task}/{family}"
-            for adapter in chosen("adapter", adapter_ids(self.config, model))
-            for task in self.ablation_tasks(name)
-            for family in families
-        ]
+        adapters = [one for one in known if values is None or one in values]
+        if spec["vary"] != "adapter":
+            adapters = [spec["fixed"]["adapter"]]
+        shares = dict.fromkeys(map(self.share_of, self.ablation_tasks(name)))
+        return [f"{model}/{adapter}/{share}" for adapter in adapters for share in shares]
 
     def ablation_spec(self, name: str) -> dict:
         """What changes an ablation's table, besides its inputs."""
         kept = ("vary", "baseline", "fixed", "values")
-        return {key: self.config["ablations"][name][key] for key in kept}
+        return {key: self.config["ablations"][name][key] for key in kept} | {"tasks": self.ablation_tasks(name)}
 
     # --- embeddings, attention, exports ----------------------------------------------------------
-
-    def family_prompts(self, family: str) -> dict[str, str]:
-        """Prompt name -> template, of one family."""
-        return {template.name: str(template) for template in self.families[family].templates}
 
     def grid_spec(self) -> dict:
         keys = ("poolings", "layers", "max_text_tokens", "tokenization", "text_normalisation", "storage")
@@ -219,11 +205,6 @@ class Study(EntryFiles):
     def embedded(self) -> list[str]:
         """The names of one task's embeddings files: first families of prompts, then ensembles."""
         return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
-
-    def ensemble_families(self, name: str) -> list[str]:
-        """The families that contain an ensemble's prompts."""
-        members = self.config["ensembles"][name]["prompts"]
-        return [key for key, family in self.families.items() if {t.name for t in family.templates} & set(members)]
 
     def attention_states(self) -> list[tuple[str, str]]:
         """(model, adapter id) of everything whose attention is measured."""
@@ -250,12 +231,6 @@ class Study(EntryFiles):
     def map_spec(self) -> dict | None:
         """What the map of texts shows: `task`, `model`, `adapters`, `prompt`, `pooling`, `layer`, `texts`; or None."""
         return map_choice(self.config)
-
-    def vectors_of(self, model: str, adapter: str, task: str, prompt: str) -> str:
-        """The embeddings file that holds one prompt's vectors."""
-        own = (name for name, family in self.families.items() if prompt in {t.name for t in family.templates})
-        name = next(own, f"ensemble-{prompt}")
-        return f"{self.results}/embeddings/{model}/{adapter}/{task}/{name}.safetensors"
 
     def costs_spec(self) -> dict:
         """What changes a variant's cost, besides its model and the texts."""

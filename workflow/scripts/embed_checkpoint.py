@@ -1,15 +1,17 @@
 from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
-    from promptpool.embedding.embed_family import Grid, embed_family
+    from promptpool.embedding.embed_checkpoint import embed_checkpoint
+    from promptpool.embedding.parallel_embedder import Grid
     from promptpool.hub.snapshots import pinned
     from promptpool.models.checkpoint import Checkpoint
 
     params = snakemake.params
-    embed_family(
+    embed_checkpoint(
         snakemake.output[0],
-        texts=snakemake.input.texts,
-        prompts=params.prompts,
+        texts=dict(zip(params.tasks, snakemake.input.texts, strict=True)),
+        families=params.families,
+        ensembles=params.ensembles,
         checkpoint=Checkpoint(
             **pinned(params.model, str(snakemake.input.snapshot)),
             adapter=params.adapter,

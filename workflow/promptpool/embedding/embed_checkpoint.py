@@ -1,0 +1,214 @@
+"""The embeddings stage: everything of one checkpoint, one file for each task and family of prompts."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..artifacts.files import content_identity, file_digest, text_digest, write_sidecar
+from ..artifacts.parts import digest_of_part, fetch, is_kept, store, texts_digest, write_manifest
+from ..errors import PromptpoolError
+from ..models.checkpoint import Checkpoint
+from ..models.precision import inference_precision
+from ..templates import Template
+from .embed_ensemble import embed_ensemble, families_of
+from .embedder import Embedder
+from .known_vectors import SharedTexts, copy_known, written_order
+from .parallel_embedder import Grid, ParallelEmbedder, run_facts
+from .vector_file import VectorFile, stored_dtype
+
+Prompts = Mapping[str, str]  # name -> template
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file: a family of prompts, or an ensemble, over one task's texts. made_of: see artifacts.parts."""
+
+    task: str
+    family: str
+    path: str
+    storage: str
+    texts: str  # their digest
+    made_of: str
+
+
+def embed_checkpoint(
+    out: str,
+    *,
+    texts: Mapping[str, str],
+    families: Mapping[str, Prompts],
+    checkpoint: Checkpoint,
+    grid: Grid,
+    ensembles: Mapping[str, Sequence[str]] | None = None,
+    workers: int = 1,
+    code: str = "",
+) -> None:
+    """Writes one checkpoint's vectors, and at `out` the manifest that lists them.
+
+    texts: task -> its recorded texts; families: family -> its prompts; ensembles: name -> its prompts. Each file, at
+    {task}/{family}.safetensors beside the manifest, has the keys "prompt/pooling/layer", [texts, dim], rows in the
+    order of the texts. A file that was made of the same before is kept, a text that several tasks share is embedded
+    once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between.
+    """
+    started = time.time()
+    known = {task: texts_of(path) for task, path in texts.items()}
+    with ParallelEmbedder(checkpoint, grid, workers) as parallel:
+        parts = planned(out, known, families, parallel, code)
+        shared = {kind: _shared(known, parts, kind) for kind in {part.storage for part in parts}}
+        inputs = {task: [path, *checkpoint.files] for task, path in texts.items()}
+        missing = [
+            part
+            for part in parts
+            if not is_kept(part.path, part.made_of) and not fetch(part.path, part.made_of, inputs[part.task], out)
+        ]
+        done = {(part.task, part.family) for part in parts} - {(part.task, part.family) for part in missing}
+        total = sum(len(known[part.task]) for part in missing)
+        with tqdm(total=total, desc="embed", unit="text", mininterval=2, disable=not total) as bar:
+            for part in missing:
+                held = {task for task, family in done if family == part.family}
+                sources = shared[part.storage].sources(part.task, held)
+                write_part(part, known[part.task], families[part.family], sources, parallel, inputs[part.task], out, bar)
+                done.add((part.task, part.family))
+    together, made = add_ensembles(out, ensembles or {}, families, parts, grid, code)
+    computed = [part.path for part in missing] + made
+    paths = [part.path for part in (*parts, *together)]
+    spec = {**checkpoint.weights, **vars(grid)}
+    inputs = [*texts.values(), *checkpoint.files]
+    write_manifest(out, paths, computed=computed, inputs=inputs, spec=spec, started=started)
+
+
+def texts_of(path: str) -> list[str]:
+    """A task's recorded texts. Raises PromptpoolError if there is none."""
+    known = pd.read_parquet(path, columns=["text"])["text"].tolist()
+    if not known:
+        raise PromptpoolError(f"{path}: no texts; check the task that recorded them")
+    return known
+
+
+def planned(
+    out: str, texts: Mapping[str, list[str]], families: Mapping[str, Prompts], parallel: ParallelEmbedder, code: str
+) -> list[Part]:
+    """The files of families, with what each is made of: all that changes its vectors, wherever it lies."""
+    checkpoint, grid = parallel.checkpoint, parallel.grid
+    common = {
+        "model": content_identity(checkpoint.model, checkpoint.revision),
+        "adapter": file_digest(checkpoint.adapter) if checkpoint.adapter else None,
+        "precision": repr(inference_precision(checkpoint.dtype, parallel.place)),
+        "grid": {**vars(grid), "poolings": list(grid.poolings), "layers": list(grid.layers)},
+        "code": code,
+    }
+    parts = []
+    for task, own in texts.items():
+        kind, digest = stored_dtype(grid.storage, len(own)), texts_digest(own)
+        for family, prompts in families.items():
+            path = str(Path(out).parent / task / f"{family}.safetensors")
+            made_of = digest_of_part(**common, prompts=dict(prompts), texts=digest, storage=kind)
+            parts.append(Part(task, family, path, kind, digest, made_of))
+    return sorted(parts, key=lambda part: part.family)  # a family's prefix is computed once, for all its tasks
+
+
+def _shared(texts: Mapping[str, list[str]], parts: Sequence[Part], kind: str) -> SharedTexts:
+    """The texts that tasks stored in the same type share: a copy between types would be rounded."""
+    return SharedTexts({part.task: texts[part.task] for part in parts if part.storage == kind})
+
+
+def write_part(
+    part: Part,
+    texts: Sequence[str],
+    prompts: Prompts,
+    sources: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    parallel: ParallelEmbedder,
+    inputs: Sequence[str],
+    manifest: str,
+    bar: tqdm,
+) -> None:
+    """Writes one file and its sidecar, which keeps each rendered template, the token ids of the first text and the
+    number of each layer, so that the prompt and the layer behind a score are known.
+
+    sources: where other tasks' files hold texts of this one (SharedTexts.sources).
+    """
+    started, grid, embedder = time.time(), parallel.grid, parallel.embedder
+    order = written_order(len(texts), sources)
+    fresh = texts if order is None else [texts[row] for row in order[: len(texts) - _count(sources)]]
+    dims = embedder.dims(grid.poolings)
+    keys = {(name, pooling, layer): dims[pooling] for name in prompts for pooling in grid.poolings for layer in grid.layers}
+    made_of = text_digest(part.made_of + ("" if order is None else repr(order.tolist())))[:16]
+    file = VectorFile(part.path, f"{part.path}.scratch", made_of, keys, len(texts), part.storage, order)
+    again, before = file.rows_finished(), bar.n
+    bar.update(min(again, len(fresh)))
+
+    def progress(done: int, speed: float) -> None:
+        bar.set_postfix_str(f"{speed:,.0f} tokens/s", refresh=False)
+        bar.update(max(0, before + done - bar.n))
+
+    tokens = parallel.write(file, fresh, prompts, progress) if fresh else 0
+    size = embedder.chunk_size(prompts, grid.poolings, grid.layers)
+    folder = Path(part.path).parents[1]
+    paths = {task: str(folder / task / Path(part.path).name) for task in sources}
+    copied = copy_known(file, len(fresh), sources, paths, size)
+    file.finish()
+    bar.update(before + len(texts) - bar.n)
+    seconds = max(time.time() - started, 1e-9)
+    write_sidecar(
+        part.path,
+        inputs=inputs,
+        spec={**parallel.checkpoint.weights, "prompts": dict(prompts), **vars(grid), "storage": part.storage},
+        started=started,
+        made_of=part.made_of,
+        texts_digest=part.texts,
+        manifest=manifest,
+        workers=parallel.workers,
+        texts=len(texts),
+        texts_resumed=again,
+        texts_copied=copied,
+        tokens=tokens,
+        texts_per_second=round((len(texts) - again) / seconds, 1),
+        tokens_per_second=round(tokens / seconds, 1),
+        prompts={name: example(embedder, name, template, texts[0]) for name, template in prompts.items()},
+        **run_facts(embedder, grid),
+    )
+    store(part.path, part.made_of)
+
+
+def _count(sources: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> int:
+    return sum(len(here) for here, _ in sources.values())
+
+
+def add_ensembles(
+    out: str,
+    ensembles: Mapping[str, Sequence[str]],
+    families: Mapping[str, Prompts],
+    parts: Sequence[Part],
+    grid: Grid,
+    code: str,
+) -> tuple[list[Part], list[str]]:
+    """Writes the ensembles' files. Returns them all, and the paths of those that were not there yet."""
+    by_place = {(part.task, part.family): part for part in parts}
+    together, made = [], []
+    for name, prompts in ensembles.items():
+        for task in dict.fromkeys(part.task for part in parts):
+            members = [by_place[task, family] for family in families_of(prompts, families)]
+            made_of = digest_of_part(
+                members=[part.made_of for part in members], prompts=list(prompts), name=name, code=code
+            )
+            path = str(Path(out).parent / task / f"ensemble-{name}.safetensors")
+            part = Part(task, f"ensemble-{name}", path, members[0].storage, members[0].texts, made_of)
+            together.append(part)
+            if not is_kept(path, made_of):
+                files = [member.path for member in members]
+                embed_ensemble(path, name=name, prompts=prompts, files=files, storage=grid.storage,
+                               made_of=made_of, texts_digest=part.texts, manifest=out)  # fmt: skip
+                made.append(path)
+    return together, made
+
+
+def example(embedder: Embedder, name: str, template: str, text: str) -> dict:
+    """A prompt as the model reads it."""
+    parsed = Template.parse(name, template)
+    joint = embedder.joint
+    ids = embedder.composer.joint(parsed, [text])[0] if joint else list(embedder.composer.compose(parsed, text).ids)
+    return {"template": template, "ids": ids}

@@ -1,0 +1,76 @@
+"""The scores of one checkpoint: every task, prompt, pooling and layer."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..artifacts.files import sidecar_path
+from ..artifacts.integrity import read_sealed
+from ..artifacts.parts import listed_files, write_manifest
+from ..embedding.vector_file import read_vectors
+from ..variants import split_adapter_id
+from .score_parts import ScorePart, part_of, score_parts
+from .scored_task import ScoredTask
+
+
+@dataclass(frozen=True)
+class FamilyScores:
+    """One file of vectors to score, every prompt, pooling and layer. adapter: `base` or `name@step`."""
+
+    vectors: str
+    model: str
+    adapter: str
+
+    @property
+    def files(self) -> Sequence[str]:
+        return [self.vectors]
+
+    def made_of(self) -> dict:
+        digest = (read_sealed(sidecar_path(self.vectors)) or {})["digest"]  # listed_files has verified it
+        return {"vectors": digest, "model": self.model, "adapter": self.adapter}
+
+    def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
+        from .scorer import require_same_texts
+
+        require_same_texts(self.vectors, list(scorer.rows), scorer.texts)
+        name, step = split_adapter_id(self.adapter)
+        found = read_vectors(self.vectors)  # one by one: a large task's matrices may not fit into memory together
+
+        def variants() -> Iterator[tuple[Mapping, str, np.ndarray]]:
+            for key, matrix in found.items():
+                columns = dict(zip(("prompt", "pooling", "layer"), key, strict=True))
+                yield {"model": self.model, "adapter": name, "step": step, **columns}, self.adapter, matrix
+
+        return scorer.score(variants(), len(found))
+
+
+def score_checkpoint(
+    out: str,
+    tasks: Sequence[ScoredTask],
+    *,
+    vectors: str,
+    model: str,
+    adapter: str,
+    workers: int = 1,
+    code: str = "",
+) -> None:
+    """Writes one checkpoint's scores, a table for each task and family at {task}/{family}.parquet beside `out`, MTEB's
+    results beside each, and at `out` the manifest that lists them.
+
+    vectors: the manifest of its vectors. What was scored before and is made of the same is kept; the rest is scored by
+    `workers` processes. Raises PromptpoolError for vectors that are not what the manifest lists.
+    """
+    started = time.time()
+    parts: list[ScorePart] = []
+    for task in tasks:
+        for file in listed_files([vectors], ".safetensors", [task.name]):
+            path = str(Path(out).parent / task.name / f"{Path(file).stem}.parquet")
+            parts.append(part_of(path, task, FamilyScores(file, model, adapter), out, code))
+    computed = score_parts(parts, workers)
+    inputs = [vectors, *(path for task in tasks for path in (task.labelled, task.texts))]
+    files = [file for part in parts for file in part.files]
+    write_manifest(out, files, computed=computed, inputs=inputs, spec={"model": model, "adapter": adapter}, started=started)

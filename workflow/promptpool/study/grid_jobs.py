@@ -1,0 +1,67 @@
+"""The jobs that embed and score the grid: one for each checkpoint, or for each of its tasks, and where their files lie.
+
+A job makes the files of a share of the tasks. Its manifest, {model}/{adapter}/{share}.json, lists them.
+"""
+
+from collections.abc import Mapping
+
+MOST_SCORING = 8  # processes of one scoring job; other jobs take the other cores
+WHOLE = "all"  # the share of a job that makes all tasks' files
+
+
+class GridJobs:
+    """The part of a Study that knows how the grid's work is cut into jobs."""
+
+    config: Mapping
+    results: str
+    families: Mapping
+
+    def shares(self) -> list[str]:
+        """The shares that a checkpoint's tasks are cut into: `grid.jobs`."""
+        return list(self.config["tasks"]) if self.config["grid"]["jobs"] == "task" else [WHOLE]
+
+    def share_of(self, task: str) -> str:
+        return task if self.config["grid"]["jobs"] == "task" else WHOLE
+
+    def share_tasks(self, share: str) -> list[str]:
+        """The tasks of a share."""
+        return [share] if self.config["grid"]["jobs"] == "task" else list(self.config["tasks"])
+
+    def grid_jobs(self) -> list[str]:
+        """`model/adapter/share` of every job of the grid."""
+        return [f"{model}/{adapter}/{share}" for model, adapter in self.states() for share in self.shares()]
+
+    def task_files(self, share: str, name: str) -> list[str]:
+        """One file of each of a share's tasks, as a rule's input."""
+        return [f"{self.results}/tasks/{task}/{name}" for task in self.share_tasks(share)]
+
+    def task_specs(self, share: str) -> dict[str, dict]:
+        """Task -> its entry of the config, of a share."""
+        return {task: self.hub_spec("tasks", task) for task in self.share_tasks(share)}
+
+    def task_snapshots(self, share: str) -> list[str]:
+        """The markers of what a share's tasks use from the hub, as a rule's input."""
+        return sorted({marker for task in self.share_tasks(share) for marker in self.snapshot("tasks", task)})
+
+    def scoring_threads(self, cores: int) -> int:
+        """Processes of a job that scores: more than there are files of a checkpoint would idle."""
+        files = len(self.config["tasks"]) * (len(self.families) + len(self.config["ensembles"]))
+        return max(1, min(cores, files, MOST_SCORING))
+
+    def grid_families(self) -> dict[str, dict[str, str]]:
+        """Family -> prompt name -> template."""
+        return {
+            name: {template.name: str(template) for template in family.templates}
+            for name, family in self.families.items()
+        }
+
+    def ensembles(self) -> dict[str, list[str]]:
+        """Ensemble -> its prompts."""
+        return {name: list(spec["prompts"]) for name, spec in self.config["ensembles"].items()}
+
+    def vectors_of(self, model: str, adapter: str, task: str, prompt: str) -> tuple[str, str]:
+        """The manifest that lists one prompt's vectors of a task, and the name of their file in it."""
+        own = (name for name, prompts in self.grid_families().items() if prompt in prompts)
+        family = next(own, f"ensemble-{prompt}")
+        folder = f"{self.results}/embeddings/{model}/{adapter}"
+        return f"{folder}/{self.share_of(task)}.json", f"{task}/{family}.safetensors"

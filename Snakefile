@@ -11,7 +11,7 @@ from promptpool.runtime.slurm_patch import outlast
 from promptpool.study.model_checks import require_models
 from promptpool.study.preflight import require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
-from promptpool.runtime.code_digest import code_digest, use_scripts
+from promptpool.runtime.code_digest import code_digest, keep_digests, recall_digests, use_scripts
 from promptpool.study.study import Study
 from snakemake.exceptions import WorkflowError
 
@@ -30,6 +30,8 @@ except PromptpoolError as error:
 
 config |= study.config  # so that scripts read it with its defaults
 use_scripts(f"{workflow.basedir}/workflow/scripts")
+DIGESTS = ".snakemake/promptpool_code.json"
+recall_digests(DIGESTS)
 
 # On one machine, a limit makes jobs that ask for GPUs wait for each other. A job itself finds out which GPU it gets
 # (runtime/gpu_leases.py). On a cluster the scheduler does this, and there is no limit: Snakemake would lower the jobs'
@@ -75,6 +77,10 @@ include: "workflow/rules/export.smk"
 include: "workflow/rules/figure_data.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+
+
+if workflow.is_main_process:
+    keep_digests(DIGESTS)
 
 
 rule all:

@@ -14,7 +14,8 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
-from promptpool.scoring.scorer import ScoredTask, Scorer
+from promptpool.scoring.scored_task import ScoredTask
+from promptpool.scoring.scorer import Scorer
 from promptpool.tasks.mteb_tasks import MAX_DRAWN
 from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits

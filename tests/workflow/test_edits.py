@@ -21,12 +21,11 @@ MAP = {"map_texts": 1, "draw_text_map": 1}  # of the first export's prompt and p
 COUNT = {"measure_costs": 1}
 STEPS = {"compare_ablation": 1, "draw_ablation": 1, "draw_tuned": 1}
 BOTH_ABLATIONS = {**STEPS, "compare_ablation": 2, "draw_ablation": 2}
-# Two families (with and without a prefix) x base and two checkpoints.
-EMBED_ALL = {"embed_family": 6, "score_family": 6}
+EMBED_ALL = {"embed_checkpoint": 3, "score_checkpoint": 3}  # base and two steps
 TRAIN = {"train_adapter": 1, "unpack_adapter": 1, "check_training_data": 1, "draw_training_curves": 1}
 DRAW_ATTENTION = {"draw_attention_bars": 1, "draw_attention_spans": 1, "draw_attention_layers": 1}
 LOOK_AGAIN = {"measure_attention": 3, "summarise_attention": 1, **DRAW_ATTENTION}
-RETRAINED = TRAIN | {"embed_family": 4, "score_family": 4} | LOOK_AGAIN | {"measure_attention": 2}
+RETRAINED = TRAIN | {"embed_checkpoint": 2, "score_checkpoint": 2} | LOOK_AGAIN | {"measure_attention": 2}
 
 
 def clone(folder: Path) -> Path:
@@ -106,12 +105,12 @@ def a_batch_size(config: dict) -> None:
     config["adapters"]["tuned"]["gradient_checkpointing"] = True
 
 
-# The attention figure and the model card do not ask how a family is embedded: only what stands here runs again.
+# The attention figure and the model card do not ask how a family is embedded: only what stands here runs again. A job
+# of a checkpoint keeps the files that are still valid: the tests below look at what it computes.
 CONFIG_EDITS = [
     (a_prompt_of_a_known_family, {
-        "embed_family": 3, "score_family": 3, **COUNT, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
-    (a_prompt_of_a_new_family, {
-        "embed_family": 3, "score_family": 3, **COUNT, "compare_ablation": 1, "draw_ablation": 1, **READS_SCORES}),
+        **EMBED_ALL, **COUNT, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
+    (a_prompt_of_a_new_family, {**EMBED_ALL, **COUNT, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
     (a_prompt_that_nothing_uses, {"build_report": 1}),
     (a_pooling, {**EMBED_ALL, **MAP, **BOTH_ABLATIONS, **READS_SCORES}),
     (the_temperature_of_training, {**RETRAINED, **MAP, **STEPS, **READS_SCORES}),
@@ -146,9 +145,9 @@ CODE_EDITS = {
     "a docstring": (f"{P}/training/rank.py", '"""', '"""Now: ', {}),
     "a hint of a type": (f"{P}/embedding/pooling.py", "-> Tensor:", "-> object:", {}),
     "an error of the hub": (f"{P}/hub/hub_errors.py", "is gated, and", "is behind a gate, and", {}),
-    "an error of a stage": (f"{P}/embedding/embed_family.py", "no texts; check", "it holds no texts; check", {}),
+    "an error of a stage": (f"{P}/embedding/embed_checkpoint.py", "no texts; check", "it holds no texts; check", {}),
     "a printed line": (f"{P}/training/trainer.py", "is damaged; training", "cannot be read; training", {}),
-    "a field of a sidecar": (f"{P}/embedding/embed_family.py", "texts_resumed=", "resumed=", {}),
+    "a field of a sidecar": (f"{P}/embedding/embed_checkpoint.py", "texts_resumed=", "resumed=", {}),
     "a function that nothing uses": (f"{P}/training/losses.py", "\ndef ", "\ndef new():\n    return 1\n\n\ndef ", {}),
     "how errors are told": (f"{P}/errors.py", "class", "NEW = 1\n\n\nclass", {}),
     "a pooling": (f"{P}/embedding/pooling.py", "mask.float().cumsum(-1)", "mask.float().cumsum(-1).sqrt()", {
@@ -162,7 +161,7 @@ CODE_EDITS = {
     "the width of plots": (f"{P}/figures/style.py", "WIDTH = 7.0", "WIDTH = 7.5", WIDE),
     "a caption": (f"{P}/figures/registry.py", "caption=\"Mean", "caption=\"The mean", {"build_report": 1}),
     "the report's page": (f"{P}/report/templates/report.css", "{", "{ ", {"build_report": 1}),
-    "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_family", "logs/embedding", {}),
+    "a rule's log": ("workflow/rules/embeddings.smk", "logs/embed_checkpoint", "logs/embedding", {}),
 }  # fmt: skip
 
 
@@ -194,8 +193,17 @@ def test_a_changed_label_scores_anew(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "study")
     edited(folder / "labelled.csv", ",music", ",sailing")
     runs = run(folder, "-n", "scores")
-    assert runs["build_task"] == 1 and runs["score_family"] == 6
+    assert runs["build_task"] == 1 and runs["score_checkpoint"] == 3
     assert "train_adapter" not in runs
+
+
+def computed_by(folder: Path, manifest: str) -> tuple[list[str], list[str]]:
+    """What a job computed and what it kept."""
+    told = json.loads((folder / f"results/tiny/{manifest}.json.meta.json").read_text())
+    return told["computed"], told["kept"]
+
+
+BARE, SENTENCE = "topics/no-prefix-e3b0c442", "topics/this-sentence-31debdc3"
 
 
 def test_a_pooling_really_runs_what_the_table_says_and_then_nothing(finished, tmp_path):
@@ -203,15 +211,63 @@ def test_a_pooling_really_runs_what_the_table_says_and_then_nothing(finished, tm
     config = study()
     a_pooling(config)
     target = "results/tiny/ablations/prompts.parquet"
-    assert run(folder, target, config=config) == {"embed_family": 2, "score_family": 2, "compare_ablation": 1}
+    assert run(folder, target, config=config) == {"embed_checkpoint": 1, "score_checkpoint": 1, "compare_ablation": 1}
+    assert computed_by(folder, "embeddings/small/base/all")[1] == []
     assert run(folder, target) == {}
     for path in (folder / "results/tiny/scores/small/base/topics").glob("*.parquet"):
         assert "max" in set(pd.read_parquet(path)["pooling"])
 
 
+def test_a_prompt_of_a_new_family_computes_that_family_alone(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    config = study()
+    a_prompt_of_a_new_family(config)
+    run(folder, "results/tiny/ablations/prompts.parquet", config=config)
+    ((new,), kept) = computed_by(folder, "embeddings/small/base/all")
+    assert new.startswith("topics/which-cluster") and kept == [f"{BARE}.safetensors", f"{SENTENCE}.safetensors"]
+    new, kept = computed_by(folder, "scores/small/base/all")
+    assert all(name.startswith("topics/which-cluster") for name in new) and len(new) == 2
+    assert kept == [f"{name}{end}" for name in (BARE, SENTENCE) for end in (".parquet", ".results.jsonl")]
+
+
+def test_a_new_task_computes_its_new_texts_and_a_changed_label_no_vector(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    config = study()
+    lines = (folder / "labelled.csv").read_text().splitlines()
+    (folder / "more.csv").write_text("\n".join([*lines[:20], "something new,music", "and old,cooking"]) + "\n")
+    config["tasks"]["more"] = {"source": "file", "path": "more.csv"}
+    edited(folder / "labelled.csv", ",music", ",sailing")
+    run(folder, "results/tiny/ablations/prompts.parquet", config=config)
+    new, kept = computed_by(folder, "embeddings/small/base/all")
+    assert {name.partition("/")[0] for name in new} == {"more"} and len(kept) == 2
+    told = json.loads((folder / f"results/tiny/embeddings/small/base/{new[0]}.meta.json").read_text())
+    assert told["texts"] - told["texts_copied"] == 2
+    new, kept = computed_by(folder, "scores/small/base/all")
+    assert {name.partition("/")[0] for name in new} == {"more", "topics"} and kept == []
+
+
+def test_a_killed_job_of_a_checkpoint_keeps_its_finished_files(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    place = folder / "results/tiny/embeddings/small/base"
+    for path in (place / "all.json", place / f"{SENTENCE}.safetensors"):
+        path.unlink()
+    run(folder, "results/tiny/embeddings/small/base/all.json")
+    assert computed_by(folder, "embeddings/small/base/all") == ([f"{SENTENCE}.safetensors"], [f"{BARE}.safetensors"])
+
+
+def test_finer_jobs_keep_what_is_there(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    config = study()
+    config["grid"]["jobs"] = "task"
+    target = "results/tiny/ablations/prompts.parquet"
+    assert run(folder, target, config=config) == {"embed_checkpoint": 1, "score_checkpoint": 1, "compare_ablation": 1}
+    for stage in ("embeddings", "scores"):
+        assert computed_by(folder, f"{stage}/small/base/topics")[0] == []
+
+
 # --- between workflows -------------------------------------------------------------------------------
 
-ONCE = ("make_pairs", "train_adapter", "embed_family")
+ONCE = ("make_pairs", "train_adapter")
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +305,14 @@ def test_two_clones_with_one_cache_compute_it_once(two_clones, rule):
     first, second = two_clones
     assert computed(first, rule)
     assert computed(second, rule) == []
+
+
+def test_the_second_clone_embeds_nothing(two_clones):
+    first, second = two_clones
+    path = "results/tiny/embeddings/small/base"
+    (name,) = computed_by(first, "embeddings/small/base/all")[0]
+    assert computed_by(second, "embeddings/small/base/all") == ([], [name])
+    assert (first / path / name).samefile(second / path / name)
 
 
 @pytest.mark.parametrize("path", ["pairs/written/written.parquet", "pairs/written/pairs.parquet", "adapters/tuned.tar"])

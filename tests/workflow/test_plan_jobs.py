@@ -13,8 +13,8 @@ RULES = {
     "tasks": ("build_task",),
     "pairs": ("make_pairs", "select_pairs"),
     "adapters": ("train_adapter", "unpack_adapter", "check_training_data"),
-    "embeddings": ("embed_family", "embed_ensemble"),
-    "scores": ("score_family", "embed_baseline", "score_baseline"),
+    "embeddings": ("embed_checkpoint",),
+    "scores": ("score_checkpoint", "embed_baseline", "score_baseline"),
     "attention": ("measure_attention",),
     "models": ("export_model", "check_parity"),
 }

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.workflow
 # Entered for a sidecar, a log's line or an error alone, by the study for its paths, or by an import of a sub-package.
 SAID = {
     ("data.tables", "in_and_out"), ("pairs.make_pairs", "writer_of"), ("", "__getattr__"),
-    ("embedding.embed_family", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
+    ("embedding.embed_checkpoint", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
     ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),
 }  # fmt: skip
@@ -28,10 +28,10 @@ def test_every_function_that_a_script_enters_is_in_its_digest(finished):
         if script in held and module.partition(".")[0] not in UNCOUNTED:
             entered[script].add((module, name.partition(".")[0]))
     assert entered.keys() >= {
-        "embed_family",
+        "embed_checkpoint",
         "train_adapter",
         "make_pairs",
-        "score_family",
+        "score_checkpoint",
         "measure_attention",
         "draw",
     }

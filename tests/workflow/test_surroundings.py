@@ -17,9 +17,10 @@ WARNING = "No GPU is visible here"
 
 
 def untuned() -> dict:
-    """Two families of prompts under the base model, in two jobs that each want a GPU."""
+    """Two tasks under the base model, in two jobs that each want a GPU."""
     config = study()
-    config["grid"] |= {"adapters": ["base"], "prompts": ["none", "eol"], "poolings": ["mean"]}
+    config["grid"] |= {"adapters": ["base"], "prompts": ["none"], "poolings": ["mean"], "jobs": "task"}
+    config["tasks"]["more"] = {"source": "file", "path": "labelled.csv"}
     for section in ("ablations", "attention", "exports"):
         config.pop(section)
     return config
@@ -27,7 +28,7 @@ def untuned() -> dict:
 
 def job_logs(folder: Path) -> list[str]:
     """Each log's first line."""
-    logs = (folder / "results/tiny/logs/embed_family").rglob("*.log")
+    logs = (folder / "results/tiny/logs/embed_checkpoint").rglob("*.log")
     return [path.read_text().partition("\n")[0] for path in logs]
 
 

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.workflow
 TASK = {"build_task": 1}
 PAIRS = {"build_corpus": 1, **TASK, "tasks_ready": 1, "make_pairs": 2, "select_pairs": 2}
 ADAPTERS = PAIRS | {"make_pairs": 1, "select_pairs": 1, "train_adapter": 1, "unpack_adapter": 1}
-EMBEDDINGS = ADAPTERS | {"embed_family": 6}
+EMBEDDINGS = ADAPTERS | {"embed_checkpoint": 3}
 SCORES = EMBEDDINGS | {
-    "score_family": 6, "score_baseline": 2, "check_training_data": 1, "gather_scores": 1, "write_mteb_results": 1,
+    "score_checkpoint": 3, "score_baseline": 2, "check_training_data": 1, "gather_scores": 1, "write_mteb_results": 1,
 }  # fmt: skip
 EXACTLY = {
     "corpora": {"build_corpus": 1},
@@ -22,7 +22,8 @@ EXACTLY = {
     "adapters": ADAPTERS,
     "embeddings": EMBEDDINGS,
     "scores": SCORES,
-    "ablation_prompts": TASK | {"embed_family": 2, "score_family": 2, "compare_ablation": 1, "draw_ablation": 1},
+    "ablation_prompts": TASK
+    | {"embed_checkpoint": 1, "score_checkpoint": 1, "compare_ablation": 1, "draw_ablation": 1},
     "prefetch": {},
     "plan": {},
 }
@@ -35,7 +36,7 @@ AMONG = {
     "ablations": ({"compare_ablation", "train_adapter"}, {"gather_scores", "build_report", "measure_attention"}),
     "attention": (
         {"measure_attention", "train_adapter"},
-        {"embed_family", "score_family", "compare_ablation", "build_report"},
+        {"embed_checkpoint", "score_checkpoint", "compare_ablation", "build_report"},
     ),
     "figures": ({"draw_heat_map", "draw_ablation", "draw_attention_bars"}, {"build_report", "export_model"}),
     "report": ({"report", "build_report", "summarise_scores"}, {"export_model", "write_mteb_results"}),

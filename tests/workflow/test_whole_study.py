@@ -65,7 +65,7 @@ def test_an_ablation_alone_makes_what_it_compares_and_nothing_else(finished, tmp
         counts = jobs(snakemake(finished, "-n", "results/other/ablations/prompts.parquet", config=config))
     finally:
         (finished / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
-    assert counts == {"compare_ablation": 1, "build_task": 1, "embed_family": 2, "score_family": 2}
+    assert counts == {"compare_ablation": 1, "build_task": 1, "embed_checkpoint": 1, "score_checkpoint": 1}
 
 
 def test_tuning_changes_the_vectors(finished):
@@ -160,7 +160,7 @@ def test_a_new_prompt_in_a_known_family_embeds_that_family_alone(finished):
     config["prompts"]["sum"] = 'This sentence: "{text}" can be summarized as'
     config["grid"]["prompts"].append("sum")
     counts = planned(finished, config)
-    assert counts["embed_family"] == counts["score_family"] == 3  # one family: base and two steps
+    assert counts["embed_checkpoint"] == counts["score_checkpoint"] == 3  # base and two steps
     assert not {"train_adapter", "make_pairs", "build_task", "measure_attention"} & set(counts)
 
 
@@ -168,7 +168,7 @@ def test_a_new_task_is_embedded_and_checked_and_trains_nothing(finished):
     config = study()
     config["tasks"]["again"] = {"source": "file", "path": "labelled.csv"}
     counts = planned(finished, config)
-    assert counts["embed_family"] == 6 and counts["check_training_data"] == 1
+    assert counts["embed_checkpoint"] == 3 and counts["check_training_data"] == 1
     assert not {"train_adapter", "make_pairs", "select_pairs"} & set(counts)
 
 
@@ -210,7 +210,7 @@ def test_another_temperature_trains_again_and_keeps_the_pairs(finished):
     config["adapters"]["tuned"]["temperature"] = 0.1
     counts = planned(finished, config)
     assert counts["train_adapter"] == 1
-    assert counts["embed_family"] == 4  # two families, two steps; base stays
+    assert counts["embed_checkpoint"] == 2  # two steps; base stays
     assert "make_pairs" not in counts
 
 
@@ -227,7 +227,7 @@ def test_the_device_reruns_nothing(finished):
 
 def test_another_dtype_embeds_and_trains_again(finished):
     counts = planned(finished, {**study(), "dtype": "bfloat16"})
-    assert counts["embed_family"] == 6
+    assert counts["embed_checkpoint"] == 3
     assert counts["train_adapter"] == 1  # the base it learns on is rounded
 
 

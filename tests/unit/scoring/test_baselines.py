@@ -7,18 +7,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from promptpool.artifacts.parts import listed_file, listed_files
 from promptpool.embedding.vector_file import read_vectors
 from promptpool.errors import PromptpoolError
 from promptpool.models.sentence_model import sentence_model
-from promptpool.scoring.embed_baseline import embed_baseline, sentence_vectors
+from promptpool.scoring.embed_baseline import baseline_model, embed_baseline, sentence_vectors
 from promptpool.scoring.score_baseline import inline_vectors, score_baseline, tfidf_svd
-from promptpool.scoring.scorer import ScoredTask
+from promptpool.scoring.scored_task import ScoredTask
 from promptpool.tasks.build_task import build_task
 from promptpool.templates import Template
 from tiny import tiny_model, tiny_tokenizer
 from tiny_study import sentences
 
 TEXTS = ["bread and butter", "a sail and a mast", "bread and dough"]
+
+
+def encoded(texts: list[str], spec: dict, where: str, device: str = "auto") -> np.ndarray:
+    return sentence_vectors(texts, spec, where, baseline_model(spec, where, device))
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +62,17 @@ def test_a_models_vectors_are_its_own(model):
     from sentence_transformers import SentenceTransformer
 
     wanted = SentenceTransformer(model).encode(TEXTS, prompt="")
-    np.testing.assert_allclose(sentence_vectors(TEXTS, spec(model), "baselines.mine"), wanted, atol=1e-6)
+    np.testing.assert_allclose(encoded(TEXTS, spec(model), "baselines.mine"), wanted, atol=1e-6)
 
 
 def test_a_prompt_goes_around_the_text_and_no_other_does(model):
-    found = sentence_vectors(["bread"], spec(model, prompt="query: {text} !"), "baselines.mine")
-    np.testing.assert_allclose(found, sentence_vectors(["query: bread !"], spec(model), "baselines.mine"), atol=1e-6)
+    found = encoded(["bread"], spec(model, prompt="query: {text} !"), "baselines.mine")
+    np.testing.assert_allclose(found, encoded(["query: bread !"], spec(model), "baselines.mine"), atol=1e-6)
 
 
 def test_a_path_that_is_no_model_is_told_in_one_line(tmp_path):
     with pytest.raises(PromptpoolError) as caught:
-        sentence_vectors(TEXTS, spec(str(tmp_path)), "baselines.mine")
+        encoded(TEXTS, spec(str(tmp_path)), "baselines.mine")
     assert str(caught.value).startswith(f"baselines.mine.path: {str(tmp_path)!r} can't be loaded")
     assert "\n" not in str(caught.value)
 
@@ -81,11 +86,11 @@ def test_code_of_a_repository_runs_only_where_its_own_key_says_so(model, tmp_pat
     )
     (folder / "modules.json").write_text(json.dumps([{**modules[0], "type": "mine.Mine"}]))
     with pytest.raises(PromptpoolError, match=r"^baselines\.mine\.path: .*trust_remote_code: true") as caught:
-        sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")
+        encoded(TEXTS, spec(str(folder)), "baselines.mine")
     assert not (tmp_path / "ran").exists() and "\n" not in str(caught.value)
-    found = sentence_vectors(TEXTS, spec(str(folder), trust_remote_code=True), "baselines.mine")
+    found = encoded(TEXTS, spec(str(folder), trust_remote_code=True), "baselines.mine")
     assert (tmp_path / "ran").exists()
-    np.testing.assert_array_equal(found, sentence_vectors(TEXTS, spec(model), "baselines.mine"))
+    np.testing.assert_array_equal(found, encoded(TEXTS, spec(model), "baselines.mine"))
 
 
 def test_weights_in_a_pickle_are_refused(model, tmp_path):
@@ -95,10 +100,10 @@ def test_weights_in_a_pickle_are_refused(model, tmp_path):
     folder = Path(shutil.copytree(model, tmp_path / "own"))
     (weights,) = folder.rglob("*.safetensors")
     torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
-    sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")  # beside safetensors it is not read
+    encoded(TEXTS, spec(str(folder)), "baselines.mine")  # beside safetensors it is not read
     weights.unlink()
     with pytest.raises(PromptpoolError, match=r"pytorch_model\.bin is a pickle, and only safetensors are read"):
-        sentence_vectors(TEXTS, spec(str(folder)), "baselines.mine")
+        encoded(TEXTS, spec(str(folder)), "baselines.mine")
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +116,12 @@ def task(tmp_path_factory) -> ScoredTask:
 
 
 def rows(task: ScoredTask, folder, name: str, baseline: dict, vectors: str | None = None) -> pd.DataFrame:
-    out, results = folder / f"{name}.parquet", folder / f"{name}.results.jsonl"
-    score_baseline(str(out), str(results), task, name=name, baseline=baseline, vectors=vectors)
-    assert len(results.read_text().splitlines()) == baseline.get("seeds", 1)
-    return pd.read_parquet(out)
+    out = folder / f"{name}.json"
+    score_baseline(str(out), [task], name=name, baseline=baseline, vectors=vectors)
+    (table,) = listed_files([out], ".parquet")
+    (results,) = listed_files([out], ".results.jsonl")
+    assert len(Path(results).read_text().splitlines()) == baseline.get("seeds", 1)
+    return pd.read_parquet(table)
 
 
 def test_many_seeds_of_the_random_floor_are_one_set_of_rows(task, tmp_path):
@@ -126,11 +133,11 @@ def test_many_seeds_of_the_random_floor_are_one_set_of_rows(task, tmp_path):
 
 
 def test_a_model_is_encoded_once_and_scored_from_the_file(task, tmp_path, model):
-    path = tmp_path / "vectors.safetensors"
-    embed_baseline(str(path), texts=task.texts, name="static", spec=spec(model), device="cpu")
-    (matrix,) = read_vectors(path).values()
+    manifest = tmp_path / "vectors/static.json"
+    embed_baseline(str(manifest), texts={"mine": task.texts}, name="static", spec=spec(model), device="cpu")
+    (matrix,) = read_vectors(listed_file(manifest, "static/mine.safetensors")).values()
     assert matrix.shape == (len(pd.read_parquet(task.texts)), 12)
-    found = rows(task, tmp_path, "static", spec(model), str(path))
+    found = rows(task, tmp_path, "static", spec(model), str(manifest))
     assert found.loc[found["metric"] == "main_score", "value"].mean() > 0.2
     assert set(zip(found["model"], found["prompt"], found["pooling"], strict=True)) == {("static", "none", "none")}
 
@@ -167,12 +174,30 @@ def test_a_baseline_saved_in_bfloat16_runs_in_float32_whatever_surrounds_it(tmp_
     built.to(torch.bfloat16).save(str(tmp_path / "half"))
     wanted = SentenceTransformer(str(tmp_path / "half"), device="cpu", model_kwargs={"dtype": torch.float32})
     with torch.autocast("cpu", torch.bfloat16, enabled=surrounding):
-        found = sentence_vectors(TEXTS, spec(str(tmp_path / "half")), "baselines.half", "cpu")
+        found = encoded(TEXTS, spec(str(tmp_path / "half")), "baselines.half", "cpu")
     np.testing.assert_allclose(found, wanted.encode(TEXTS), atol=1e-6)
 
 
 def test_a_baselines_sidecar_says_in_what_and_on_what_it_ran(task, tmp_path, model):
-    path = tmp_path / "vectors.safetensors"
-    embed_baseline(str(path), texts=task.texts, name="static", spec=spec(model), device="cpu")
-    told = json.loads((tmp_path / "vectors.safetensors.meta.json").read_text())
+    manifest = tmp_path / "static.json"
+    embed_baseline(str(manifest), texts={"mine": task.texts}, name="static", spec=spec(model), device="cpu")
+    told = json.loads((tmp_path / "static/mine.safetensors.meta.json").read_text())
     assert (told["device"], told["precision"]) == ("cpu", "float32") and told["processor"]
+
+
+def test_a_new_task_of_a_baseline_is_embedded_and_scored_alone(task, tmp_path, model):
+    manifest, scores = tmp_path / "vectors/static.json", tmp_path / "static.json"
+    texts = {"mine": task.texts}
+    embed_baseline(str(manifest), texts=texts, name="static", spec=spec(model), device="cpu")
+    rows(task, tmp_path, "static", spec(model), str(manifest))
+    (tmp_path / "more").mkdir()
+    more = ScoredTask(
+        "more", task.spec, *(shutil.copy(path, tmp_path / "more") for path in (task.labelled, task.texts))
+    )
+    embed_baseline(str(manifest), texts={**texts, "more": more.texts}, name="static", spec=spec(model), device="cpu")
+    told = json.loads((tmp_path / "vectors/static.json.meta.json").read_text())
+    assert (told["computed"], told["kept"]) == (["static/more.safetensors"], ["static/mine.safetensors"])
+    score_baseline(str(scores), [task, more], name="static", baseline=spec(model), vectors=str(manifest))
+    told = json.loads((tmp_path / "static.json.meta.json").read_text())
+    assert told["computed"] == ["static/more.parquet", "static/more.results.jsonl"]
+    assert told["kept"] == ["static/mine.parquet", "static/mine.results.jsonl"]

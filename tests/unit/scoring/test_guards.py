@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from promptpool.artifacts.files import sidecar_path, write_sidecar
+from promptpool.artifacts.parts import texts_digest
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import load_backbone, vocabulary_digest
 from promptpool.scoring.embed_baseline import require_whole_prompt
-from promptpool.scoring.scorer import ScoredTask, Scorer, require_same_texts
+from promptpool.scoring.scored_task import ScoredTask
+from promptpool.scoring.scorer import Scorer, require_same_texts
 from promptpool.templates import Composer, Template
 from safetensors.torch import load_file, save_file
 from tiny import TEXTS, tiny_adapter, tiny_model, tiny_tokenizer
@@ -122,21 +124,17 @@ def test_too_few_vectors_are_not_scored(tmp_path):
 
 
 def test_vectors_of_texts_in_another_order_are_not_scored(tmp_path):
-    texts, vectors = tmp_path / "texts.parquet", tmp_path / "v.safetensors"
-    table = pd.DataFrame({"text": list("abc")})
-    table.to_parquet(texts)
+    vectors = tmp_path / "v.safetensors"
     vectors.write_bytes(b"vectors")
-    write_sidecar(vectors, inputs=[texts])
-    require_same_texts(str(vectors), str(texts))
-    table.iloc[::-1].to_parquet(texts)
+    write_sidecar(vectors, texts_digest=texts_digest("abc"))
+    require_same_texts(str(vectors), list("abc"), "texts.parquet")
     with pytest.raises(PromptpoolError, match=r"v.safetensors: is of other texts than .*texts.parquet holds now"):
-        require_same_texts(str(vectors), str(texts))
+        require_same_texts(str(vectors), list("cba"), "texts.parquet")
 
 
 def test_vectors_without_a_record_of_their_texts_pass(tmp_path):
     (tmp_path / "v").write_bytes(b"v")
-    (tmp_path / "texts.parquet").write_bytes(b"texts")
-    require_same_texts(str(tmp_path / "v"), str(tmp_path / "texts.parquet"))
+    require_same_texts(str(tmp_path / "v"), ["a"], "texts.parquet")
     write_sidecar(tmp_path / "v", adopted=True)
     assert "inputs" in json.loads(sidecar_path(tmp_path / "v").read_text())
-    require_same_texts(str(tmp_path / "v"), str(tmp_path / "texts.parquet"))
+    require_same_texts(str(tmp_path / "v"), ["a"], "texts.parquet")

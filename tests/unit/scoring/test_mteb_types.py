@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from promptpool.artifacts.files import write_sidecar
+from promptpool.artifacts.parts import listed_file, write_manifest
 from promptpool.embedding.vector_file import write_vectors
 from promptpool.scoring.mteb_results import SCORE_COLUMNS, result_line, tidy_rows
 from promptpool.scoring.replicates import observed
-from promptpool.scoring.score_family import score_family
-from promptpool.scoring.scorer import ScoredTask
+from promptpool.scoring.score_checkpoint import score_checkpoint
+from promptpool.scoring.scored_task import ScoredTask
+from promptpool.scoring.scorer import write_lines
 from promptpool.scoring.write_mteb_results import write_mteb_results
 from promptpool.statistics.bootstrap import REPLICATES
 from promptpool.statistics.samples import RESAMPLED, samples_by_variant
@@ -231,8 +234,11 @@ def test_mteb_reads_our_results_back(monkeypatch, tmp_path):
             result = evaluate(encoder, source.fresh())
             wanted[revision, name] = result.get_score()
             lines.append(result_line(encoder, result, {**VARIANT, "adapter": revision}))
-    (tmp_path / "part.jsonl").write_text("\n".join(lines) + "\n")
-    write_mteb_results([tmp_path / "part.jsonl"], tmp_path / "mteb")
+    part = tmp_path / "part.results.jsonl"
+    write_lines(str(part), lines)
+    write_sidecar(part)
+    write_manifest(tmp_path / "all.json", [part], computed=[part])
+    write_mteb_results([tmp_path / "all.json"], tmp_path / "mteb")
     assert len(set(wanted.values())) == 4
     monkeypatch.setenv("MTEB_CACHE", str(tmp_path / "mteb"))
     with pytest.warns(DeprecationWarning):
@@ -252,18 +258,19 @@ def test_a_family_of_an_sts_task_is_scored_with_its_replicates(monkeypatch, tmp_
     build_task("mine", spec("STSBenchmark"), None, files["labelled"], files["texts"])
     texts = pd.read_parquet(files["texts"])["text"].tolist()
     keys = {("none", "mean", -1): 0, ("none", "last:text", -1): 1}
-    write_vectors(tmp_path / "v.safetensors", {key: bag_of_words(seed=seed)(texts) for key, seed in keys.items()})
-    out, results = tmp_path / "scores.parquet", tmp_path / "scores.results.jsonl"
+    vectors = tmp_path / "vectors/mine/none.safetensors"
+    write_vectors(vectors, {key: bag_of_words(seed=seed)(texts) for key, seed in keys.items()})
+    write_sidecar(vectors)
+    write_manifest(tmp_path / "vectors/all.json", [vectors], computed=[vectors])
+    out = tmp_path / "scores/all.json"
     task = ScoredTask("mine", spec("STSBenchmark"), **files)
-    score_family(
-        str(out), str(results), task, vectors=str(tmp_path / "v.safetensors"), model="small", adapter="tuned@3"
-    )
-    table = pd.read_parquet(out)
+    score_checkpoint(str(out), [task], vectors=str(tmp_path / "vectors/all.json"), model="small", adapter="tuned@3")
+    table = pd.read_parquet(listed_file(out, "mine/none.parquet"))
     assert list(table.columns) == SCORE_COLUMNS and set(table["task"]) == {"mine"}
     assert table.groupby(["pooling", "metric"]).size().to_dict() == {
         (pooling, metric): count
         for pooling in ("mean", "last:text")
         for metric, count in (("cosine_spearman", 1), ("main_score", 1), (RESAMPLED, REPLICATES))
     }
-    write_mteb_results([results], tmp_path / "mteb")
+    write_mteb_results([out], tmp_path / "mteb")
     assert len(mteb.ResultCache(tmp_path / "mteb").load_results().model_results) == 2

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from promptpool.artifacts.files import write_sidecar
+from promptpool.artifacts.parts import write_manifest
 from promptpool.config.resolve import resolve
 from promptpool.config.text_map import map_choice
 from promptpool.embedding.vector_file import write_vectors
@@ -25,9 +27,12 @@ def task(tmp_path) -> dict:
     pd.DataFrame({"text": texts}).to_parquet(tmp_path / "texts.parquet")
     centres = np.eye(3, 8)[[i % 3 for i in range(30)]]
     for name, matrix in (("base", rng.normal(size=(30, 8))), ("tuned@4", centres + rng.normal(0, 0.01, (30, 8)))):
-        write_vectors(tmp_path / f"{name}.safetensors", {KEY: matrix.astype(np.float32)})
+        path = tmp_path / f"{name}.safetensors"
+        write_vectors(path, {KEY: matrix.astype(np.float32)})
+        write_sidecar(path)
+        write_manifest(tmp_path / f"{name}.json", [path], computed=[path])
     return {
-        "vectors": {name: str(tmp_path / f"{name}.safetensors") for name in ("base", "tuned@4")},
+        "vectors": {name: (str(tmp_path / f"{name}.json"), f"{name}.safetensors") for name in ("base", "tuned@4")},
         "texts": str(tmp_path / "texts.parquet"),
         "labels": dict(zip(texts, labels, strict=True)),
     }

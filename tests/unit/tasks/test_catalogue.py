@@ -175,15 +175,15 @@ def test_an_ablation_asks_for_what_it_compares_and_nothing_else():
         },
     }  # fmt: skip
     study = Study(resolve(config))
-    family = {name: next(f for f, c in study.families.items() if name in [t.name for t in c.templates])
-              for name in ("none", "other", "eol")}  # fmt: skip
-    two = {f"nano-docs/base/StdlibTopics/{family[prompt]}" for prompt in ("other", "none")}
-    assert set(study.ablation_states("two")) == two and len(two) == 2
+    assert study.ablation_jobs("two") == ["nano-docs/base/all"]
+    assert study.ablation_spec("two")["tasks"] == ["StdlibTopics"]
     assert sorted(study.ablation_tasks("whole")) == ENGLISH_V2
-    assert len(study.ablation_states("whole")) == 8 * len(set(family.values()))
-    assert study.ablation_states("steps") == [
-        f"nano-docs/{adapter}/StdlibTopics/{family['none']}" for adapter in ("base", "halves@20")
-    ]
+    assert study.ablation_jobs("steps") == ["nano-docs/base/all", "nano-docs/halves@20/all"]
+    config["grid"]["jobs"] = "task"
+    study = Study(resolve(config))
+    assert study.ablation_jobs("two") == ["nano-docs/base/StdlibTopics"]
+    assert len(study.ablation_jobs("whole")) == 8
+    assert study.ablation_jobs("steps") == ["nano-docs/base/StdlibTopics", "nano-docs/halves@20/StdlibTopics"]
 
 
 def test_a_question_changes_no_table():

@@ -9,7 +9,8 @@ import pytest
 from promptpool.errors import PromptpoolError
 from promptpool.scoring.mteb_results import SCORE_COLUMNS, tidy_rows
 from promptpool.scoring.score_baseline import average
-from promptpool.scoring.scorer import ScoredTask, Scorer, mteb_name
+from promptpool.scoring.scored_task import ScoredTask
+from promptpool.scoring.scorer import Scorer, mteb_name
 from promptpool.tasks.build_task import build_task, sample_texts
 from promptpool.tasks.encoders import RecordingEncoder
 from promptpool.tasks.mteb_tasks import evaluate, fresh_task, local_task

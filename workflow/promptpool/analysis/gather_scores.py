@@ -10,7 +10,7 @@ from ..artifacts.parts import listed_files
 
 
 def gather_scores(manifests: Sequence[str], out: str, keys: Sequence[str]) -> None:
-    """Writes the tables of all manifests as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
+    """Writes all manifests' tables as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
     started = time.time()
     parts = list(listed_files(manifests, ".parquet"))
     table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)

@@ -14,7 +14,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import PromptpoolError
-from .files import VERIFIED, atomic_path, remove, sidecar_path, state, text_digest, write_json, write_sealed, write_sidecar
+from .files import (
+    VERIFIED,
+    atomic_path,
+    remove,
+    sidecar_path,
+    state,
+    text_digest,
+    write_json,
+    write_sealed,
+    write_sidecar,
+)
 from .integrity import fault_of, read_sealed, sealed
 
 CACHE = "SNAKEMAKE_OUTPUT_CACHE"  # the environment variable that names the cache between checkouts

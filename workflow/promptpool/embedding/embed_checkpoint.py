@@ -71,7 +71,9 @@ def embed_checkpoint(
             for part in missing:
                 held = {task for task, family in done if family == part.family}
                 sources = shared[part.storage].sources(part.task, held)
-                write_part(part, known[part.task], families[part.family], sources, parallel, inputs[part.task], out, bar)
+                write_part(
+                    part, known[part.task], families[part.family], sources, parallel, inputs[part.task], out, bar
+                )
                 done.add((part.task, part.family))
     together, made = add_ensembles(out, ensembles or {}, families, parts, grid, code)
     computed = [part.path for part in missing] + made
@@ -135,7 +137,9 @@ def write_part(
     order = written_order(len(texts), sources)
     fresh = texts if order is None else [texts[row] for row in order[: len(texts) - _count(sources)]]
     dims = embedder.dims(grid.poolings)
-    keys = {(name, pooling, layer): dims[pooling] for name in prompts for pooling in grid.poolings for layer in grid.layers}
+    keys = {
+        (name, pooling, layer): dims[pooling] for name in prompts for pooling in grid.poolings for layer in grid.layers
+    }
     made_of = text_digest(part.made_of + ("" if order is None else repr(order.tolist())))[:16]
     file = VectorFile(part.path, f"{part.path}.scratch", made_of, keys, len(texts), part.storage, order)
     again, before = file.rows_finished(), bar.n

@@ -30,7 +30,7 @@ class SharedTexts:
                     self._shared[where][number] = name
 
     def sources(self, task: str, held: Collection[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Another task -> rows of this task, int [n], and the same texts' rows there, int [n]. held: tasks to look in."""
+        """Another task -> rows of this task, int [n], and the same texts' rows there, int [n]. held: where to look."""
         found: dict[str, list[tuple[int, int]]] = {}
         for row, name in self._shared[task].items():
             place = next((place for place in self._places[name] if place[0] in held), None)
@@ -43,7 +43,7 @@ class SharedTexts:
 
 
 def written_order(rows: int, sources: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray | None:
-    """The order in which a file's rows are written: first those to embed, then those to copy. None if none is copied."""
+    """The order in which a file's rows are written: those to embed, then those to copy. None if none is copied."""
     if not sources:
         return None
     copied = np.concatenate([here for here, _ in sources.values()])

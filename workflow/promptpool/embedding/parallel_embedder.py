@@ -72,7 +72,7 @@ class ParallelEmbedder:
     def write(
         self, file: VectorFile, texts: Sequence[str], prompts: Mapping[str, str], progress: Callable[[int, float], None]
     ) -> int:
-        """Writes the vectors of `texts` to the first places of a file, except those that it has. Returns the tokens run.
+        """Writes the vectors of `texts` to a file's first places, except those that it has. Returns the tokens run.
 
         progress(texts done, tokens per second) counts the texts of all processes.
         """

@@ -88,7 +88,10 @@ class VectorFile:
         sound = {}
         for (start, stop), checksum in self.finished.items():
             whole = 0 <= start < stop <= self.rows
-            if whole and self._checksum({key: self._view(key)[self._at(start, stop)] for key in self.places}) == checksum:
+            if (
+                whole
+                and self._checksum({key: self._view(key)[self._at(start, stop)] for key in self.places}) == checksum
+            ):
                 sound[start, stop] = checksum
         lines = "".join(f"{start} {stop} {checksum}\n" for (start, stop), checksum in sound.items())
         if self.journal.exists() and self.journal.read_bytes() != lines.encode():
@@ -121,7 +124,7 @@ class VectorFile:
         return (rows.start, rows.stop) in self.finished
 
     def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
-        """Writes a chunk's matrices, float32 [len(rows), dim] each, to these places. They are on disk when it returns."""
+        """Writes a chunk's matrices, float32 [len(rows), dim] each, to these places. They are on disk afterwards."""
         kind, written = DTYPES[self.dtype][1], {}
         for key, matrix in vectors.items():
             with np.errstate(over="ignore"):

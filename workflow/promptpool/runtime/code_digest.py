@@ -14,14 +14,18 @@ result as up to date. A user who edits a pooling in a checkout must get a new re
 
 import ast
 import builtins
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 
+from ..artifacts.files import atomic_path
+from ..errors import PromptpoolError
 from .computation import Computation
 
 PACKAGE = Path(__file__).parents[1]
@@ -66,6 +70,27 @@ def use_scripts(folder: str | Path) -> None:
     SCRIPTS = Path(folder)
 
 
+def recall_digests(path: str | Path) -> None:
+    """Takes the digests that an earlier Snakemake kept, if the sources are the same: parsing them takes seconds."""
+    if INHERITED in os.environ:
+        return
+    try:
+        kept = json.loads(Path(path).read_text(encoding="utf-8"))
+        if kept["state"] == _state() and all(isinstance(value, str) for value in kept["digests"].values()):
+            os.environ[INHERITED] = json.dumps(kept)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
+def keep_digests(path: str | Path) -> None:
+    """Keeps the digests for the next Snakemake. Without a place to write to, that one parses the sources again."""
+    path, content = Path(path), os.environ.get(INHERITED, "")
+    with contextlib.suppress(OSError, PromptpoolError):
+        if content and not (path.is_file() and path.read_text(encoding="utf-8") == content):
+            with atomic_path(path) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+
+
 def code_digest(script: str, *more: str) -> str:
     """Digest of what workflow/scripts/{script}.py computes, with all that it reaches in the package. 16 hex digits.
 
@@ -91,7 +116,7 @@ def _state() -> str:
     folders = (PACKAGE, SCRIPTS or PACKAGE.parent / "scripts")
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix != ".pyc"]
     states = [f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}" for path in files if (stat := path.stat())]
-    return hashlib.sha256("\0".join(states).encode()).hexdigest()
+    return hashlib.sha256("\0".join([sys.version, *states]).encode()).hexdigest()
 
 
 def computations(script: str, *more: str) -> dict[Definition, str]:

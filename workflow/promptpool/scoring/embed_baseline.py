@@ -41,7 +41,7 @@ def embed_baseline(
         paths.append(path)
         if is_kept(path, made_of) or fetch(path, made_of, inputs, out):
             continue
-        model = model or sentence_model(spec, f"baselines.{name}", str(place))
+        model = model or baseline_model(spec, f"baselines.{name}", str(place))
         matrix = sentence_vectors(known, spec, f"baselines.{name}", model)
         write_vectors(path, {("none", "none", 0): matrix})
         write_sidecar(
@@ -54,7 +54,7 @@ def embed_baseline(
     write_manifest(out, paths, computed=computed, inputs=list(texts.values()), spec=spec, started=begun)
 
 
-def sentence_model(spec: Mapping, where: str, device: str = "auto"):
+def baseline_model(spec: Mapping, where: str, device: str = "auto"):
     """Any model that `SentenceTransformer(path)` loads, in float32. Raises PromptpoolError if it can't be loaded.
 
     spec: `path` (directory or hub id); `revision`; `max_text_tokens` (of prompt and text together; null: the model's
@@ -84,7 +84,7 @@ def sentence_model(spec: Mapping, where: str, device: str = "auto"):
 
 
 def sentence_vectors(texts: Sequence[str], spec: Mapping, where: str, model) -> np.ndarray:
-    """float32 [n, dim] from a `sentence_model`. Raises PromptpoolError for a vector that is not finite.
+    """float32 [n, dim] from a `baseline_model`. Raises PromptpoolError for a vector that is not finite.
 
     spec: `prompt` is a template with one {text}, filled before the model's own tokenizer.
     """

@@ -34,9 +34,10 @@ def map_texts(
     """Writes a table with a row for each text and checkpoint: adapter, step, text, label, x, y, same.
 
     vectors: adapter id -> the manifest of its embeddings and the name of the file in it that holds `key` (prompt,
-    pooling, layer). texts: the task's texts, in the files' order. labels: text -> label; texts without one are left out. most: how many texts are shown, drawn by
-    seed. `same` is the share of a text's 10 nearest neighbours (cosine, in the full space, among those shown) that have
-    its label, which the map can only hint at. Raises PromptpoolError if fewer than 5 texts have a label.
+    pooling, layer). texts: the task's texts, in the files' order. labels: text -> label; texts without one are left
+    out. most: how many texts are shown, drawn by seed. `same` is the share of a text's 10 nearest neighbours (cosine,
+    in the full space, among those shown) that have its label, which the map can only hint at. Raises PromptpoolError
+    if fewer than 5 texts have a label.
     """
     started = time.time()
     known = pd.read_parquet(texts, columns=["text"])["text"].tolist()

@@ -36,7 +36,14 @@ class BaselineScores:
 
     def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
         """Several seeds of a kind become one set of rows."""
-        columns = {"model": self.name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
+        columns = {
+            "model": self.name,
+            "adapter": "baseline",
+            "step": 0,
+            "prompt": "none",
+            "pooling": "none",
+            "layer": 0,
+        }
         if self.vectors:
             from .scorer import require_same_texts
 
@@ -72,7 +79,9 @@ def score_baseline(
     folder, parts = Path(out).parent / name, []
     for task in tasks:
         file = listed_file(vectors, f"{name}/{task.name}.safetensors") if vectors else None
-        parts.append(part_of(str(folder / f"{task.name}.parquet"), task, BaselineScores(name, baseline, file), out, code))
+        parts.append(
+            part_of(str(folder / f"{task.name}.parquet"), task, BaselineScores(name, baseline, file), out, code)
+        )
     computed = score_parts(parts, workers)
     inputs = [path for task in tasks for path in (task.labelled, task.texts)] + ([vectors] if vectors else [])
     files = [file for part in parts for file in part.files]

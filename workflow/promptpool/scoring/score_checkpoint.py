@@ -73,4 +73,6 @@ def score_checkpoint(
     computed = score_parts(parts, workers)
     inputs = [vectors, *(path for task in tasks for path in (task.labelled, task.texts))]
     files = [file for part in parts for file in part.files]
-    write_manifest(out, files, computed=computed, inputs=inputs, spec={"model": model, "adapter": adapter}, started=started)
+    write_manifest(
+        out, files, computed=computed, inputs=inputs, spec={"model": model, "adapter": adapter}, started=started
+    )

@@ -79,7 +79,7 @@ def score_parts(parts: Sequence[ScorePart], workers: int) -> list[str]:
 
 
 def grouped(parts: Sequence[ScorePart], workers: int) -> list[list[ScorePart]]:
-    """The parts by task, because a process reads a task's data once; a task is split if there are fewer than workers."""
+    """The parts by task, whose data a process reads once; tasks are split if there are fewer than workers."""
     tasks: dict[str, list[ScorePart]] = {}
     for part in parts:
         tasks.setdefault(part.task.name, []).append(part)

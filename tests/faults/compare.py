@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
+from forks import listed_by
 from promptpool.artifacts.files import STAMP, sidecar_path
 from promptpool.artifacts.integrity import fault_of
 
@@ -60,6 +61,12 @@ def wrong(job: SimpleNamespace, tree: Path, reference: Path) -> str | None:
         told = differences(tree / output, reference / output)
         if told:
             return f"{output}: {told}"
+        for part in listed_by([output], tree):
+            told = (
+                f"{part.name}: not sealed" if fault_of(part) else differences(part, reference / part.relative_to(tree))
+            )
+            if told:
+                return f"{output}: {told}"
         left = [*(tree / output).parent.glob(".*.tmp*"), *(tree / output).parent.glob("*.scratch")]
         if left:
             return f"left behind: {left[0].name}"

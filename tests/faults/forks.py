@@ -3,11 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
-from promptpool.artifacts.files import remove
+from promptpool.artifacts.files import remove, sidecar_path
+from promptpool.artifacts.parts import read_manifest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
 DEADLINE = 90  # seconds: no job may hang
@@ -61,7 +62,26 @@ def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) ->
         time.sleep(0.002)
 
 
-def clear(job: SimpleNamespace, tree: Path) -> None:
-    """What Snakemake does before it starts a job: takes away its outputs."""
+def clear(job: SimpleNamespace, tree: Path, reference: Path | None = None) -> None:
+    """What Snakemake does before it starts a job: takes away its outputs. With the reference, its parts go, too."""
     for output in job.output:
         remove(tree / output)
+    for part in parts_of(job, reference, tree) if reference else ():
+        remove(part)
+        remove(sidecar_path(part))
+
+
+def parts_of(job: SimpleNamespace, reference: Path, tree: Path) -> list[Path]:
+    """The files in `tree` that a job's manifests list in the finished study."""
+    return [tree / path.relative_to(reference) for path in listed_by(job.output, reference)]
+
+
+def listed_by(paths: Iterable[str], tree: Path) -> list[Path]:
+    """The files that the manifests among some paths list."""
+    manifests = [tree / path for path in paths if Path(path).parts[2:3] in (("embeddings",), ("scores",))]
+    return [
+        manifest.parent / name
+        for manifest in manifests
+        if manifest.suffix == ".json"
+        for name in read_manifest(manifest)
+    ]

@@ -49,7 +49,7 @@ import user_files
 from compare import differences, wrong
 from damage import DAMAGES, OPEN_DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
 from fault_table import table
-from forks import HUNG, clear, start, wait
+from forks import HUNG, clear, listed_by, parts_of, start, wait
 from promptpool.artifacts.files import remove
 from promptpool.study.study import Study
 from recorded_jobs import recorded
@@ -83,7 +83,7 @@ class Harness:
         """How long a job takes, and that it gives the same twice."""
         if job.rule not in self.seconds:
             tree = self.tree()
-            clear(job, tree)
+            clear(job, tree, self.reference)
             started = time.monotonic()
             code, told = self.run(job, tree)
             self.seconds[job.rule] = time.monotonic() - started
@@ -113,7 +113,7 @@ class Harness:
 
     def inject_kill(self, job, draw: random.Random) -> None:
         tree, kill = self.tree(), draw.choice(KILLS)
-        clear(job, tree)
+        clear(job, tree, self.reference)
         for _ in range(draw.choice([1, 1, 2])):
             moment = draw.uniform(0, 1.05) * self.seconds[job.rule]
             code, told = self.run(job, tree, moment=moment, kill=kill)
@@ -121,6 +121,7 @@ class Harness:
                 return self.note(signal.Signals(kill).name, job, "HUNG", told)
             if draw.random() < 0.3:  # what waits to be gone on with is damaged, too
                 waiting = [p for p in (tree / "results").rglob("*") if p.is_file() and _waits(p)]
+                waiting += [path for path in parts_of(job, self.reference, tree) if path.is_file()]
                 if waiting:
                     hurt(draw.choice(waiting), draw.choice(["flip", "truncate"]), draw)
         self.again(signal.Signals(kill).name, job, tree)
@@ -130,14 +131,14 @@ class Harness:
             if not mounted:
                 return self.limited("quota", job, self.tree(), no_room(draw))
             tree = self.tree(self.room / "disk")
-            clear(job, tree)
+            clear(job, tree, self.reference)
             self.limited("full disk", job, tree, filler=fill(self.room / "disk", draw))
 
     def inject_no_memory(self, job, draw: random.Random) -> None:
         self.limited("no memory", job, self.tree(), no_memory(draw))
 
     def limited(self, fault: str, job, tree: Path, before=None, filler: Path | None = None) -> None:
-        clear(job, tree)
+        clear(job, tree, self.reference)
         code, told = self.run(job, tree, before)
         if filler:
             filler.unlink()
@@ -153,7 +154,9 @@ class Harness:
         self.again(fault, job, tree, outcome, None if wordless or len(lines) == 1 else told)
 
     def inject_damage(self, job, draw: random.Random) -> None:
-        tree, given = self.tree(), draw.choice(list(job.input))
+        tree = self.tree()
+        listed = [str(path.relative_to(tree)) for path in listed_by(job.input, tree)]
+        given = draw.choice([*job.input, *listed])
         # A user's own file has no digest: another content is another input.
         how = draw.choice(DAMAGES if given.startswith("results/") else OPEN_DAMAGES)
         path = hurt(tree / given, how, draw)
@@ -172,7 +175,7 @@ class Harness:
         self.damaged("no permission", job, tree, paths, no_permission(paths))
 
     def damaged(self, fault: str, job, tree: Path, paths: list[Path], before=None) -> None:
-        clear(job, tree)
+        clear(job, tree, self.reference)
         code, told = self.run(job, tree, before)
         lines = [line for line in told.splitlines() if line.startswith("Error: ")]
         if code == 0:
@@ -308,7 +311,7 @@ def warm() -> None:
     from promptpool.export import check_parity, export_model  # noqa: F401
     from promptpool.pairs import make_pairs  # noqa: F401
     from promptpool.report import build_report  # noqa: F401
-    from promptpool.scoring import score_family  # noqa: F401
+    from promptpool.scoring import score_checkpoint, scorer  # noqa: F401
     from promptpool.training import rank  # noqa: F401
 
     torch.set_num_threads(1)

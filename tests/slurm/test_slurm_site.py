@@ -9,7 +9,7 @@ from submitting import PROFILE, finish, head
 from tiny_study import prepare_study, study
 
 pytestmark = pytest.mark.parametrize("cluster", [True], indirect=True, ids=["slurmdbd"], scope="module")
-EMBED_FAMILY = "embed_family:\n    <<: *gpu\n    mem_mb: "
+EMBED_FAMILY = "embed_checkpoint:\n    <<: *gpu\n    mem_mb: "
 FILLED_IN = {
     "  # slurm_account: my-account": "  slurm_account: lab",
     "&gpu {}": "&gpu {gpu_model: h200, constraint: pretended}",
@@ -22,7 +22,8 @@ def folder(cluster, tmp_path):
     """Two families of prompts under the base model, and the site's own profile."""
     folder = prepare_study(tmp_path / "study")
     config = study()
-    config["grid"] |= {"adapters": ["base"], "prompts": ["none", "eol"], "poolings": ["mean"]}
+    config["grid"] |= {"adapters": ["base"], "prompts": ["none", "eol"], "poolings": ["mean"], "jobs": "task"}
+    config["tasks"]["more"] = {"source": "file", "path": "labelled.csv"}
     for section in ("ablations", "attention", "exports"):
         config.pop(section)
     (folder / "study.yaml").write_text(yaml.safe_dump(config))
@@ -39,9 +40,9 @@ def test_a_filled_in_copy_asks_for_the_sites_account_and_gpus_and_starved_jobs_f
     finish(folder, head(folder, "embeddings", profile=folder / "site"))
     jobs = one_machine.jobs()
     assert {job["account"] for job in jobs} == {"lab"}
-    others = [job for job in jobs if job["rule"] != "embed_family"]
+    others = [job for job in jobs if job["rule"] != "embed_checkpoint"]
     assert {(job["partition"], job["gpus"], job["feature"]) for job in others} == {("cpu", "N/A", "(null)")}
-    embed = [job for job in jobs if job["rule"] == "embed_family"]
+    embed = [job for job in jobs if job["rule"] == "embed_checkpoint"]
     assert {(job["partition"], job["gpus"], job["feature"]) for job in embed} == {
         ("gpu", "gres:gpu:h200:1", "pretended")
     }

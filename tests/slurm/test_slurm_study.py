@@ -13,7 +13,7 @@ from tiny_study import prepare_study, snakemake, study
 pytestmark = pytest.mark.parametrize("cluster", [False], indirect=True, ids=["no-slurmdbd"], scope="module")
 OUTAGE = 20  # seconds without a controller
 # The first attempt is given less than Python and torch take.
-STARVED = "embed_family:mem_mb=400 if attempt == 1 else 16000"
+STARVED = "embed_checkpoint:mem_mb=400 if attempt == 1 else 16000"
 
 
 def small_study() -> dict:
@@ -62,14 +62,14 @@ def states(history: list[dict], rule: str) -> list[str]:
 def test_jobs_that_want_a_gpu_land_on_its_partition_and_others_do_not(weathered):
     _, history, _ = weathered
     on_gpu = {job["rule"] for job in history if job["partition"] == "gpu"}
-    assert on_gpu == {"make_pairs", "train_adapter", "embed_family"}
+    assert on_gpu == {"make_pairs", "train_adapter", "embed_checkpoint"}
     for job in history:
         assert (job["gpus"] == "gres:gpu:1") == (job["partition"] == "gpu"), job
 
 
 def test_a_job_out_of_memory_is_tried_again_with_more(weathered):
     folder, history, _ = weathered
-    tries = [job for job in history if job["rule"] == "embed_family"]
+    tries = [job for job in history if job["rule"] == "embed_checkpoint"]
     starved = [job for job in tries if job["memory"] == "400M"]
     assert len(starved) == 2 and {job["state"] for job in starved} <= {"OUT_OF_MEMORY", "FAILED"}
     for job in starved:
@@ -87,7 +87,9 @@ def test_what_ran_outlived_the_outage_and_only_what_was_about_to_start_is_done_a
         "COMPLETED"
     }
     for rule in {job["rule"] for job in history}:
-        assert states(history, rule).count("COMPLETED") == (2 if rule in ("embed_family", "score_family") else 1), rule
+        assert states(history, rule).count("COMPLETED") == (
+            2 if rule in ("embed_checkpoint", "score_checkpoint") else 1
+        ), rule
     for job in history:
         if job["state"] == "FAILED" and job["memory"] != "400M":
             assert "Unable to contact slurm controller" in slurm_log(folder, job), job

@@ -136,14 +136,14 @@ def test_prose_that_is_digested_is_part_of_a_result():
 
 # --- single edits ------------------------------------------------------------------------------------
 
-POOLS = {"embed_family", "check_parity", "make_pairs semantic"}
+POOLS = {"embed_checkpoint", "check_parity", "make_pairs semantic"}
 SINGLE = [
     ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs"}),
     ("tasks.build_task", "build_task", {"build_task"}),
     ("embedding.pooling", "position_weights", POOLS),
     ("training.losses", "info_nce", {"train_adapter"}),
     ("pairs.semantic", "similarities", {"make_pairs semantic"}),
-    ("scoring.replicates", "_retrieval", {"score_family", "score_baseline"}),
+    ("scoring.replicates", "_retrieval", {"score_checkpoint", "score_baseline"}),
     ("figures.tuned", "tuned", {"draw_tuned"}),
     ("figures.readers", "read_costs", {"draw_cost_scores", "draw_layer_curves"}),  # found by an argument's name
     ("figures.readers", "read_shown", {"draw_attention_bars"}),

@@ -1,7 +1,7 @@
 """What a rule's result depends on in the package's own code, as one digest for the rule's params.
 
-Snakemake watches a script file, not what the script imports. `code_digest("embed_family")` starts at
-workflow/scripts/embed_family.py and follows every name to its definition: a function, a class, a constant. It covers
+Snakemake watches a script file, not what the script imports. `code_digest("embed_checkpoint")` starts at
+workflow/scripts/embed_checkpoint.py and follows every name to its definition: a function, class or constant. It covers
 what each of them computes (computation.py), not how it is worded, named or documented. So:
 
 - rewording an error message, a log line, a docstring, a type hint or a field of a sidecar runs no job;
@@ -203,7 +203,7 @@ def _counted(module: str, name: str) -> Definition | str:
 
 @remembered
 def source(module: str) -> Source:
-    """The definitions and imports of a module, such as `embedding.pooling`, or of a script, `scripts/embed_family`."""
+    """The definitions and imports of a module, such as `embedding.pooling`, or of a script, `scripts/gather_scores`."""
     script = module.startswith("scripts/")
     tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     found = Source()

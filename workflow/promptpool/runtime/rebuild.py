@@ -19,6 +19,8 @@ from tqdm import tqdm
 
 from ..artifacts.files import STAMP, remove, sidecar_path
 from ..artifacts.integrity import fault_of, read_sealed
+from ..artifacts.parts import read_manifest
+from ..errors import PromptpoolError
 
 END = ".meta.json"
 
@@ -49,16 +51,39 @@ def mend(results: str | Path, command: Sequence[str]) -> int:
     }
     for path, fault in damaged(results):
         print(fault, flush=True)
-        targets.append(str(path))
+        remove(path)
+        targets.append(owner_of(path))
     while targets:
+        targets = list(dict.fromkeys(targets))
         for target in targets:
             remove(target)
         code = subprocess.run([*command, "--", *targets], check=False).returncode
         if code:
             return code
         changed = settle(before)
-        targets = [path for path in readers(before, changed) if path not in targets]
+        targets = [path for path in map(owner_of, readers(before, changed)) if path not in targets]
     return 0
+
+
+def owner_of(path: str | Path) -> str:
+    """What Snakemake is asked for to get a file: itself, or the manifest of the job that makes it among others."""
+    sidecar = sidecar_path(path)
+    recorded = (read_sealed(sidecar) if sidecar.exists() else None) or {}
+    if recorded.get("manifest"):
+        return recorded["manifest"]
+    for folder in Path(path).parents:  # its sidecar is damaged
+        lists = [one for one in folder.glob("*.json") if sidecar_path(one).exists() and str(path) in listed_in(one)]
+        if lists:
+            return str(lists[0])
+    return str(path)
+
+
+def listed_in(manifest: Path) -> list[str]:
+    """The files that a manifest lists; none for another kind of file."""
+    try:
+        return [str(manifest.parent / name) for name in read_manifest(manifest)]
+    except PromptpoolError:
+        return []
 
 
 def settle(before: dict) -> dict[str, str]:

@@ -24,7 +24,9 @@ LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds, in hid
 
 @dataclass(frozen=True)
 class Row:
-    """One stage's cost. texts and tokens: what models read and write; flops: only the models'; disk: bytes kept."""
+    """One stage's cost, with the jobs as they will run. texts and tokens: what models read and write; flops: only the
+    models'; disk: bytes kept.
+    """
 
     stage: str
     jobs: int
@@ -34,6 +36,7 @@ class Row:
     disk: float = 0
     use: str | None = None  # which utilisation
     note: str = ""
+    starts: int = 0  # jobs that start a model
 
 
 @functools.cache
@@ -86,11 +89,12 @@ def rows(study: Study) -> Iterator[Row]:
     yield _pairs(study, sizes)
     yield _adapters(study, sizes)
     yield _embeddings(study, sizes)
-    rivals = sum(2 if spec["kind"] == EMBEDDED else 1 for spec in study["baselines"].values())  # embedded, then scored
-    yield Row("scores", len(study["tasks"]) * (len(study.states()) * len(study.embedded()) + rivals))
+    rivals = sum(spec["kind"] == EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
+    jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
+    yield Row("scores", jobs, starts=rivals)
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
-    yield Row("models", 2 * len(study["exports"]), disk=disk)
+    yield Row("models", 2 * len(study["exports"]), disk=disk, starts=2 * len(study["exports"]))
 
 
 def _size_of(sizes: Mapping, model: str) -> dict:
@@ -112,7 +116,9 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
             tokens += count * each * turns
             flops += count * each * turns * FORWARD * _size_of(sizes, spec["model"])["parameters"]
     jobs = 2 * len(study["pairs"])
-    return Row("pairs", jobs, texts, tokens, flops, disk=texts * 600, use="write", note="; ".join(notes))
+    starts = sum(1 for name in study["pairs"] if study.pairs_gpus(name))
+    note = "; ".join(notes)
+    return Row("pairs", jobs, texts, tokens, flops, disk=texts * 600, use="write", note=note, starts=starts)
 
 
 def _adapters(study: Study, sizes: Mapping) -> Row:
@@ -132,7 +138,8 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         flops += seen * each * TRAINED * size["parameters"]
         weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
         disk += 2 * weights * len(spec["steps"])  # the archive and the directory
-    return Row("adapters", 3 * len(study["adapters"]), texts, tokens, flops, disk, "train", "; ".join(notes))
+    jobs = len(study["adapters"])
+    return Row("adapters", 3 * jobs, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)
 
 
 def _embeddings(study: Study, sizes: Mapping) -> Row:
@@ -150,8 +157,8 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
                 tokens += count * (length + suffixes)
                 flops += count * (length + suffixes) * FORWARD * sizes[model]["parameters"]
                 disk += count * sizes[model]["hidden"] * width * vectors * len(family.templates)
-    jobs = len(study["tasks"]) * len(study.states()) * len(study.embedded())
-    return Row("embeddings", jobs, texts, tokens, flops, disk, "embed", "; ".join(sorted(notes)))
+    jobs = len(study.grid_jobs())
+    return Row("embeddings", jobs, texts, tokens, flops, disk, "embed", "; ".join(sorted(notes)), starts=jobs)
 
 
 def _attention(study: Study, sizes: Mapping) -> Row:
@@ -162,7 +169,8 @@ def _attention(study: Study, sizes: Mapping) -> Row:
     each = task_size(study, spec["task"])[1] + 12
     states = study.attention_states()
     flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
-    return Row("attention", len(states), texts * len(states), texts * each * len(states), flops, use="embed")
+    jobs = len(states)
+    return Row("attention", jobs, texts * jobs, texts * each * jobs, flops, use="embed", starts=jobs)
 
 
 def gpu_hours(row: Row, gpu: str) -> float:
@@ -171,6 +179,11 @@ def gpu_hours(row: Row, gpu: str) -> float:
         return 0.0
     speed = assumptions()["gpus"][gpu]["tflops"] * 1e12 * assumptions()["utilisation"][row.use]
     return row.flops / speed / 3600
+
+
+def start_hours(row: Row) -> float:
+    """Hours that a stage's jobs hold a GPU before they compute: the same for every GPU."""
+    return row.starts * assumptions()["start_seconds"] / 3600
 
 
 def cpu_hours(row: Row) -> float:
@@ -195,12 +208,22 @@ def table(study: Study, visible: int = 0) -> str:
     """The plan as text: a row for each stage, the total, assumptions, what is missing. visible: GPUs here."""
     gpus = list(assumptions()["gpus"])
     found = list(rows(study))
-    head = ["stage", "jobs", "texts", "tokens", "FLOPs", *(f"{gpu} h" for gpu in gpus), "CPU core h", "disk B"]
+    head = [
+        "stage",
+        "jobs",
+        "texts",
+        "tokens",
+        "FLOPs",
+        *(f"{gpu} h" for gpu in gpus),
+        "start h",
+        "CPU core h",
+        "disk B",
+    ]
     body = [_cells(row, gpus) for row in found]
     total = ["total", str(sum(row.jobs for row in found)), ""]
     total += [_short(sum(getattr(row, key) for row in found)) for key in ("tokens", "flops")]
     total += [_hours(sum(gpu_hours(row, gpu) for row in found)) for gpu in gpus]
-    total.append(_hours(sum(map(cpu_hours, found))))
+    total += [_hours(sum(map(start_hours, found))), _hours(sum(map(cpu_hours, found)))]
     total.append(_short(sum(row.disk for row in found)))
     widths = [max(map(len, column)) for column in zip(head, *body, total, strict=True)]
     lines = [
@@ -216,6 +239,7 @@ def table(study: Study, visible: int = 0) -> str:
         *lines,
         "Some dozens of short jobs (tables, figures, the report) run as well.",
         f"GPU-hours: for one GPU, at its data sheet's bfloat16 peak times an assumed share of it: {shares}.",
+        f"start h: GPU-hours on top, of jobs that start a model: {assumptions()['start_seconds']} s each, assumed.",
         "CPU core-hours: in float32, as measured. Both cover only models; k-means, t-SNE and the like come on top.",
         *(f"Note: {note}" for note in notes),
         *(f"Missing: {problem}" for problem in problems),
@@ -224,7 +248,7 @@ def table(study: Study, visible: int = 0) -> str:
 
 
 def _cells(row: Row, gpus: list[str]) -> list[str]:
-    hours = [_hours(gpu_hours(row, gpu)) for gpu in gpus] + [_hours(cpu_hours(row))]
+    hours = [_hours(gpu_hours(row, gpu)) for gpu in gpus] + [_hours(start_hours(row)), _hours(cpu_hours(row))]
     return [row.stage, str(row.jobs), *map(_short, (row.texts, row.tokens, row.flops)), *hours, _short(row.disk)]
 
 
@@ -240,7 +264,12 @@ def plan(study: Study, out: str | Path, visible: int = 0) -> str:
         temporary.write_text(text, encoding="utf-8")
     gpus = assumptions()["gpus"]
     listed = [
-        {**vars(row), "gpu_hours": {gpu: gpu_hours(row, gpu) for gpu in gpus}, "cpu_core_hours": cpu_hours(row)}
+        {
+            **vars(row),
+            "gpu_hours": {gpu: gpu_hours(row, gpu) for gpu in gpus},
+            "start_hours": start_hours(row),
+            "cpu_core_hours": cpu_hours(row),
+        }
         for row in rows(study)
     ]
     with atomic_path(Path(out).with_suffix(".json")) as temporary:

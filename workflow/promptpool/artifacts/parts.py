@@ -1,8 +1,8 @@
-"""Parts: the many files of one job, each kept as long as what it was made of stays the same.
+"""Parts: the many files of one job, each kept as long as nothing that it depends on has changed.
 
 The jobs that embed and score a checkpoint declare one output, a manifest, which lists their parts with their digests.
 Snakemake removes declared outputs before a job starts. The parts are not declared, so a job finds those of an earlier
-run, keeps the valid ones and makes only the others. A part's sidecar records what it was made of.
+run, keeps the valid ones and makes only the others. A part's sidecar records a digest of what it depends on, `made_of`.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def texts_digest(texts: Iterable[str]) -> str:
 
 
 def is_kept(path: str | Path, made_of: str) -> bool:
-    """Whether a part is whole and was made of the same as now."""
+    """Whether a part is whole and depends on the same as now."""
     try:
         recorded = read_sealed(sidecar_path(path)) or {}
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def is_kept(path: str | Path, made_of: str) -> bool:
     return recorded.get("made_of") == made_of and fault_of(path) is None
 
 
-def fetch(path: str | Path, made_of: str, inputs: Sequence[str | Path], manifest: str | Path) -> bool:
+def fetch_part(path: str | Path, made_of: str, inputs: Sequence[str | Path], manifest: str | Path) -> bool:
     """Takes a part from the cache between checkouts; False if there is no cache, or no whole part in it."""
     stored = _in_cache(path, made_of)
     if stored is None or not sealed(stored):
@@ -69,7 +69,7 @@ def fetch(path: str | Path, made_of: str, inputs: Sequence[str | Path], manifest
     return True
 
 
-def store(path: str | Path, made_of: str) -> None:
+def store_part(path: str | Path, made_of: str) -> None:
     """Puts a part and its sidecar into the cache between checkouts, if there is one. A full cache loses no result."""
     stored = _in_cache(path, made_of)
     if stored is None or sealed(stored):

@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..artifacts.files import content_identity, file_digest, text_digest, write_sidecar
-from ..artifacts.parts import digest_of_part, fetch, is_kept, store, texts_digest, write_manifest
+from ..artifacts.parts import digest_of_part, fetch_part, is_kept, store_part, texts_digest, write_manifest
 from ..errors import PromptpoolError
 from ..models.checkpoint import Checkpoint
 from ..models.precision import inference_precision
@@ -51,7 +51,7 @@ def embed_checkpoint(
 
     texts: task -> its recorded texts; families: family -> its prompts; ensembles: name -> its prompts. Each file, at
     {task}/{family}.safetensors beside the manifest, has the keys "prompt/pooling/layer", [texts, dim], rows in the
-    order of the texts. A file that was made of the same before is kept, a text that several tasks share is embedded
+    order of the texts. A file that still depends on the same is kept, a text that several tasks share is embedded
     once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between.
     """
     started = time.time()
@@ -63,7 +63,7 @@ def embed_checkpoint(
         missing = [
             part
             for part in parts
-            if not is_kept(part.path, part.made_of) and not fetch(part.path, part.made_of, inputs[part.task], out)
+            if not is_kept(part.path, part.made_of) and not fetch_part(part.path, part.made_of, inputs[part.task], out)
         ]
         done = {(part.task, part.family) for part in parts} - {(part.task, part.family) for part in missing}
         total = sum(len(known[part.task]) for part in missing)
@@ -94,7 +94,7 @@ def texts_of(path: str) -> list[str]:
 def planned(
     out: str, texts: Mapping[str, list[str]], families: Mapping[str, Prompts], parallel: ParallelEmbedder, code: str
 ) -> list[Part]:
-    """The files of families, with what each is made of: all that changes its vectors, wherever it lies."""
+    """The files of families, each with a digest of all that changes its vectors; paths do not."""
     checkpoint, grid = parallel.checkpoint, parallel.grid
     common = {
         "model": content_identity(checkpoint.model, checkpoint.revision),
@@ -175,7 +175,7 @@ def write_part(
         prompts={name: example(embedder, name, template, texts[0]) for name, template in prompts.items()},
         **run_facts(embedder, grid),
     )
-    store(part.path, part.made_of)
+    store_part(part.path, part.made_of)
 
 
 def _count(sources: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> int:

@@ -45,7 +45,7 @@ class VectorFile:
         order: np.ndarray | None = None,
     ):
         """dims: the width of each variant's vectors; rows: of each matrix; dtype: float32 or float16; order: the row
-        that each place is written to, int [rows], if places are not rows. `made_of` must tell orders apart.
+        that each place is written to, int [rows], if places are not rows. Another order needs another `made_of`.
         """
         self.path, self.scratch, self.rows = Path(path), Path(scratch), rows
         self.order = order

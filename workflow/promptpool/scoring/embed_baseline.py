@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifacts.files import content_identity, write_sidecar
-from ..artifacts.parts import digest_of_part, fetch, is_kept, store, texts_digest, write_manifest
+from ..artifacts.parts import digest_of_part, fetch_part, is_kept, store_part, texts_digest, write_manifest
 from ..embedding.vector_file import write_vectors
 from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
@@ -22,7 +22,7 @@ def embed_baseline(
     """Writes one sentence-transformers model's vectors of every task's texts, float32, under the key "none/none/0", to
     {name}/{task}.safetensors beside `out`, and at `out` the manifest that lists them.
 
-    texts: task -> its recorded texts. A file that was made of the same before is kept.
+    texts: task -> its recorded texts. A file that still depends on the same is kept.
     """
     from ..models.backbone import pick_device
     from ..models.precision import EXACT, in_words, processor
@@ -39,7 +39,7 @@ def embed_baseline(
         made_of = digest_of_part(**common, texts=digest, code=code)
         inputs = [file, *([spec["path"]] if Path(spec["path"]).exists() else [])]
         paths.append(path)
-        if is_kept(path, made_of) or fetch(path, made_of, inputs, out):
+        if is_kept(path, made_of) or fetch_part(path, made_of, inputs, out):
             continue
         model = model or baseline_model(spec, f"baselines.{name}", str(place))
         matrix = sentence_vectors(known, spec, f"baselines.{name}", model)
@@ -49,7 +49,7 @@ def embed_baseline(
             device=str(place), precision=in_words(EXACT), processor=processor(place),
             made_of=made_of, texts_digest=digest, manifest=out,
         )  # fmt: skip
-        store(path, made_of)
+        store_part(path, made_of)
         computed.append(path)
     write_manifest(out, paths, computed=computed, inputs=list(texts.values()), spec=spec, started=begun)
 

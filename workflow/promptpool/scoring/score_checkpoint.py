@@ -61,7 +61,7 @@ def score_checkpoint(
     """Writes one checkpoint's scores, a table for each task and family at {task}/{family}.parquet beside `out`, MTEB's
     results beside each, and at `out` the manifest that lists them.
 
-    vectors: the manifest of its vectors. What was scored before and is made of the same is kept; the rest is scored by
+    vectors: the manifest of its vectors. Scores that still depend on the same are kept; the rest is scored by
     `workers` processes. Raises PromptpoolError for vectors that are not what the manifest lists.
     """
     started = time.time()

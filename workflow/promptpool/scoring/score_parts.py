@@ -55,7 +55,7 @@ class ScorePart:
 
 
 def part_of(path: str, task: ScoredTask, scored: Scored, manifest: str, code: str) -> ScorePart:
-    """A part, with what it is made of: the task's texts and labels, what is scored, and the code."""
+    """A part, with a digest of what it depends on: the task's texts and labels, what is scored, and the code."""
     spec = {key: value for key, value in task.spec.items() if key != "snapshot"}
     files = [task.labelled, task.texts, *task.spec.get("snapshot", ())]
     digests = [VERIFIED.get(state(file)) or file_digest(file) for file in files]

@@ -1,4 +1,4 @@
-"""A task as its scores are made of it. Without MTEB, so that a job which scores nothing need not import it."""
+"""What scoring reads of a task. Imports no MTEB, so that a job that has nothing to score starts fast."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

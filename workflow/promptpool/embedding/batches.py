@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.fused_layers import FusedLayers, worth_fusing
 from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
@@ -53,6 +54,7 @@ class FamilyBatches:
         self.budget = budget
         self.precision = precision
         self.tokens = 0
+        self.fused: FusedLayers | None = None
         self._kept: TreePass | SeparatePasses | None = None
 
     @property
@@ -74,6 +76,16 @@ class FamilyBatches:
             stacklevel=2,
         )
         return False
+
+    def fuse_if_worth(self, fuse: bool | None, tokens: int) -> None:
+        """Compiles the model's layers, once, if `fuse`; None: on a GPU whose passes over `tokens` would take long.
+
+        Not for a model whose prompts have passes of their own: their attention would be part of the graphs.
+        """
+        if fuse is None:
+            fuse = self.device.type == "cuda" and worth_fusing(self.model, tokens)
+        if fuse and self.fused is None and self.takes_trees:
+            self.fused = FusedLayers(self.model)
 
     def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[Embedded]:
         """Batches of texts, longest first, with their vectors on the host. A batch that does not fit is halved."""

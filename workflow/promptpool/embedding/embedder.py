@@ -46,10 +46,11 @@ class Embedder:
         token_budget: int | None = None,
         tokenization: str = "composed",
         text_normalisation: str = "none",
+        fuse: bool | None = None,
     ):
         self.backbone = backbone
         self.composer = Composer(backbone.tokenizer, max_text_tokens, text_normalisation)
-        self.joint = tokenization == "joint"
+        self.joint, self.fuse = tokenization == "joint", fuse
         budget = TokenBudget.for_device(backbone.device, token_budget)
         self.batches = FamilyBatches(backbone.model, self.composer.eos_id, budget, backbone.precision)
 
@@ -66,16 +67,18 @@ class Embedder:
         token_budget: int | None = None,
         tokenization: str = "composed",
         text_normalisation: str = "none",
+        fuse: bool | None = None,
     ) -> "Embedder":
         """A model and an adapter merged into it.
 
         model: directory or hub id; adapter: directory of LoRA weights; device, dtype: names, or torch's own objects;
         dtype `auto`: see precision; token_budget: tokens per batch, None to let the device's memory decide;
         tokenization: `composed`, or the paper's `joint` (a pass for each prompt, not exportable);
-        text_normalisation: see templates.normalised.
+        text_normalisation: see templates.normalised; fuse: whether the layers are compiled, None to do it on a GPU
+        where the texts are worth it. It changes vectors by rounding alone.
         """
         backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
-        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation)
+        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation, fuse)
 
     @property
     def exportable(self) -> bool:
@@ -163,6 +166,8 @@ class Embedder:
             coming = ahead.submit(self._ids, works, texts, wanted[0]) if wanted else None
             for number, rows in enumerate(wanted):
                 ids = coming.result()
+                if number == 0:
+                    self.batches.fuse_if_worth(self.fuse, self._tokens(works, ids) * len(texts) // len(rows))
                 if number + 1 < len(wanted):
                     coming = ahead.submit(self._ids, works, texts, wanted[number + 1])
                 own = texts[rows.start : rows.stop]
@@ -201,6 +206,12 @@ class Embedder:
         if self.joint:
             return [self.composer.joint(work.templates[0], own) for work in works]
         return [self.composer.texts(own)] * len(works)
+
+    def _tokens(self, works: Sequence[TreeWork], ids: Sequence[list[list[int]]]) -> int:
+        """Of some texts under all families, without the shared heads."""
+        return sum(
+            sum(map(len, rows)) + len(rows) * len(work.layout.tree.ids) for work, rows in zip(works, ids, strict=True)
+        )
 
     def _require_room(self, work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
         """Raises PromptpoolError for a text that, with its prompt, is longer than the model reads."""

@@ -19,7 +19,7 @@ from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
-SLACK = 0.1  # of a step's computed tokens: the most that may be padding
+PADDING = 0.1  # of a step's computed tokens: the most that may be padding
 SCORE_ROWS = 1024  # rows of the score matrix computed at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
@@ -63,7 +63,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
     symmetric: half the loss distinguishes each positive's own anchor from the other anchors. gather: the negatives of
     all ranks count. block: pairs whose texts are each other's only negatives, as in gradient accumulation over
     micro-batches of that size; None for the whole batch. The texts go through the model in chunks of at most
-    chunk_tokens, of which at most SLACK is padding. Chunks of up to live_tokens together keep what their backward
+    chunk_tokens, of which at most PADDING is padding. Chunks of up to live_tokens together keep what their backward
     needs; the others are recomputed in the backward. Neither changes the loss. Tokens are counted with padding.
     """
 
@@ -99,7 +99,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.mini_batch_num_tokens = self.chunk.tokens
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places = by_length(features)
-            features = cut(together, self.chunk.tokens)
+            features = cut_chunks(together, self.chunk.tokens)
             self.mini_batch_num_tokens, self.mini_batch_size = None, 2 * len(labels)  # a chunk is cut no further
         self._keys = {id(side): number for number, side in enumerate(features)}
         self._last = (len(features) - 1, len(features[-1].get("attention_mask", labels)))
@@ -242,7 +242,7 @@ def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor],
     return together, order.argsort()
 
 
-def cut(together: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+def cut_chunks(together: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
     """A batch, its longest texts first, in chunks of at most `most` tokens, each as wide as its longest text.
 
     tokens: of each chunk, without padding.
@@ -257,7 +257,7 @@ def cut(together: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
     return chunks
 
 
-def chunks_of(lengths: Sequence[int], most: int, slack: float = SLACK) -> list[tuple[int, int]]:
+def chunks_of(lengths: Sequence[int], most: int, slack: float = PADDING) -> list[tuple[int, int]]:
     """Where to cut texts, longest first, so that at most `slack` of what is computed so far is ever padding.
 
     A chunk is as wide as its first text and holds at most `most` tokens, or one text.

@@ -26,7 +26,7 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture
 def job(tmp_path, model, monkeypatch) -> dict:
-    monkeypatch.setattr(engine, "CHUNK_BYTES", 1)  # 128 texts a chunk
+    monkeypatch.setattr(engine, "CHUNK_MOST", 1)  # 128 texts a chunk
     pd.DataFrame({"text": MANY}).to_parquet(tmp_path / "texts.parquet")
     return {
         "out": str(tmp_path / "all.json"), "checkpoint": Checkpoint(model, device="cpu", dtype="float32"),

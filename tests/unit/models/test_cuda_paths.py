@@ -10,12 +10,13 @@ from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone
 from promptpool.models.backbone import load_backbone, pick_device
+from promptpool.models.decoder import supported_attention
 from promptpool.models.memory import is_device_fault, is_out_of_memory
 from promptpool.runtime import gpu_leases as leases
 from promptpool.runtime.gpu_leases import LENT, leased, visible_devices
 from promptpool.training.lora import memory
 from promptpool.training.losses import InfoNCE
-from tiny import tiny_model
+from tiny import tiny_config, tiny_model
 from torch import nn
 
 GB = 2**30
@@ -90,7 +91,7 @@ def test_a_copy_waits_for_the_stream_of_its_own_device(monkeypatch, number):
     rows = torch.ones(2, 3)
     found = SimpleNamespace(device=place, shape=rows.shape, dtype=rows.dtype)
     monkeypatch.setattr(torch.Tensor, "copy_", lambda self, source, non_blocking: self)
-    to_host({0: found})()
+    to_host([found])()
     assert recorded == [("stream", place)]
 
 
@@ -242,24 +243,24 @@ def test_the_copy_has_a_layer_of_each_kind_and_leaves_the_model_as_it_is(tmp_pat
 def test_what_is_halved_after_a_step_without_room_is_what_the_step_held(when):
     """Room for far more than a step holds is no room to give up first: a retry would then change nothing."""
     loss = InfoNCE(nn.Identity(), 0.1, live_tokens=10**6, chunk_tokens=4096)
-    held = {"small": 0, "large": 12_000}[when]  # tokens of kept graphs, beside one chunk of 4,000 and its padding
-    loss._left, loss._largest = loss.live_tokens - held, (5_000, 4_000, 40)
+    held = {"small": 0, "large": 12_000}[when]  # tokens of kept graphs, beside one chunk of 4,000
+    loss._left, loss._largest = loss.live_tokens - held, (4_000, 40)
     assert loss.shrink()
-    halved = (loss.live_tokens, loss.mini_batch_num_tokens)
+    halved = (loss.live_tokens, loss.chunk.tokens)
     assert halved == {"small": (10**6, 2_000), "large": (6_000, 4096)}[when]
     for _ in range(200):
         loss.grow()
-    grown = (loss.live_tokens, loss.mini_batch_num_tokens)
+    grown = (loss.live_tokens, loss.chunk.tokens)
     assert grown == {"small": (10**6, 3_000), "large": (9_000, 4096)}[when]  # three quarters of what did not fit
 
 
 def test_a_long_text_alone_is_not_halved_and_the_ladder_ends():
     loss = InfoNCE(nn.Identity(), 0.1, live_tokens=8_000, chunk_tokens=512)
-    loss._left, loss._largest = 8_000, (4_096, 4_096, 1)
+    loss._left, loss._largest = 8_000, (4_096, 1)
     assert not loss.shrink()
     loss._left = 8_000 - 4_096
     assert loss.shrink() and loss.live_tokens == 2_048
-    assert loss.mini_batch_num_tokens == 512
+    assert loss.chunk.tokens == 512
 
 
 def test_a_step_that_never_fits_ends_after_few_tries():
@@ -268,6 +269,20 @@ def test_a_step_that_never_fits_ends_after_few_tries():
     while loss.shrink():
         tries += 1
         assert tries < 40
-        chunk = loss.mini_batch_num_tokens
-        loss._left, loss._largest = max(0, loss.live_tokens - 200_000), (2 * chunk, chunk, max(1, chunk // 50))
-    assert loss.live_tokens == 0 and loss.mini_batch_num_tokens <= 256
+        chunk = loss.chunk.tokens
+        loss._left, loss._largest = max(0, loss.live_tokens - 200_000), (chunk, max(1, chunk // 50))
+    assert loss.live_tokens == 0 and loss.chunk.tokens <= 256
+
+
+def test_the_attention_is_one_that_the_model_has():
+    kinds = {kind: tiny_config(kind) for kind in ("qwen3", "bloom")}
+    chosen = {
+        (kind, asked): supported_attention(config, asked)
+        for kind, config in kinds.items()
+        for asked in ("flash_attention_2", "sdpa", "eager", "promptpool_tree")
+    }
+    assert [chosen["qwen3", asked] for asked in ("flash_attention_2", "sdpa", "eager")] == [
+        "flash_attention_2", "sdpa", "eager",
+    ]  # fmt: skip
+    assert [chosen["bloom", asked] for asked in ("flash_attention_2", "sdpa")] == ["eager", "eager"]
+    assert chosen["bloom", "promptpool_tree"] == "promptpool_tree"

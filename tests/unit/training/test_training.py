@@ -15,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.templates import Template
+from promptpool.training import lora
 from promptpool.training.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
 from promptpool.training.losses import InfoNCE
 from promptpool.training.rank import ids, train_rank
@@ -295,6 +296,26 @@ def test_the_memory_of_a_token_grows_with_the_layers(tmp_path):
     state = torch.get_rng_state()
     bytes_a_token(small, device)
     assert torch.equal(state, torch.get_rng_state())  # measuring draws nothing
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["machine", "control group"])
+def test_memory_that_others_hold_is_not_counted(tmp_path, monkeypatch, limited):
+    (tmp_path / "meminfo").write_text("MemTotal: 999999999 kB\nMemAvailable:  2000000 kB\n")
+    (tmp_path / "max").write_text(f"{3 * 10**9}" if limited else "max\n")
+    (tmp_path / "current").write_text(f"{2 * 10**9}\n")
+    monkeypatch.setattr(lora, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(lora, "CONTROL_GROUPS", [(tmp_path / "max", tmp_path / "current")])
+    monkeypatch.setattr(lora.os, "cpu_count", torch.get_num_threads)
+    assert lora.memory(torch.device("cpu")) == (10**9 if limited else 2_000_000 * 1024)
+
+
+def test_no_memory_left_is_a_training_that_computes_everything_twice(model, pairs, tmp_path, monkeypatch):
+    changes = {"lora": {**SPEC["lora"], "dropout": 0.0}}
+    train_rank(**call(model, pairs, tmp_path / "room", **changes))
+    monkeypatch.setattr(lora, "memory", lambda device: 0)
+    train_rank(**call(model, pairs, tmp_path / "none", **changes))
+    columns = ["loss", "grad_norm"]
+    pd.testing.assert_frame_equal(log(tmp_path / "none")[columns], log(tmp_path / "room")[columns], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from promptpool.training.losses import FACTS, InfoNCE, by_length, false_negatives
+from promptpool.training.losses import FACTS, InfoNCE, by_length, chunks_of, false_negatives
 from torch import nn
 
 TEMPERATURE = 0.1
@@ -95,6 +95,44 @@ def test_loss_and_gradients_are_those_of_the_definition(monkeypatch, masked, sym
         torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    "memory", [{"live_tokens": 10**6}, {"live_tokens": 0, "chunk_tokens": 9}], ids=["live", "cached"]
+)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_blocks_in_one_forward_are_micro_batches_one_by_one(memory, symmetric):
+    """The same loss and gradients as accumulating over micro-batches, each with negatives of its own alone."""
+    sides, ids, size = batch(6), IDS[:6], 2
+    recipe = {"margin": 0.1, "symmetric": symmetric}
+    apart = InfoNCE(Toy(), TEMPERATURE, live_tokens=10**6, **recipe)
+    wanted = 0.0
+    for start in range(0, 6, size):
+        part = [{name: side[name][start : start + size] for name in ("input_ids", "attention_mask")} for side in sides]
+        loss = apart(part, ids[start : start + size]) * size / 6
+        loss.backward()
+        wanted += loss.item()
+    together = InfoNCE(Toy(), TEMPERATURE, block=size, **recipe, **memory)
+    value, found = result(together(sides, ids), together.model)
+    assert value == pytest.approx(wanted, rel=1e-12)
+    for name, weight in apart.model.named_parameters():
+        torch.testing.assert_close(found[name], weight.grad, rtol=1e-9, atol=1e-13)
+    counted = (dict(zip(FACTS, loss.take_facts().tolist(), strict=True)) for loss in (apart, together))
+    assert len({(facts["rows"], facts["correct"], facts["negatives"]) for facts in counted}) == 1
+
+
+@pytest.mark.parametrize("most", [128, 512, 4096, 16384])
+@pytest.mark.parametrize("seed", range(3))
+def test_at_most_a_tenth_of_a_step_is_padding(most, seed):
+    draw = torch.Generator().manual_seed(seed)
+    lengths = sorted((torch.randn(240, generator=draw) * 0.9 + 3.7).exp().clamp(12, 512).int().tolist(), reverse=True)
+    ranges = chunks_of(lengths, most)
+    assert [begin for begin, _ in ranges[1:]] == [end for _, end in ranges[:-1]]
+    assert ranges[0][0] == 0 and ranges[-1][1] == len(lengths)
+    computed = [lengths[begin] * (end - begin) for begin, end in ranges]
+    assert sum(computed) * 0.9 <= sum(lengths)
+    assert all(size <= most or end - begin == 1 for size, (begin, end) in zip(computed, ranges, strict=True))
+    assert chunks_of([7] * 50, 10**6) == [(0, 50)]
+
+
 def test_masking_and_margin_change_the_loss():
     values = [
         plain(Toy(), batch(), IDS, margin=margin, symmetric=symmetric, masked=masked).item()
@@ -167,10 +205,8 @@ def test_texts_of_like_length_share_a_chunk():
     both = torch.cat([side["attention_mask"].sum(1) for side in sides])
     assert torch.equal(lengths[places], both)
     assert torch.equal(together["input_ids"][places][:64, :4], sides[0]["input_ids"])
-    padded = {}
     for chunk in (10**6, 24):
         loss = InfoNCE(Toy(), TEMPERATURE, live_tokens=10**6, chunk_tokens=chunk)
         loss(batch(64, seed=2), torch.arange(128).reshape(64, 2))
         facts = dict(zip(FACTS, loss.take_facts().tolist(), strict=True))
-        padded[chunk] = 1 - facts["tokens"] / facts["padded"]
-    assert padded[24] < 0.1 < 0.3 < padded[10**6]
+        assert facts["tokens"] == both.sum() and 0.9 * facts["padded"] <= facts["tokens"]

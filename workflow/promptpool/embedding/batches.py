@@ -4,12 +4,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
-import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.fused_layers import FusedLayers, worth_fusing
 from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
@@ -36,6 +38,14 @@ class TreeWork:
         return replace(self.layout, head=())
 
 
+class Embedded(NamedTuple):
+    """A batch: its texts by index, their vectors by layer [texts, parts, dim] float32, and whether all are finite."""
+
+    group: list[int]
+    vectors: dict[int, Tensor]
+    finite: bool
+
+
 class FamilyBatches:
     """A model and the size of a batch that fits. tokens: run through it so far, without padding and shared heads."""
 
@@ -44,6 +54,7 @@ class FamilyBatches:
         self.budget = budget
         self.precision = precision
         self.tokens = 0
+        self.fused: FusedLayers | None = None
         self._kept: TreePass | SeparatePasses | None = None
 
     @property
@@ -66,21 +77,31 @@ class FamilyBatches:
         )
         return False
 
-    def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[tuple[list[int], dict[int, np.ndarray]]]:
-        """Batches of texts by index, longest first, with their vectors. A batch that does not fit is halved."""
+    def fuse_if_worth(self, fuse: bool | None, tokens: int) -> None:
+        """Compiles the model's layers, once, if `fuse`; None: on a GPU whose passes over `tokens` would take long.
+
+        Not for a model whose prompts have passes of their own: their attention would be part of the graphs.
+        """
+        if fuse is None:
+            fuse = self.device.type == "cuda" and worth_fusing(self.model, tokens)
+        if fuse and self.fused is None and self.takes_trees:
+            self.fused = FusedLayers(self.model)
+
+    def run(self, work: TreeWork, trunks: Sequence[Trunk]) -> Iterator[Embedded]:
+        """Batches of texts, longest first, with their vectors on the host. A batch that does not fit is halved."""
         bare = {index for index, trunk in enumerate(trunks) if not trunk.ids} if work.layout.head else set()
         if bare:
             rows, head = sorted(bare), work.layout.head
-            for group, found in self.run(
+            for group, *found in self.run(
                 replace(work, layout=work.alone()), [Trunk(head, len(head), len(head))] * len(rows)
             ):
-                yield [rows[index] for index in group], found
+                yield Embedded([rows[index] for index in group], *found)
         runner = self._runner(work.layout)
         nodes = len(work.layout.tree.ids)
         costs = [len(trunk.ids) + nodes for trunk in trunks]
         order = [index for index in longest_first(costs) if index not in bare]
         start = 0
-        waiting: tuple[list[int], Callable] | None = None
+        waiting: Callable[[], Embedded] | None = None
         while start < len(order):
             group = list(take(order, costs, start, self.budget.tokens))
             used = sum(costs[index] for index in group)
@@ -96,10 +117,10 @@ class FamilyBatches:
             self.tokens += used
             start += len(group)
             if waiting:
-                yield waiting[0], waiting[1]()
-            waiting = group, to_host(found)
+                yield waiting()
+            waiting = arriving(group, found)
         if waiting:
-            yield waiting[0], waiting[1]()
+            yield waiting()
 
     def _runner(self, layout: Layout) -> TreePass | SeparatePasses:
         """Kept for the next chunk of the same family, with its head."""
@@ -122,20 +143,35 @@ class FamilyBatches:
         return None
 
 
-def to_host(found: Found) -> Callable[[], dict[int, np.ndarray]]:
-    """Starts the copy to the host; the returned function waits for it. On a GPU the next batch starts meanwhile."""
-    if all(parts.device.type != "cuda" for parts in found.values()):
-        return lambda: {number: parts.numpy() for number, parts in found.items()}
-    host = {
-        number: torch.empty(parts.shape, dtype=parts.dtype, pin_memory=True).copy_(parts, non_blocking=True)
-        for number, parts in found.items()
-    }
-    device = next(iter(found.values())).device
-    copied = torch.cuda.Event()
-    copied.record(torch.cuda.current_stream(device))  # without a stream it would wait for GPU 0's, on any device
+def arriving(group: list[int], found: Found) -> Callable[[], Embedded]:
+    """Starts the copy to the host; the returned function waits for it. On a GPU the next batch starts meanwhile.
 
-    def arrived() -> dict[int, np.ndarray]:
+    A vector that is not finite has a sum that is not finite. A sum that overflows says nothing, and the vectors
+    themselves are looked at.
+    """
+    arrived = to_host([*found.values(), torch.cat([parts.sum(-1).flatten() for parts in found.values()])])
+
+    def embedded() -> Embedded:
+        *vectors, sums = arrived()
+        finite = bool(sums.isfinite().all()) or all(bool(parts.isfinite().all()) for parts in vectors)
+        return Embedded(group, dict(zip(found, vectors, strict=True)), finite)
+
+    return embedded
+
+
+def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    """Starts the copy of a device's tensors; the returned function waits for it."""
+    if all(there.device.type != "cuda" for there in tensors):
+        return lambda: list(tensors)
+    host = [
+        torch.empty(there.shape, dtype=there.dtype, pin_memory=True).copy_(there, non_blocking=True)
+        for there in tensors
+    ]
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(tensors[0].device))  # without a stream it would wait for GPU 0's
+
+    def arrived() -> list[Tensor]:
         copied.synchronize()
-        return {number: parts.numpy() for number, parts in host.items()}
+        return host
 
     return arrived

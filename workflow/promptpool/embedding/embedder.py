@@ -15,6 +15,7 @@ from ..models.precision import Precision
 from ..templates import Composer, Family, families
 from ..variants import Key, Layer, key_text, layer_number, split_pooling
 from .batches import FamilyBatches, TreeWork
+from .buffers import Buffers
 from .family_pooling import Readout
 from .forward_passes import Layout
 from .guards import alike, require_finite, require_tokens, same_everywhere
@@ -26,7 +27,8 @@ TextsDone = Callable[[int, int], None]
 Chunk = tuple[range, dict[Key, np.ndarray]]  # which texts, and their vectors
 END_POOLINGS = ("last", "eos")  # poolings that read the prompt's last token alone
 SHARED_FROM = 4  # a shorter head costs less when repeated in every text than as shared keys
-CHUNK_BYTES = 256 * 2**20
+CHUNK_BYTES, CHUNK_MOST = 64 * 2**20, 256 * 2**20  # small arrays are soon used again, and fresh ones are slow
+CHUNK_TEXTS = 1_024  # enough for full batches and tiles
 SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
 
 
@@ -44,10 +46,11 @@ class Embedder:
         token_budget: int | None = None,
         tokenization: str = "composed",
         text_normalisation: str = "none",
+        fuse: bool | None = None,
     ):
         self.backbone = backbone
         self.composer = Composer(backbone.tokenizer, max_text_tokens, text_normalisation)
-        self.joint = tokenization == "joint"
+        self.joint, self.fuse = tokenization == "joint", fuse
         budget = TokenBudget.for_device(backbone.device, token_budget)
         self.batches = FamilyBatches(backbone.model, self.composer.eos_id, budget, backbone.precision)
 
@@ -64,16 +67,18 @@ class Embedder:
         token_budget: int | None = None,
         tokenization: str = "composed",
         text_normalisation: str = "none",
+        fuse: bool | None = None,
     ) -> "Embedder":
         """A model and an adapter merged into it.
 
         model: directory or hub id; adapter: directory of LoRA weights; device, dtype: names, or torch's own objects;
         dtype `auto`: see precision; token_budget: tokens per batch, None to let the device's memory decide;
         tokenization: `composed`, or the paper's `joint` (a pass for each prompt, not exportable);
-        text_normalisation: see templates.normalised.
+        text_normalisation: see templates.normalised; fuse: whether the layers are compiled, None to do it on a GPU
+        where the texts are worth it. It changes vectors by rounding alone.
         """
         backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
-        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation)
+        return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation, fuse)
 
     @property
     def exportable(self) -> bool:
@@ -133,7 +138,7 @@ class Embedder:
     def chunk_size(self, prompts: Mapping[str, str], poolings: Sequence[str], layers: Sequence[Layer]) -> int:
         """How many texts' vectors are held in memory at once."""
         row = 4 * sum(self.dims(poolings).values()) * len(prompts) * len(layers)
-        return max(128, min(16_384, CHUNK_BYTES // row))
+        return max(128, min(16_384, CHUNK_MOST // row, max(CHUNK_TEXTS, CHUNK_BYTES // row)))
 
     def chunks(
         self,
@@ -147,6 +152,7 @@ class Embedder:
     ) -> Iterator[Chunk]:
         """Like grid, but some texts at a time, to bound memory. Equal texts are embedded again.
 
+        A chunk's vectors are views of one array, whose memory is used again once the caller drops them all.
         skip(rows) is True for chunks not to compute; size: texts per chunk. While a chunk runs, a thread tokenizes the
         next one.
         """
@@ -155,10 +161,13 @@ class Embedder:
         parts = [range(start, min(start + size, len(texts))) for start in range(0, len(texts), size)]
         wanted = [rows for rows in parts if not skip(rows)]
         done = len(texts) - sum(map(len, wanted))
+        buffers = Buffers()
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self._ids, works, texts, wanted[0]) if wanted else None
             for number, rows in enumerate(wanted):
                 ids = coming.result()
+                if number == 0:
+                    self.batches.fuse_if_worth(self.fuse, self._tokens(works, ids) * len(texts) // len(rows))
                 if number + 1 < len(wanted):
                     coming = ahead.submit(self._ids, works, texts, wanted[number + 1])
                 own = texts[rows.start : rows.stop]
@@ -170,7 +179,7 @@ class Embedder:
                             progress(before + (share * texts_here + more) // len(works), len(texts))
 
                     trunks = [work.trunk(row) for row in ids[index]]
-                    found |= self._vectors(work, own, trunks, poolings, layers, told)
+                    found |= self._vectors(work, own, trunks, layers, told, buffers)
                 yield rows, found
                 done += len(rows)
 
@@ -198,11 +207,20 @@ class Embedder:
             return [self.composer.joint(work.templates[0], own) for work in works]
         return [self.composer.texts(own)] * len(works)
 
+    def _tokens(self, works: Sequence[TreeWork], ids: Sequence[list[list[int]]]) -> int:
+        """Of some texts under all families, without the shared heads."""
+        return sum(
+            sum(map(len, rows)) + len(rows) * len(work.layout.tree.ids) for work, rows in zip(works, ids, strict=True)
+        )
+
     def _require_room(self, work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
         """Raises PromptpoolError for a text that, with its prompt, is longer than the model reads."""
         most = getattr(self.backbone.model.config.get_text_config(), "max_position_embeddings", None)
         around = len(work.layout.head) + max(map(len, work.layout.tree.paths))
-        for text, trunk in zip(texts, trunks, strict=True) if most and most > 0 else ():  # XLNet: -1
+        longest = max((len(trunk.ids) for trunk in trunks), default=0)
+        if not most or most < 0 or around + longest <= most:  # XLNet: -1
+            return
+        for text, trunk in zip(texts, trunks, strict=True):
             if around + len(trunk.ids) > most:
                 names = ", ".join(template.name for template in work.templates)
                 raise PromptpoolError(
@@ -215,31 +233,34 @@ class Embedder:
         work: TreeWork,
         texts: Sequence[str],
         trunks: Sequence[Trunk],
-        poolings: Sequence[str],
         layers: Sequence[Layer],
         told: Callable[[int], None],
+        buffers: Buffers,
     ) -> dict[Key, np.ndarray]:
         require_tokens(work, texts, trunks)
         self._require_room(work, texts, trunks)
         depth = self.depth()
-        parts = Readout(work.layout.tree, poolings).columns
+        readout = Readout(work.layout.tree, work.layout.poolings)
+        whole: dict[int, np.ndarray] = {}  # [texts, parts, dim] of each layer, filled by one scatter a batch
         keys = {
-            (template.name, pooling, layer): (layer_number(layer, depth), parts[branch, pooling])
+            (template.name, pooling, layer): (layer_number(layer, depth), readout.columns[branch, pooling])
             for branch, template in enumerate(work.templates)
-            for pooling in poolings
+            for pooling in work.layout.poolings
             for layer in layers
         }
-        vectors: dict[Key, np.ndarray] = {}
         done = 0
-        for group, found in self.batches.run(work, trunks):
-            for key, (number, columns) in keys.items():
-                matrix = found[number][:, columns].reshape(len(group), -1)
-                if key not in vectors:
-                    vectors[key] = np.empty((len(texts), matrix.shape[1]), dtype=np.float32)
-                vectors[key][group] = matrix
-                require_finite(matrix, group, texts, key)
+        for group, found, finite in self.batches.run(work, trunks):
+            if not finite:
+                for key, (number, columns) in keys.items():
+                    require_finite(found[number][:, columns].flatten(1).numpy(), group, texts, key)
+            place = torch.tensor(group)
+            for number, parts in found.items():
+                if number not in whole:
+                    whole[number] = buffers.lend((len(texts), *parts.shape[1:]))
+                torch.from_numpy(whole[number]).index_copy_(0, place, parts)
             done += len(group)
             told(done)
+        vectors = {key: whole[number][:, columns].reshape(len(texts), -1) for key, (number, columns) in keys.items()}
         for key, (number, _) in keys.items():
             if number and same_everywhere(vectors[key], trunks):
                 self._require_sight(work, trunks, key, number)
@@ -254,8 +275,8 @@ class Embedder:
         if number < self.depth() and split_pooling(key[1])[0] in END_POOLINGS:
             other = next(trunk for trunk in trunks if trunk.ids != trunks[0].ids)
             whole = replace(work, layout=replace(work.layout, poolings=("max",), numbers=(number,)))
-            ((_, found),) = self.batches.run(whole, [trunks[0], other])
-            if not alike(found[number][:, 0]):
+            ((_, found, _),) = self.batches.run(whole, [trunks[0], other])
+            if not alike(found[number][:, 0].numpy()):
                 warnings.warn(
                     f"embedding {key_text(key)}: the prompt's last token has not seen the text at layer {number}, and "
                     "all texts have one vector; read a deeper layer, or the pooling mean",

@@ -44,13 +44,15 @@ class TreePass:
         layout = self.layout
         batch = pack_trunks(trunks, layout.tree, layout.eos_id, self.head.tokens, layout.slack).to(self.model.device)
         picks = [self.readout.picks(tile) for tile in batch.tiles] if self.readout.attends else None
+        weights = [self.readout.weights(tile, self.head.tokens) for tile in batch.tiles]
         found: Found = {}
 
         def read(number: int, states: Tensor, rows: Sequence[Tensor] | None) -> None:
             parts = []
             for index, tile in enumerate(batch.tiles):
                 own = states[tile.tokens].unflatten(0, (tile.rows, tile.width))
-                parts.append(self.readout.read(tile, own, self.head, number, rows[index] if picks else None))
+                row = rows[index] if picks else None
+                parts.append(self.readout.read(tile, own, self.head, number, row, weights[index]))
             found[number] = torch.cat(parts)
 
         run(self.model, batch, layout.numbers, read, self.head, picks)
@@ -66,17 +68,16 @@ class SeparatePasses:
     def __init__(self, model: PreTrainedModel, layout: Layout):
         self.model, self.layout = model, layout
         self.readout = Readout(layout.tree, layout.poolings)
+        suffixes = [[layout.tree.ids[node] for node in path] for path in layout.tree.paths]
+        eos = layout.eos_id if layout.tree.ends else None
+        self.alone = [Readout(plant([suffix], eos), layout.poolings) for suffix in suffixes]
 
     def run(self, trunks: Sequence[Trunk]) -> Found:
         """As TreePass.run."""
         found: Found = {}
-        layout, tree = self.layout, self.layout.tree
-        for branch, path in enumerate(tree.paths):
-            suffix = tuple(tree.ids[node] for node in path)
-            alone = Readout(plant([suffix], layout.eos_id if tree.ends else None), layout.poolings)
-            whole = [
-                Trunk((*layout.head, *t.ids), t.start + len(layout.head), t.stop + len(layout.head)) for t in trunks
-            ]
+        layout, before = self.layout, len(self.layout.head)
+        whole = [Trunk((*layout.head, *t.ids), t.start + before, t.stop + before) for t in trunks]
+        for branch, alone in enumerate(self.alone):
             batch = pack_trunks(whole, alone.tree, layout.eos_id).to(self.model.device)
             for number, parts in self._plain(batch, alone).items():
                 if number not in found:

@@ -15,19 +15,19 @@ ROUNDING = 1e-6  # of the largest number: ten times less than what any text chan
 def require_tokens(work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
     """PromptpoolError that names the first text without a token for some pooling."""
     layout = work.layout
+    bare = next((row for row, trunk in enumerate(trunks) if not trunk.ids), None)
+    empty = next((row for row, trunk in enumerate(trunks) if trunk.stop == trunk.start), None)
     for pooling in layout.poolings:
         name, span = split_pooling(pooling)
-        if name == "eos":
+        row = empty if span == "text" else bare
+        if name == "eos" or row is None:
             continue
         for template, path in zip(work.templates, layout.tree.paths, strict=True):
-            if span == "all" and (path or layout.head):
-                continue
-            for text, trunk in zip(texts, trunks, strict=True):
-                if (trunk.stop == trunk.start) if span == "text" else not trunk.ids:
-                    raise PromptpoolError(
-                        f"texts: {text[:80]!r} has no token under prompt {template.name!r} for pooling {pooling}; "
-                        "drop empty texts"
-                    )
+            if span == "text" or not (path or layout.head):
+                raise PromptpoolError(
+                    f"texts: {texts[row][:80]!r} has no token under prompt {template.name!r} for pooling {pooling}; "
+                    "drop empty texts"
+                )
 
 
 def require_finite(rows: np.ndarray, group: Sequence[int], texts: Sequence[str], key: Key) -> None:

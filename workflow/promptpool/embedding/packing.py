@@ -5,9 +5,10 @@ that share the tokens they begin with. With causal attention, a token's state de
 of a batch lie in one row. Texts of (nearly) one length form a tile, which is a plain [rows, columns] view of that row.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,6 +28,16 @@ class Tree:
     depths: tuple[int, ...]
     paths: tuple[tuple[int, ...], ...]
     ends: tuple[int, ...]
+    _there: dict[tuple[str, torch.device], Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def on(self, device: torch.device, name: str, made: Callable[[], Tensor]) -> Tensor:
+        """A tensor that depends on the tree alone, on a device. It is copied there once, not for each batch.
+
+        name: what distinguishes it from the tree's others; made: gives it on the host.
+        """
+        if (name, device) not in self._there:
+            self._there[name, device] = made().to(device)
+        return self._there[name, device]
 
     @cached_property
     def ancestors(self) -> Tensor:
@@ -112,18 +123,14 @@ class Tile:
         own = seen[:, :, head:]
         own[:, : self.trunk, : self.trunk] = columns[: self.trunk, None] >= columns[: self.trunk]
         own[:, self.trunk :, : self.trunk] = real[:, None]
-        own[:, self.trunk :, self.trunk :] = tree.ancestors.to(device)
+        own[:, self.trunk :, self.trunk :] = tree.on(device, "ancestors", lambda: tree.ancestors)
         if window is not None:
-            depths = torch.tensor(tree.depths, dtype=torch.long, device=device)
+            depths = tree.on(device, "depths", lambda: torch.tensor(tree.depths, dtype=torch.long))
             trunk = columns[: self.trunk].expand(len(self.lengths), -1)
             places = head + torch.cat([trunk, self.lengths[:, None] + depths], 1)
             before = torch.arange(head, device=device).expand(len(places), -1)
             seen &= places[:, :, None] - torch.cat([before, places], 1)[:, None] < window
         return seen.unsqueeze(1)
-
-    def to(self, device: torch.device) -> "Tile":
-        move = {"device": device, "non_blocking": True}
-        return Tile(self.first, self.rows, self.trunk, self.width, self.lengths.to(**move), self.spans.to(**move))
 
 
 @dataclass
@@ -137,10 +144,19 @@ class Batch:
     head: int
 
     def to(self, device: torch.device) -> "Batch":
-        """On a GPU the copy is asynchronous, from pinned memory."""
-        pinned = (lambda t: t.pin_memory()) if device.type == "cuda" else (lambda t: t)
-        ids, positions = (pinned(t).to(device, non_blocking=True) for t in (self.ids, self.positions))
-        return Batch(ids, positions, [tile.to(device) for tile in self.tiles], self.tree, self.head)
+        """One copy for everything. On a GPU it is asynchronous, from pinned memory."""
+        if device == self.ids.device:
+            return self
+        parts = [self.ids[0], self.positions[0], *(x.flatten() for t in self.tiles for x in (t.lengths, t.spans))]
+        whole = torch.cat(parts)
+        if device.type == "cuda":
+            whole = whole.pin_memory()
+        ids, positions, *rest = whole.to(device, non_blocking=True).split([len(part) for part in parts])
+        tiles = [
+            replace(tile, lengths=lengths, spans=spans.unflatten(0, (-1, 2)))
+            for tile, lengths, spans in zip(self.tiles, rest[::2], rest[1::2], strict=True)
+        ]
+        return replace(self, ids=ids.unsqueeze(0), positions=positions.unsqueeze(0), tiles=tiles)
 
 
 def tiles_of(lengths: Sequence[int], slack: float) -> list[int]:
@@ -161,34 +177,41 @@ def tiles_of(lengths: Sequence[int], slack: float) -> list[int]:
 def pack_trunks(trunks: Sequence[Trunk], tree: Tree, pad_id: int, head: int = 0, slack: float = 0.0) -> Batch:
     """Lays out texts, longest first; rows keep that order. slack: the share of a tile that may be padding."""
     nodes, depths = np.array(tree.ids, dtype=np.int64), np.array(tree.depths, dtype=np.int64)
-    ids, positions, tiles = [], [], []
-    done = first = 0
-    for count in tiles_of([len(trunk.ids) for trunk in trunks], slack):
-        group = trunks[done : done + count]
-        lengths = np.array([len(trunk.ids) for trunk in group], dtype=np.int64)
-        longest = int(lengths.max())
-        width = longest + len(nodes)
-        tokens = np.full((count, width), pad_id, dtype=np.int64)
-        for row, trunk in zip(tokens, group, strict=True):
-            row[: len(trunk.ids)] = trunk.ids
-        tokens[:, longest:] = nodes
-        places = np.broadcast_to(np.arange(head, head + width), (count, width)).copy()
-        places[:, longest:] = head + lengths[:, None] + depths
-        spans = np.array([[trunk.start, trunk.stop] for trunk in group], dtype=np.int64)
-        if (lengths == longest).all() and (spans == spans[0]).all():
-            lengths, spans = lengths[:1], spans[:1]
-        ids.append(tokens.ravel())
-        positions.append(places.ravel())
-        tiles.append(Tile(first, count, longest, width, torch.from_numpy(lengths), torch.from_numpy(spans)))
-        first += count * width
+    lengths = np.fromiter((len(trunk.ids) for trunk in trunks), np.int64, len(trunks))
+    spans = np.array([(trunk.start, trunk.stop) for trunk in trunks], dtype=np.int64).reshape(-1, 2)
+    own = np.fromiter(chain.from_iterable(trunk.ids for trunk in trunks), np.int64, int(lengths.sum()))
+    shapes = []  # of each tile: texts, the longest trunk
+    done = 0
+    for count in tiles_of(lengths.tolist(), slack):
+        shapes.append((count, int(lengths[done : done + count].max())))
         done += count
-    flat = [torch.from_numpy(np.concatenate(parts)).unsqueeze(0) for parts in (ids, positions)]
-    return Batch(*flat, tiles, tree, head)
+    ids, positions = np.empty((2, sum(count * (longest + len(nodes)) for count, longest in shapes)), dtype=np.int64)
+    tiles, done, first, read = [], 0, 0, 0
+    for count, longest in shapes:
+        width = longest + len(nodes)
+        size, span = lengths[done : done + count], spans[done : done + count]
+        tokens = ids[first : first + count * width].reshape(count, width)
+        places = positions[first : first + count * width].reshape(count, width)
+        there = int(size.sum())
+        text = own[read : read + there]
+        if there == count * longest:
+            tokens[:, :longest] = text.reshape(count, longest)
+        else:
+            tokens[:, :longest] = pad_id
+            tokens[:, :longest][np.arange(longest) < size[:, None]] = text
+        tokens[:, longest:] = nodes
+        places[:, :longest] = np.arange(head, head + longest)
+        places[:, longest:] = head + size[:, None] + depths
+        if there == count * longest and (span == span[0]).all():
+            size, span = size[:1], span[:1]
+        tiles.append(Tile(first, count, longest, width, torch.from_numpy(size), torch.from_numpy(span)))
+        first, done, read = first + count * width, done + count, read + there
+    return Batch(torch.from_numpy(ids).unsqueeze(0), torch.from_numpy(positions).unsqueeze(0), tiles, tree, head)
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
     """Indices by falling length. Equal lengths keep their order."""
-    return sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    return np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
 
 
 def take(order: Sequence[int], costs: Sequence[int], start: int, budget: int) -> Iterable[int]:

@@ -16,7 +16,7 @@ from ..models.precision import in_words, processor
 from ..runtime.children import end_with_parent, forget_script
 from ..variants import Layer, layer_name, layer_number
 from .embedder import Embedder
-from .vector_file import VectorFile
+from .vector_file import VectorFile, written_behind
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,9 @@ def write_share(
     chunks = embedder.chunks(
         texts, prompts, grid.poolings, grid.layers, skip=skip, size=share.size, progress=lambda done, _: progress(done)
     )
-    for rows, vectors in chunks:
-        file.write(rows, vectors)
+    with written_behind(file) as write:
+        for rows, vectors in chunks:
+            write(rows, vectors)
 
 
 def run_facts(embedder: Embedder, grid: Grid) -> dict:

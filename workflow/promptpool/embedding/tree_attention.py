@@ -79,6 +79,7 @@ def tree_attention(
     softcap, window = kwargs.get("softcap"), kwargs.get("sliding_window")
     if plan.keep:
         plan.head.keys[layer], plan.head.values[layer] = key, value
+    plan.kept.pop(layer, None)  # of a compiled layer that failed after its attention, and runs again
     out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
     for number, tile in enumerate(plan.batch.tiles):
         q, k, v = (_rows(states, tile) for states in (query, key, value))
@@ -96,7 +97,7 @@ def tree_attention(
     return out, None
 
 
-AttentionInterface.register(IMPLEMENTATION, tree_attention)
+AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(tree_attention))  # no part of a compiled layer
 
 
 def _rows(states: Tensor, tile: Tile) -> Tensor:

@@ -1,12 +1,16 @@
 """Embedding matrices on disk: safetensors with keys "prompt/pooling/layer", written in parts and read lazily."""
 
+import io
 import json
 import os
 import re
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +115,7 @@ class VectorFile:
     def _checksum(self, vectors: Mapping[Key, np.ndarray]) -> int:
         found = 0
         for key in sorted(vectors, key=key_text):
-            rows = np.ascontiguousarray(vectors[key])
-            found = zlib.crc32(rows.data.cast("B"), zlib.crc32(key_text(key).encode(), found))
+            found = checksum_of(key, np.ascontiguousarray(vectors[key]), found)
         return found
 
     def rows_finished(self) -> int:
@@ -125,20 +128,30 @@ class VectorFile:
 
     def write(self, rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
         """Writes a chunk's matrices, float32 [len(rows), dim] each, to these places. They are on disk afterwards."""
-        kind, written = DTYPES[self.dtype][1], {}
-        for key, matrix in vectors.items():
-            with np.errstate(over="ignore"):
-                stored = matrix.astype(kind, copy=False)
-            if kind is np.float16 and not np.isfinite(stored).all():
-                raise PromptpoolError(
-                    f"embedding {key_text(key)}: a value is beyond float16; set grid.storage: float32"
-                )
-            view = self._view(key)
-            view[self._at(rows.start, rows.stop)] = stored
-            view.flush()
-            written[key] = stored
+        kind = np.dtype(DTYPES[self.dtype][1])
+        checksum, stored = 0, np.empty(0, kind)
+        with self.file.open("r+b", buffering=0) as file:
+            for key in sorted(vectors, key=key_text):
+                offset, dim = self.places[key]
+                if stored.shape != (len(rows), dim):
+                    stored = np.empty((len(rows), dim), kind)
+                with np.errstate(over="ignore"):
+                    np.copyto(stored, vectors[key], casting="same_kind")
+                if kind == np.float16 and not np.isfinite(stored).all():
+                    raise PromptpoolError(
+                        f"embedding {key_text(key)}: a value is beyond float16; set grid.storage: float32"
+                    )
+                checksum = checksum_of(key, stored, checksum)
+                if self.order is None:
+                    file.seek(self.start + offset + rows.start * dim * kind.itemsize)
+                    write_all(file, stored)
+                else:
+                    view = self._view(key)
+                    view[self._at(rows.start, rows.stop)] = stored
+                    view.flush()
+            os.fsync(file.fileno())
         with self.journal.open("a", encoding="utf-8") as handle:
-            handle.write(f"{rows.start} {rows.stop} {self._checksum(written)}\n")
+            handle.write(f"{rows.start} {rows.stop} {checksum}\n")
             handle.flush()
             os.fsync(handle.fileno())
 
@@ -150,6 +163,38 @@ class VectorFile:
         with atomic_path(self.path) as temporary:
             shutil.move(self.file, temporary)
         remove(self.scratch)
+
+
+def checksum_of(key: Key, rows: np.ndarray, before: int = 0) -> int:
+    """CRC-32 of a matrix [n, dim] under its key, continuing `before`."""
+    return zlib.crc32(rows.data.cast("B"), zlib.crc32(key_text(key).encode(), before))
+
+
+def write_all(file: io.RawIOBase, rows: np.ndarray) -> None:
+    """Writes a contiguous array, in as many calls as the system needs."""
+    left = memoryview(rows).cast("B")
+    while len(left):
+        left = left[file.write(left) :]
+
+
+@contextmanager
+def written_behind(file: VectorFile, ahead: int = 2) -> Iterator[Callable[[range, Mapping[Key, np.ndarray]], None]]:
+    """Gives `file.write` in a thread of its own, so that the next chunk is computed while one is written.
+
+    ahead: chunks handed over and not yet written, at most; the caller waits beyond that. What a write raises is raised
+    at the next one, or at the end. On leaving, everything is on disk.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="vectors") as thread:
+        under_way: deque[Future] = deque()
+
+        def write(rows: range, vectors: Mapping[Key, np.ndarray]) -> None:
+            while under_way and (len(under_way) >= ahead or under_way[0].done()):
+                under_way.popleft().result()
+            under_way.append(thread.submit(file.write, rows, dict(vectors)))
+
+        yield write
+        while under_way:
+            under_way.popleft().result()
 
 
 class Vectors(Mapping[Key, np.ndarray]):

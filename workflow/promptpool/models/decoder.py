@@ -53,12 +53,17 @@ def loads_alone(config: PreTrainedConfig) -> bool:
     return type(text_part(config)) in AutoModel._model_mapping
 
 
+SUPPORT = {"flash_attention_2": "_supports_flash_attn", "sdpa": "_supports_sdpa"}  # transformers' own words, best first
+
+
 def supported_attention(config: PreTrainedConfig, attention: str) -> str:
-    """The attention asked for, or `eager`, which every architecture has, where `sdpa` is not one of its own."""
+    """The attention asked for, or the best that the architecture has instead: `sdpa`, or `eager`, which all have."""
     classes = _classes(text_part(config)) or _classes(config)
-    if attention == "sdpa" and not all(getattr(one, "_supports_sdpa", True) for one in classes):
-        return "eager"
-    return attention
+    names = list(SUPPORT)
+    for name in names[names.index(attention) :] if attention in names else ():
+        if all(getattr(one, SUPPORT[name], True) for one in classes):
+            return name
+    return "eager" if attention in names else attention
 
 
 def _classes(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], ...]:

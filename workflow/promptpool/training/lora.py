@@ -1,5 +1,6 @@
 """A base model prepared for tuning: frozen and half-precise on a GPU, its LoRA weights in float32, no LM head."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -23,6 +24,11 @@ from .lora_targets import targets_of
 
 PROBE_SHAPE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
+MEMINFO = Path("/proc/meminfo")
+CONTROL_GROUPS = [  # the limit, and what is used of it
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+]
 CHUNK_TOKENS = {"cpu": 512, "cuda": 16384}  # of one forward: enough to keep the device busy, few enough to pad little
 
 
@@ -145,16 +151,21 @@ def live_tokens(model: SentenceTransformer, device: torch.device, checkpointing:
 
 
 def memory(device: torch.device) -> int:
-    """The bytes that weights leave on a GPU; on a machine or in a control group, its threads' share of all cores."""
+    """The bytes that are free for this job: of a GPU, or of the machine or control group, its threads' share of those.
+
+    Jobs that run beside it hold what is not free. All free memory is never one job's: a machine's other cores run jobs
+    that have not yet taken theirs.
+    """
     if device.type == "cuda":
         return max(0, gpu_room(device) - torch.cuda.memory_allocated(device))
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            whole = min(whole, int(Path(limit).read_text()))
-        except (OSError, ValueError):  # no such control group, or no limit ("max")
-            continue
-    return int(whole * min(1.0, torch.get_num_threads() / (os.cpu_count() or 1)))
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    with contextlib.suppress(OSError, StopIteration):
+        lines = MEMINFO.read_text(encoding="utf-8").splitlines()
+        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    for limit, used in CONTROL_GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # no such control group, or no limit ("max")
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return int(max(0, free) * min(1.0, torch.get_num_threads() / (os.cpu_count() or 1)))
 
 
 def bytes_a_token(model: SentenceTransformer, device: torch.device, checkpointing: bool = False) -> float:

@@ -19,6 +19,7 @@ from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
+PADDING = 0.1  # of a step's computed tokens: the most that may be padding
 SCORE_ROWS = 1024  # rows of the score matrix computed at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
@@ -60,9 +61,10 @@ class InfoNCE(CachedLossMixin, nn.Module):
     `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
 
     symmetric: half the loss distinguishes each positive's own anchor from the other anchors. gather: the negatives of
-    all ranks count. The texts go through the model in chunks of at most chunk_tokens, without padding. Chunks of up to
-    live_tokens, with padding, keep what their backward needs; the others are recomputed in the backward. Neither
-    changes the loss.
+    all ranks count. block: pairs whose texts are each other's only negatives, as in gradient accumulation over
+    micro-batches of that size; None for the whole batch. The texts go through the model in chunks of at most
+    chunk_tokens, of which at most PADDING is padding. Chunks of up to live_tokens together keep what their backward
+    needs; the others are recomputed in the backward. Neither changes the loss. Tokens are counted with padding.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class InfoNCE(CachedLossMixin, nn.Module):
         symmetric: bool = False,
         mask_duplicates: bool = True,
         gather: bool = False,
+        block: int | None = None,
         live_tokens: int = 0,
         chunk_tokens: int = 512,
     ):
         super().__init__()
         self.model = model
         self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
-        self.mask_duplicates, self.gather = mask_duplicates, gather
+        self.mask_duplicates, self.gather, self.block = mask_duplicates, gather, block
         self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
         self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
         self.mini_batch_size = 1  # texts of a chunk, if its tokens were not counted
@@ -88,16 +91,18 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self._places: Tensor | None = None  # of the current step: where by_length put each text,
         self._alive: dict[tuple[int, int], Tensor] = {}  # chunks whose graph is kept,
         self._left = 0  # and how many more tokens may be kept
-        self._largest = (0, 0, 0)  # the widest chunk: its tokens with padding and without, its texts
+        self._largest = (0, 0)  # the widest chunk: its tokens and its texts
 
     def forward(self, sentence_features: Iterable[Mapping[str, Tensor]], labels: Tensor) -> Tensor:
         features = list(sentence_features)
-        self._places, self._alive, self._left, self._largest = None, {}, self.live_tokens, (0, 0, 0)
+        self._places, self._alive, self._left, self._largest = None, {}, self.live_tokens, (0, 0)
+        self.mini_batch_num_tokens = self.chunk.tokens
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places = by_length(features)
-            features = [together]
+            features = cut_chunks(together, self.chunk.tokens)
+            self.mini_batch_num_tokens, self.mini_batch_size = None, 2 * len(labels)  # a chunk is cut no further
         self._keys = {id(side): number for number, side in enumerate(features)}
-        self._last = (len(features) - 1, len(labels) * 2 // len(features))
+        self._last = (len(features) - 1, len(features[-1].get("attention_mask", labels)))
         return self.forward_cached(features, labels)
 
     def embed_minibatch(self, sentence_feature, begin, end, with_grad, copy_random_state, random_state=None):
@@ -123,10 +128,9 @@ class InfoNCE(CachedLossMixin, nn.Module):
         if "cu_seq_lens_q" in sentence_feature:
             tokens = padded = int(sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin])
         else:
-            lengths = sentence_feature["attention_mask"][begin:end].sum(1)
-            tokens, padded = int(lengths.sum()), int(lengths.max()) * len(lengths)
+            tokens, padded = sentence_feature["tokens"], sentence_feature["attention_mask"].numel()
         self._count(tokens=tokens, padded=padded)
-        self._largest = max(self._largest, (padded, tokens, end - begin))
+        self._largest = max(self._largest, (padded, end - begin))
         return padded
 
     def shrink(self) -> bool:
@@ -136,25 +140,25 @@ class InfoNCE(CachedLossMixin, nn.Module):
         the chunk itself is halved. Both are measured by what the failed step held. Neither changes the loss.
         """
         kept = max(0, self.live_tokens - self._left)
-        padded, tokens, texts = self._largest
+        padded, texts = self._largest
         self._alive.clear()
-        halves = texts > 1 and tokens > SMALLEST
+        halves = texts > 1 and padded > SMALLEST
         if kept > padded or (kept and not halves):
             self.live.failed(kept)
             if kept <= SMALLEST:
                 self.live.tokens = 0
         elif halves:
-            self.chunk.failed(tokens)
+            self.chunk.failed(padded)
         else:
             return False
-        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
+        self.live_tokens = self.live.tokens
         return True
 
     def grow(self) -> None:
         """After a step that fitted: slowly back up, to three quarters of what did not fit."""
         for budget in (self.live, self.chunk):
             budget.worked(budget.tokens)
-        self.live_tokens, self.mini_batch_num_tokens = self.live.tokens, self.chunk.tokens
+        self.live_tokens = self.live.tokens
 
     def calculate_loss(
         self, reps: list[list[Tensor]], labels: Tensor | None = None, *, with_backward: bool = False
@@ -165,8 +169,8 @@ class InfoNCE(CachedLossMixin, nn.Module):
 
     def _loss(self, reps: list[list[Tensor]], labels: Tensor | None, with_backward: bool) -> Tensor:
         sides = [torch.cat(chunks) for chunks in reps]
-        if self._places is not None:
-            sides = list(sides[0][self._places].chunk(2))
+        if self._places is not None:  # a chunk is a column of its own
+            sides = list(torch.cat(sides)[self._places].chunk(2))
         local = len(sides[0])
         anchors, positives = (
             F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides
@@ -191,15 +195,24 @@ class InfoNCE(CachedLossMixin, nn.Module):
 
     def _rows(self, anchors: Tensor, positives: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
         """The summed loss of some rows."""
-        hidden = false_negatives(ids, rows) if self.mask_duplicates else None
+        hidden = self._hidden(ids, rows)
         losses, correct = info_nce(anchors, positives, rows, hidden, self.temperature, self.margin)
         masked = hidden.sum() if hidden is not None else torch.zeros((), device=rows.device)
         self._count(rows=len(rows), correct=correct.sum(), negatives=len(rows) * (len(anchors) - 1) - masked)
         if not self.symmetric:
             return losses.sum()
-        hidden = false_negatives(ids.flip(1), rows) if self.mask_duplicates else None
+        hidden = self._hidden(ids.flip(1), rows)
         back, _ = info_nce(positives, anchors, rows, hidden, self.temperature, self.margin)
         return (losses.sum() + back.sum()) / 2
+
+    def _hidden(self, ids: Tensor, rows: Tensor) -> Tensor | None:
+        """Which candidates are left out, bool [rows, n]: false negatives, and those of other blocks."""
+        hidden = false_negatives(ids, rows) if self.mask_duplicates else None
+        if self.block is None or self.block >= len(ids):
+            return hidden
+        places = torch.arange(len(ids), device=rows.device) // self.block
+        others = places[rows, None] != places
+        return others if hidden is None else hidden | others
 
     def _count(self, **counts: Tensor | int) -> None:
         some = next((value for value in counts.values() if isinstance(value, Tensor)), None)
@@ -227,3 +240,38 @@ def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor],
     for name in ("input_ids", "attention_mask"):
         together[name] = together[name][order]
     return together, order.argsort()
+
+
+def cut_chunks(together: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+    """A batch, its longest texts first, in chunks of at most `most` tokens, each as wide as its longest text.
+
+    tokens: of each chunk, without padding.
+    """
+    lengths = together["attention_mask"].sum(1).tolist()
+    chunks = []
+    for begin, end in chunks_of(lengths, most):
+        chunk = {**together, "tokens": sum(lengths[begin:end])}
+        for name in ("input_ids", "attention_mask"):
+            chunk[name] = together[name][begin:end, : max(1, lengths[begin])]
+        chunks.append(chunk)
+    return chunks
+
+
+def chunks_of(lengths: Sequence[int], most: int, slack: float = PADDING) -> list[tuple[int, int]]:
+    """Where to cut texts, longest first, so that at most `slack` of what is computed so far is ever padding.
+
+    A chunk is as wide as its first text and holds at most `most` tokens, or one text.
+    """
+    ranges: list[tuple[int, int]] = []
+    begin = 0
+    computed = padding = 0  # of the chunks that are closed
+    while begin < len(lengths):
+        width, end, own = lengths[begin], begin + 1, 0
+        while end < len(lengths) and width * (end + 1 - begin) <= most:
+            more = own + width - lengths[end]
+            if padding + more > slack * (computed + width * (end + 1 - begin)):
+                break
+            own, end = more, end + 1
+        ranges.append((begin, end))
+        computed, padding, begin = computed + width * (end - begin), padding + own, end
+    return ranges

@@ -23,7 +23,7 @@ from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
 from ..models.precision import in_words, processor, training_dtype, training_precision
 from ..templates import SLOT, Composer, Template, format_joint
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
-from .losses import InfoNCE
+from .losses import SMALLEST, InfoNCE
 from .sampler import PairBatches
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
@@ -62,8 +62,6 @@ def train_rank(
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
     how = {**EXECUTION_DEFAULTS, **(execution or {})}
-    if spec["negatives"] == "micro_batch":  # then it is part of the recipe
-        how["micro_batch_size"] = spec["micro_batch_size"]
     place = pick_device(device)
     table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
     table, held = hold_out(table, spec["validation"], spec["seed"])
@@ -88,15 +86,15 @@ def train_rank(
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
     require_tokenizer(tuned.tokenizer, tuned.transformers_model, model)
     checkpoints = Checkpoints(work, spec["steps"], validator(tuned, held) if len(held) else None)
-    if how["micro_batch_size"]:
-        live = 2 * how["micro_batch_size"] * tuned.max_seq_length
+    if how["micro_batch_size"] and spec["negatives"] == "batch":
+        live, least = 2 * how["micro_batch_size"] * tuned.max_seq_length, 1
     else:
-        live = live_tokens(tuned, place, how["gradient_checkpointing"])
+        live, least = live_tokens(tuned, place, how["gradient_checkpointing"]), SMALLEST
     trainer = ContrastiveTrainer(
         model=tuned,
         args=args,
         train_dataset=Dataset.from_dict({"text": texts["text"], "positive": texts["positive"], "label": ids(texts)}),
-        loss=loss_of(tuned, spec, live, CHUNK_TOKENS[place.type], gather=args.world_size > 1),
+        loss=loss_of(tuned, spec, live, max(least, min(CHUNK_TOKENS[place.type], live)), gather=args.world_size > 1),
         callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
         batches=batches_of(table, tuned, texts, spec, args.per_device_train_batch_size),
         where=out,
@@ -189,7 +187,7 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
 
 
 def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
-    """The recipe's loss. With `negatives: micro_batch` it sees one micro-batch at a time, and only its own rank's."""
+    """The recipe's loss. With `negatives: micro_batch` a pair's negatives are those of its own micro-batch."""
     return InfoNCE(
         model,
         spec["temperature"],
@@ -197,8 +195,9 @@ def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -
         symmetric=spec["symmetric"],
         mask_duplicates=spec["mask_duplicates"],
         gather=gather and spec["negatives"] == "batch",
+        block=spec["micro_batch_size"] if spec["negatives"] == "micro_batch" else None,
         live_tokens=live,
-        chunk_tokens=max(1, min(chunk, live)),
+        chunk_tokens=chunk,
     )
 
 
@@ -251,7 +250,7 @@ def trainer_arguments(
 ) -> SentenceTransformerTrainingArguments:
     """The trainer's arguments. Raises PromptpoolError if the ranks can't share a batch evenly."""
     ranks = int(os.environ.get("WORLD_SIZE", 1))
-    micro = how["micro_batch_size"] if spec["negatives"] == "micro_batch" else spec["batch_size"] // ranks
+    micro = spec["micro_batch_size"] if spec["negatives"] == "micro_batch" else spec["batch_size"] // ranks
     if spec["batch_size"] % (micro * ranks):
         raise PromptpoolError(
             f"{where}: a batch of {spec['batch_size']} can't be shared by {ranks} GPUs"
@@ -261,8 +260,7 @@ def trainer_arguments(
     args = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=1,  # set once the pairs are counted
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=spec["batch_size"] // (micro * ranks),
+        per_device_train_batch_size=spec["batch_size"] // ranks,  # micro-batches too go through the model together
         learning_rate=spec["learning_rate"],
         warmup_steps=spec["warmup_steps"],
         weight_decay=spec["weight_decay"],

@@ -69,7 +69,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
 
     def _shrink(self) -> bool:
         """Halves what is on the device from now on; False if it is already minimal, or if other ranks would wait."""
-        if self.args.world_size > 1 or self.args.gradient_accumulation_steps > 1:
+        if self.args.world_size > 1:
             return False
         return self.loss.shrink()
 

@@ -1,0 +1,65 @@
+"""Fuses the elementwise operators of a decoder's layers with torch.compile, and goes without where that fails.
+
+Each layer's `forward` is compiled with dynamic shapes; all layers share the graphs. Attention runs outside of them
+(tree_attention is no part of a graph), so that shapes of tiles compile nothing. Hooks on layers work as before.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from .decoder import decoder_layers
+from .memory import is_device_fault, is_out_of_memory
+
+WORTH_SECONDS = 60.0  # of a GPU's forward passes: a third of them is saved, and a compilation takes about 20 s
+GPU_FLOPS = 150e12  # a second that an unfused pass reaches, about; only the order of magnitude counts
+
+
+def worth_fusing(model: PreTrainedModel, tokens: int) -> bool:
+    """Whether a GPU's forward passes over so many tokens take far longer than to compile the layers."""
+    weights = sum(weight.numel() for layer in decoder_layers(model) for weight in layer.parameters())
+    return 2 * weights * tokens / GPU_FLOPS > WORTH_SECONDS
+
+
+class FusedLayers:
+    """A model's layers, compiled. works: False once a compilation has failed; the layers then run as they were."""
+
+    def __init__(self, model: PreTrainedModel):
+        self.model, self.works = model, True
+        for layer in decoder_layers(model):
+            layer.forward = self._fused(layer)
+
+    def _fused(self, layer: nn.Module) -> Callable:
+        plain = layer.forward
+        compiled = torch.compile(plain, dynamic=True)
+
+        def forward(*args, **kwargs):
+            if self.works:
+                try:
+                    return compiled(*args, **kwargs)
+                except Exception as error:
+                    if not of_the_compiler(error) or is_out_of_memory(error) or is_device_fault(error):
+                        raise
+                    self.works = False
+                    reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+                    warnings.warn(
+                        f"{self.model.name_or_path}: its layers are not fused, torch.compile fails here ({reason}); "
+                        "the vectors are the same and take more time",
+                        stacklevel=2,
+                    )
+            return plain(*args, **kwargs)
+
+        return forward
+
+    def undo(self) -> None:
+        """The layers as they were."""
+        for layer in decoder_layers(self.model):
+            layer.__dict__.pop("forward", None)
+
+
+def of_the_compiler(error: BaseException) -> bool:
+    """Whether torch.compile or a program that it calls raised an error, and not the model."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton", "torch.utils._triton"))

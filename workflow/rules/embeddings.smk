@@ -17,6 +17,8 @@ rule embed_checkpoint:
         f"{R}/logs/embed_checkpoint/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
+    # Beside a GPU, one thread tokenizes ahead and one writes. On CPUs alone, checkpoints run side by side.
+    threads: min(CORES, 3) if GPUS or not LOCAL else 1
     resources:
         gpu=1,
     params:

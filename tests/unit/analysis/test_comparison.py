@@ -10,11 +10,12 @@ from promptpool.analysis.compare_ablation import ablation_table, compare_ablatio
 from promptpool.analysis.score_table import by_task, measures, variant_label
 from promptpool.analysis.summarise_scores import as_text, headline, summarise_scores
 from promptpool.errors import PromptpoolError
-from promptpool.statistics.estimates import paired
-from promptpool.statistics.samples import RESAMPLED, VARIANT, read_facts, samples_by_variant
+from promptpool.statistics.estimates import HELD, paired
+from promptpool.statistics.samples import MAIN, REPLICATE_COLUMN, RESAMPLED, VARIANT, read_facts, samples_by_variant
 from scipy import stats
 
-SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value"]
+SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value",
+                 REPLICATE_COLUMN]  # fmt: skip
 
 TASKS = ("one", "two")
 VARIANTS = {
@@ -41,14 +42,17 @@ def scores() -> pd.DataFrame:
     """Ten experiments a task. A noise that all variants share makes only paired differences sharp."""
     rng = np.random.default_rng(0)
     shared = {task: rng.normal(0, 0.1, 10) for task in TASKS}
+    documents = {task: rng.normal(0, 0.1, 50) for task in TASKS}
     rows = []
     for variant, level in VARIANTS.items():
         for number, task in enumerate(TASKS):
             own = rng.normal(0, 0.001, 10)
             for experiment in range(10):
                 value = level + 0.1 * number + shared[task][experiment] + own[experiment]
-                rows.append((*variant, task, "test", "default", "Level 0", experiment, "main_score", value))
-                rows.append((*variant, task, "test", "default", "Level 0", experiment, "ami", 9.9))
+                rows.append((*variant, task, "test", "default", "Level 0", experiment, "main_score", value, None))
+                rows.append((*variant, task, "test", "default", "Level 0", experiment, "ami", 9.9, None))
+            replicates = level + documents[task] + rng.normal(0, 0.001, 50)
+            rows.append((*variant, task, "test", "default", "all", 0, RESAMPLED, level, replicates))
     return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
@@ -160,39 +164,26 @@ def test_values_with_other_tasks_are_not_compared(scores):
         ablation_table(fewer, FACTS, "prompts", ABLATION)
 
 
-@pytest.mark.parametrize(
-    ("facts", "width"),
-    [({}, 1.1), ({"draws": 1600}, 16.1), ({"experiments": "sets"}, 0.1)],
-    ids=["plain bootstrap", "16 draws a document", "sets"],
-)
-def test_an_intervals_width_follows_what_the_experiments_are(scores, facts, width):
-    table = ablation_table(scores, {task: {**fact, **facts} for task, fact in FACTS.items()}, "prompts", ABLATION)
-    row = table.set_index(["value", "task"]).loc[("cluster", "one")]
-    spread = scores[(scores["metric"] == "main_score") & (scores["task"] == "one") & (scores["layer"] == -1)]
-    spread = spread[(spread["adapter"] == "base") & (spread["pooling"] == "mean")].set_index("experiment")
-    one, other = (spread.loc[spread["prompt"] == prompt, "value"] for prompt in ("cluster", "none"))
-    half = stats.t.ppf(0.975, 9) * np.sqrt(width) * (one - other).std()
-    assert row["high"] - row["estimate"] == pytest.approx(half)
+@pytest.mark.parametrize("kind", ["bootstrap", "sets"])
+def test_an_intervals_width_follows_from_documents_and_experiments(scores, kind):
+    table = scores if kind == "bootstrap" else scores[scores["metric"] != RESAMPLED]
+    facts = {task: {**fact, "experiments": kind} for task, fact in FACTS.items()}
+    row = ablation_table(table, facts, "prompts", ABLATION).set_index(["value", "task"]).loc[("cluster", "one")]
+    part = table[(table["task"] == "one") & (table["layer"] == -1) & (table["adapter"] == "base")]
+    part = part[part["pooling"] == "mean"].set_index("prompt")
+    runs, replicates = (part[part["metric"] == metric] for metric in (MAIN, RESAMPLED))
+    squares = [np.var(runs.loc["cluster", "value"].values - runs.loc["none", "value"].values, ddof=1) / 10]
+    if kind == "bootstrap":
+        one, other = (replicates.loc[prompt, REPLICATE_COLUMN] for prompt in ("cluster", "none"))
+        squares.append(HELD * np.var(one - other, ddof=1))
+    freedom = 9 * sum(squares) ** 2 / sum(square**2 for square in squares)
+    assert row["high"] - row["estimate"] == pytest.approx(stats.t.ppf(0.975, freedom) * np.sqrt(sum(squares)))
 
 
-def test_experiments_that_say_nothing_of_other_texts_give_no_interval(scores):
-    table = ablation_table(
-        scores, {task: {**FACTS[task], "experiments": "none"} for task in TASKS}, "prompts", ABLATION
-    )
+def test_experiments_alone_say_nothing_of_other_texts_and_give_no_interval(scores):
+    table = ablation_table(scores[scores["metric"] != RESAMPLED], FACTS, "prompts", ABLATION)
     assert table.loc[table["value"] == "cluster", "estimate"].notna().all()
     assert table[["low", "high", "p", "p_holm", "rank_low"]].isna().all().all()
-
-
-def test_replicates_of_the_score_itself_come_before_its_experiments(scores):
-    rng, extra = np.random.default_rng(1), []
-    for variant in VARIANTS:
-        for task in TASKS:
-            extra += [(*variant, task, "test", "default", "all", i, RESAMPLED, v) for i, v in enumerate(rng.random(50))]
-    both = pd.concat([scores, pd.DataFrame(extra, columns=SCORE_COLUMNS)])
-    variant = ("small", "base", 0, "eol", "mean", -1)
-    found, before = (samples_by_variant(table, {})[variant]["one"] for table in (both, scores))
-    assert found.estimate == before.estimate
-    assert (found.factor, found.replicates) == (1, 50)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +246,7 @@ def test_labels_read_as_a_person_would_say_them():
 
 
 def test_a_row_without_an_interval_says_so(scores):
-    rows = headline(scores, {task: {**FACTS[task], "experiments": "none"} for task in TASKS}, EXPORTS, PROMPTS)
+    rows = headline(scores[scores["metric"] != RESAMPLED], FACTS, EXPORTS, PROMPTS)
     text = as_text(rows, "tiny", measures({"a": {"main_score": "v_measure"}, "b": {"main_score": "accuracy"}}))
     assert "nan" not in text and "[not known]" in text
     assert text.startswith("main score (accuracy, v_measure) x 100")

@@ -2,18 +2,27 @@
 
 import numpy as np
 import pytest
-from promptpool.statistics.estimates import Estimate, Sample, holm, interval, outcomes, paired, ranks
+from promptpool.statistics.estimates import HELD, Estimate, Part, Sample, holm, interval, outcomes, paired
 from scipy import stats
 
 ONE = [0.31, 0.35, 0.29, 0.33, 0.36, 0.30, 0.34, 0.32, 0.28, 0.37]
 TWO = [0.51, 0.55, 0.52, 0.50, 0.57, 0.53, 0.54, 0.49, 0.56, 0.58]
-SETS = 1 / len(ONE)
 
 
-def sample(values, factor: float = 1.0) -> Sample:
-    """One level of one subset; the score is the mean of its replicates."""
+def resampled(values, score: float | None = None) -> Part:
+    """A single number with these bootstrap replicates."""
     values = np.asarray(values, dtype=float)
-    return Sample(float(values.mean()), (values[None],), factor)
+    return Part(np.array([[values.mean() if score is None else score]]), values)
+
+
+def sample(values) -> Sample:
+    """A score whose replicates are these; it is their mean."""
+    return Sample(float(np.mean(values)), (resampled(values),))
+
+
+def sets(values) -> Sample:
+    """The mean of independent experiments."""
+    return Sample(float(np.mean(values)), (Part(np.asarray(values, dtype=float)[None]),))
 
 
 def test_a_bootstrap_replicates_spread_is_the_standard_error():
@@ -25,25 +34,25 @@ def test_a_bootstrap_replicates_spread_is_the_standard_error():
 
 def test_independent_sets_give_the_plain_t_interval():
     low, high = stats.t.interval(0.95, len(ONE) - 1, loc=np.mean(ONE), scale=stats.sem(ONE))
-    found = interval({"a": sample(ONE, SETS)})
+    found = interval({"a": sets(ONE)})
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
 def test_p_of_independent_sets_is_that_of_the_t_test():
     values = np.subtract(ONE, 0.3)
-    assert interval({"a": sample(values, SETS)}).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert interval({"a": sets(values)}).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 def test_p_of_paired_sets_is_that_of_the_paired_t_test():
     other = np.array(ONE)[::-1] + 0.02
-    found = paired({"a": sample(other, SETS)}, {"a": sample(ONE, SETS)})
+    found = paired({"a": sets(other)}, {"a": sets(ONE)})
     assert found.p == pytest.approx(stats.ttest_rel(other, ONE).pvalue)
 
 
 def test_two_tasks_of_one_set_each_give_welchs_t_test():
     # The difference of two means is twice the mean of one and the other's negative.
     few = TWO[:6]
-    found = interval({"a": sample(ONE, SETS), "b": sample(np.negative(few), 1 / 6)})
+    found = interval({"a": sets(ONE), "b": sets(np.negative(few))})
     welch = stats.ttest_ind(ONE, few, equal_var=False)
     assert found.p == pytest.approx(welch.pvalue)
     low, high = welch.confidence_interval(0.95)
@@ -55,7 +64,7 @@ def test_tasks_weigh_the_same_whatever_their_experiments():
 
 
 def test_the_estimate_need_not_be_the_mean_of_the_replicates():
-    found = interval({"a": Sample(0.4, (np.array([ONE]),), 1.0)})
+    found = interval({"a": Sample(0.4, (resampled(ONE),))})
     assert found.estimate == 0.4 and found.high - 0.4 == pytest.approx(0.4 - found.low)
 
 
@@ -64,21 +73,38 @@ def test_the_order_of_tasks_does_not_matter():
     assert vars(interval({"a": one, "b": two})) == pytest.approx(vars(interval({"b": two, "a": one})))
 
 
-def test_levels_of_one_task_are_not_taken_for_independent():
-    alone = interval({"a": sample(ONE)})
-    twice = interval({"a": Sample(float(np.mean(ONE)), (np.array([ONE, ONE]),), 1.0)})
-    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high))
+def test_both_sources_of_error_are_added():
+    part = Part(np.array([ONE]), np.array(TWO), held=True)
+    (found,), (documents, runs) = (
+        [interval({"a": Sample(0.3, (part,))})],
+        (HELD * np.var(TWO, ddof=1), np.var(ONE, ddof=1) / 10),
+    )
+    assert found.error == pytest.approx(np.sqrt(documents + runs))
+    freedom = (documents + runs) ** 2 / ((documents**2 + runs**2) / 9)
+    assert found.high - 0.3 == pytest.approx(stats.t.ppf(0.975, freedom) * found.error)
 
 
-def test_levels_apart_do_not_widen_an_interval():
-    levels = np.array([ONE, np.add(ONE, 0.5)])
-    found = interval({"a": Sample(float(levels.mean()), (levels,), 1.0)})
-    assert found.high - found.low == pytest.approx(2 * stats.t.ppf(0.975, 9) * np.std(ONE, ddof=1))
+def test_replicates_that_hold_no_clusters_count_in_full():
+    many = np.random.default_rng(0).standard_normal(200)
+    free, held = (Sample(0.0, (Part(np.zeros((1, 10)), many, held),)).variance()[1] for held in (False, True))
+    assert (free, held) == pytest.approx((199, 9))
+
+
+def test_levels_have_runs_of_their_own_and_share_their_documents():
+    runs = np.array([ONE, TWO])
+    squares, _ = Part(runs, np.array(ONE)).variances()
+    assert squares == pytest.approx([np.var(ONE, ddof=1), np.var(ONE, ddof=1) / 40, np.var(TWO, ddof=1) / 40])
+
+
+def test_errors_squared_add_up_to_the_variance():
+    part = Part(np.array([ONE, TWO]), np.array(TWO))
+    both = Sample(0.4, (part, Part(np.array([TWO]), np.array(ONE), held=True)))
+    assert np.sum(both.errors() ** 2) == pytest.approx(both.variance()[0])
 
 
 def test_subsets_have_documents_of_their_own():
-    halves = Sample(0.4, (np.array([ONE]), np.array([TWO])), 1.0)
-    as_tasks = interval({"a": Sample(0.4, (np.array([ONE]),)), "b": Sample(0.4, (np.array([TWO]),))})
+    halves = Sample(0.4, (resampled(ONE), resampled(TWO)))
+    as_tasks = interval({"a": Sample(0.4, (resampled(ONE),)), "b": Sample(0.4, (resampled(TWO),))})
     assert vars(interval({"a": halves})) == pytest.approx(vars(as_tasks))
 
 
@@ -111,7 +137,7 @@ def test_no_task_is_refused():
         interval({})
 
 
-@pytest.mark.parametrize("unknown", [Sample(0.5), sample([0.5]), sample(ONE, float("nan"))])
+@pytest.mark.parametrize("unknown", [Sample(0.5), sets([0.5]), Sample(0.3, (resampled(ONE),), known=False)])
 def test_a_task_of_unknown_spread_leaves_the_mean_without_an_interval(unknown):
     found = interval({"a": sample(ONE), "b": unknown})
     assert found.estimate == pytest.approx((np.mean(ONE) + unknown.estimate) / 2)
@@ -164,56 +190,3 @@ def test_holm_keeps_the_family_wise_error():
 def test_wins_ties_and_losses():
     given = [(0.1, 0.3), (0.2, 0.4), (-0.1, 0.1), (float("nan"), float("nan")), (-0.3, -0.1)]
     assert outcomes([Estimate(0, low, high, 1, 1) for low, high in given]) == (2, 2, 1)
-
-
-def test_ranks_by_hand():
-    table = {"x": [0.9, 0.2], "y": [0.5, 0.2], "z": [0.1, 0.1]}
-    competitors = {
-        name: {task: Sample(score, (np.full((1, 10), score),)) for task, score in zip("ab", scores, strict=True)}
-        for name, scores in table.items()
-    }
-    found = ranks(competitors)
-    assert [found[name].rank for name in "xyz"] == [1.25, 1.75, 3]
-    assert [found[name].best for name in "xyz"] == [2, 1, 0]
-    assert [found[name].p_best for name in "xyz"] == [1, 0, 0]
-    assert (found["z"].low, found["z"].high) == (3, 3)
-
-
-def test_ranks_of_equals_are_uncertain_and_of_unequals_are_not():
-    rng = np.random.default_rng(5)
-    noise = {task: rng.normal(0, 0.02, (3, 1, 10)) for task in "abcd"}
-    level = {"x": 0.5, "y": 0.5, "far": 0.2}
-    competitors = {
-        name: {task: sample((level[name] + values[i])[0]) for task, values in noise.items()}
-        for i, name in enumerate(level)
-    }
-    found = ranks(competitors)
-    assert found["x"].low < found["x"].rank < found["x"].high or found["y"].low < found["y"].rank < found["y"].high
-    assert (found["far"].low, found["far"].high, found["far"].p_best) == (3, 3, 0)
-    assert found["x"].p_best + found["y"].p_best == pytest.approx(1) and 0.02 < found["x"].p_best < 0.98
-    assert ranks(competitors) == found  # seeded
-
-
-def test_ranks_without_a_spread_have_no_interval():
-    found = ranks({"x": {"a": Sample(0.2)}, "y": {"a": Sample(0.1)}})
-    assert (found["x"].rank, found["x"].best) == (1, 1) and np.isnan([found["x"].low, found["x"].p_best]).all()
-
-
-@pytest.mark.parametrize("tasks", [1, 3])
-@pytest.mark.parametrize(("documents", "drawn"), [(200, 200), (200, 1600), (400, 100)])
-def test_the_interval_covers_the_true_difference(tasks, documents, drawn):
-    """500 runs of what MTEB does: documents, two variants' scores of each, ten shared draws of `drawn` of them."""
-    rng = np.random.default_rng(3)
-    truth, covered = 0.05, 0
-    for _ in range(500):
-        a, b = {}, {}
-        for task in range(tasks):
-            hardness = rng.standard_normal(documents)
-            ours = hardness + truth + 0.5 * rng.standard_normal(documents)
-            theirs = hardness + 0.5 * rng.standard_normal(documents)
-            draws = rng.integers(0, documents, (10, drawn))
-            factor = drawn / documents + 1 / 10
-            a[task], b[task] = sample(ours[draws].mean(1), factor), sample(theirs[draws].mean(1), factor)
-        found = paired(a, b)
-        covered += found.low <= truth <= found.high
-    assert 0.92 <= covered / 500 <= 0.985

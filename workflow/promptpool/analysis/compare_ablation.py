@@ -8,12 +8,12 @@ import pandas as pd
 from ..artifacts.files import write_table
 from ..artifacts.parts import listed_files
 from ..errors import PromptpoolError
-from ..statistics.estimates import Sample, holm, interval, outcomes, paired, ranks
+from ..statistics.best import Scores, ranks
+from ..statistics.estimates import holm, interval, outcomes, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
 from ..variants import layer_name, split_adapter_id
 from .score_table import BASELINE
 
-Scores = dict[str, Sample]  # task -> sample
 RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 
+import numpy as np
 from mteb.results import TaskResult
 
-from ..statistics.samples import MAIN, VARIANT
+from ..statistics.samples import MAIN, REPLICATE_COLUMN, RESAMPLED, VARIANT
 from ..tasks.encoders import LookupEncoder
 
-SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value"]
+SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value",
+                 REPLICATE_COLUMN]  # fmt: skip
 BY_LEVEL = {"v_measure": "v_measures", "ami": "ami_scores"}  # metric -> MTEB's key of its experiments
 
 
@@ -33,6 +35,16 @@ def tidy_rows(result: TaskResult, main: str, variant: Mapping, task: str) -> lis
                     if number is not None
                 ]
     return rows
+
+
+def beyond_rows(base: Mapping, values: np.ndarray) -> list[dict]:
+    """What `observed` adds as rows of SCORE_COLUMNS: an experiment a row, but all replicates of a score in one row,
+    whose value is their mean. base: the other columns.
+    """
+    if base["metric"] == RESAMPLED:
+        mean = float(values.mean())
+        return [{**base, "experiment": 0, "value": mean, REPLICATE_COLUMN: values.astype(np.float32)}]
+    return [{**base, "experiment": index, "value": float(value)} for index, value in enumerate(values)]
 
 
 def _experiments(entry: Mapping) -> dict[str, list[tuple[str, list]]]:

@@ -1,4 +1,4 @@
-"""Uses MTEB's predictions to add replicates to tasks that have none, and AMI to clustering that lacks it."""
+"""Uses what MTEB predicts to add replicates of the main score over documents, pairs or queries."""
 
 import json
 import tempfile
@@ -6,32 +6,41 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from mteb.abstasks import AbsTask, AbsTaskClassification, AbsTaskPairClassification, AbsTaskRetrieval, AbsTaskSTS
+from mteb.abstasks import (
+    AbsTask,
+    AbsTaskClassification,
+    AbsTaskClustering,
+    AbsTaskPairClassification,
+    AbsTaskRetrieval,
+    AbsTaskSTS,
+)
 from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from mteb.abstasks.clustering_legacy import AbsTaskClusteringLegacy
 from mteb.abstasks.multilabel_classification import AbsTaskMultilabelClassification
 from mteb.results import TaskResult
-from sklearn.metrics import adjusted_mutual_info_score
 
 from ..statistics.bootstrap import of_classes, of_correlation, of_pair_classes, of_queries
 from ..statistics.samples import RESAMPLED
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import evaluate
+from .clusterings import Observed, of_drawn_clusterings, of_given_sets
 
 CUTS = {"ndcg_at_": "ndcg_cut_", "map_at_": "map_cut_", "recall_at_": "recall_", "precision_at_": "P_",
         "hit_rate_at_": "success_"}  # fmt: skip
-Observed = dict[tuple[str, str, str, str], np.ndarray]  # (split, subset, level, metric) -> [experiments]
 
 
-def observed(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:
-    """MTEB's result, and what its predictions add: replicates of the main score (see `resampling`), and the AMI of each
-    set of a legacy clustering task.
+def observed(encoder: LookupEncoder, task: AbsTask, memory: dict | None = None) -> tuple[TaskResult, Observed]:
+    """MTEB's result, and what its predictions add: replicates of the main score, and the AMI of each set of a legacy
+    clustering task.
 
-    Clustering tasks have their own experiments and get no replicates. Neither do aggregates of several tasks, nor
-    tasks with a main score that `resampling` lacks.
+    memory: one dict for all variants of a task, which keeps what they share. Aggregates of several tasks get no
+    replicates, nor do tasks with a main score that `statistics.bootstrap` lacks.
     """
+    memory = {} if memory is None else memory
+    if isinstance(task, AbsTaskClustering):
+        return of_drawn_clusterings(encoder, task, memory)
     if isinstance(task, AbsTaskClusteringLegacy):
-        return _legacy_clustering(encoder, task)
+        return of_given_sets(encoder, task, memory)
     if isinstance(task, AbsTaskRetrieval):
         return _retrieval(encoder, task)
     plain = (AbsTaskSTS, AbsTaskPairClassification, AbsTaskClassification)
@@ -68,29 +77,6 @@ def _of(task: AbsTask, rows: Mapping, predicted) -> np.ndarray | None:
             labels = labels[0]
         return of_pair_classes(main, labels, predicted)
     return of_classes(main, list(rows[task.label_column_name]), predicted)
-
-
-def _legacy_clustering(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:
-    """Listens to the hook that MTEB calls with every set's clusters. A set with one label is not clustered, and counts
-    as found, as in its V-measure.
-    """
-    found, clustered = {}, []
-    evaluate_subset, measure = task._evaluate_subset, task._compute_metrics
-
-    def listen(labels, clusters, *args, **kwargs):
-        clustered.append(adjusted_mutual_info_score(labels, clusters))
-        return measure(labels, clusters, *args, **kwargs)
-
-    def in_place(model, sets, *args, hf_split, hf_subset, **kwargs):
-        clustered.clear()
-        scores = evaluate_subset(model, sets, *args, hf_split=hf_split, hf_subset=hf_subset, **kwargs)
-        values = iter(clustered)
-        each = [next(values) if len(set(labels)) > 1 else 1.0 for labels in sets[task.label_column_name]]
-        found[hf_split, hf_subset, "Level 0", "ami"] = np.array(each)
-        return scores
-
-    task._evaluate_subset, task._compute_metrics = in_place, listen
-    return evaluate(encoder, task), found
 
 
 def _retrieval(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Observed]:

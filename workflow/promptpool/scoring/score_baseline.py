@@ -14,6 +14,7 @@ from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import listed_file, write_manifest
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
+from ..statistics.samples import REPLICATE_COLUMN
 from .score_parts import part_of, score_parts
 from .scored_task import ScoredTask
 
@@ -89,11 +90,18 @@ def score_baseline(
 
 
 def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Several seeds of one baseline as one set of rows: the mean value, experiment by experiment."""
+    """Several seeds of one baseline as one set of rows: the mean value, experiment by experiment and replicate by
+    replicate.
+    """
     from .mteb_results import SCORE_COLUMNS
 
-    keys = SCORE_COLUMNS[:-1]
-    return pd.concat(draws).groupby(keys, sort=False, as_index=False)["value"].mean()[SCORE_COLUMNS]
+    keys = [column for column in SCORE_COLUMNS if column not in ("value", REPLICATE_COLUMN)]
+    groups = pd.concat(draws).groupby(keys, sort=False, as_index=False)
+    return groups.agg({"value": "mean", REPLICATE_COLUMN: _mean_replicates})[SCORE_COLUMNS]
+
+
+def _mean_replicates(rows: pd.Series) -> np.ndarray | None:
+    return None if rows.isna().any() else np.mean(np.stack(rows.tolist()), axis=0)
 
 
 def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:

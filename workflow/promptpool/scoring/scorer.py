@@ -16,7 +16,7 @@ from ..artifacts.parts import texts_digest
 from ..errors import PromptpoolError
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import TaskSource
-from .mteb_results import SCORE_COLUMNS, result_line, tidy_rows
+from .mteb_results import SCORE_COLUMNS, beyond_rows, result_line, tidy_rows
 from .replicates import observed
 from .scored_task import ScoredTask
 
@@ -39,6 +39,7 @@ class Scorer:
         """
         rows: list[dict] = []
         lines: list[str] = []
+        memory: dict = {}  # what all variants share
         with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
             for columns, revision, matrix in tqdm(variants, total=total, desc=f"score {self.task}", unit="variant"):
                 if len(matrix) != len(self.rows):
@@ -50,14 +51,11 @@ class Scorer:
                     raise PromptpoolError(f"task {self.task}: {mteb_name(columns)} has a vector that is not finite")
                 encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
                 task = self.source.fresh()
-                result, beyond = observed(encoder, task)
+                result, beyond = observed(encoder, task, memory)
                 rows += tidy_rows(result, task.metadata.main_score, columns, self.task)
                 for (split, subset, level, metric), values in beyond.items():
                     base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
-                    rows += [
-                        {**base, "experiment": index, "metric": metric, "value": float(value)}
-                        for index, value in enumerate(values)
-                    ]
+                    rows += beyond_rows({**base, "metric": metric}, values)
                 lines.append(result_line(encoder, result, columns))
         return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
 

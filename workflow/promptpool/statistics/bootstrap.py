@@ -85,30 +85,22 @@ def _average_precision(counts: np.ndarray, order: np.ndarray, labels: np.ndarray
 
 
 def of_classes(metric: str, gold: Sequence[int], predicted: Sequence[Sequence[int]]) -> np.ndarray | None:
-    """Replicates of `accuracy` or macro `f1`, from each experiment's predictions [experiments, texts].
+    """Replicates of `accuracy` or macro `f1` over test texts, from each experiment's predictions [experiments, texts].
 
-    Test texts and experiments (MTEB's draws of a training set) are both resampled, because the score is a mean over
-    experiments that share their test texts (the pigeonhole bootstrap, Owen 2007). None for another metric.
+    The score is a mean over experiments, MTEB's draws of a training set, which share their test texts. How far it moves
+    with other training sets is seen in their spread (`Part.variances`). None for another metric.
     """
     codes = {label: code for code, label in enumerate(sorted({*gold, *(p for run in predicted for p in run)}, key=str))}
     truth = np.array([codes[label] for label in gold])
     guesses = np.array([[codes[label] for label in run] for run in predicted])
     if metric == "accuracy":
-        right = (guesses == truth).astype(float)
-
-        def score(drawn: np.ndarray, rng: np.random.Generator) -> float:
-            return float(right[:, drawn].mean(axis=1)[rng.integers(0, len(right), len(right))].mean())
-
-    elif metric == "f1":
-
-        def score(drawn: np.ndarray, rng: np.random.Generator) -> float:
-            runs, counts = np.unique(rng.integers(0, len(guesses), len(guesses)), return_counts=True)
-            values = [_macro_f1(truth[drawn], guesses[run, drawn], len(codes)) for run in runs]
-            return float(np.average(values, weights=counts))
-
-    else:
-        return None
-    return replicates(len(truth), score)
+        right = (guesses == truth).mean(axis=0)
+        return replicates(len(truth), lambda drawn, _: right[drawn].mean())
+    if metric == "f1":
+        return replicates(
+            len(truth), lambda drawn, _: np.mean([_macro_f1(truth[drawn], run[drawn], len(codes)) for run in guesses])
+        )
+    return None
 
 
 def _macro_f1(truth: np.ndarray, guess: np.ndarray, classes: int) -> float:

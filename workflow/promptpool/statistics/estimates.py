@@ -1,66 +1,123 @@
-"""Intervals for scores and for paired differences of scores, Holm's correction, ranks.
+"""Intervals for scores and for paired differences of scores, Holm's correction.
 
-MTEB measures a clustering task several times, over experiments that all variants share. So a difference is taken within
-each experiment first. What the experiments' spread means depends on the task (`Sample.factor`).
+MTEB measures a task several times, over experiments that all variants share, and the bootstrap's replicates over
+documents are shared too. So a difference is taken within each experiment and each replicate first (`Sample.variance`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-DRAWS = 2000  # for the distribution of ranks
+HELD = 1.35  # how much more a score varies over documents than with its clusters held fixed (measured/intervals.md)
+POWER = 0.8  # with which `Estimate.detectable` is found
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one split and subset of a task shows. Parts have documents of their own.
+
+    experiments: the numbers that MTEB averages, [levels, experiments]. replicates: bootstrap replicates of their mean
+    over other documents, which all variants share, [replicates]; empty if there are none. held: whether the replicates
+    hold the experiments' clusters fixed. Their variance is then multiplied by HELD, since k-means would follow the
+    documents.
+    """
+
+    experiments: np.ndarray
+    replicates: np.ndarray = field(default_factory=lambda: np.empty(0))
+    held: bool = False
+
+    def errors(self) -> np.ndarray:
+        """Independent deviations of the part's score, [sources]: a sum of them, each times a standard normal number,
+        moves as the score does. The first ones are of the documents, the others of the experiments.
+        """
+        parts = [_deviations(self.replicates[None]) * np.sqrt(self._factor)] if len(self.replicates) else []
+        if self.experiments.shape[1] > 1:
+            levels, runs = self.experiments.shape
+            parts.append(_deviations(self.experiments) / (levels * np.sqrt(runs)))
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def variances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Squared standard errors and their degrees of freedom: of the documents, then of each level's experiments.
+
+        Replicates that hold the clusters fixed rest on so many clusterings, so their degrees of freedom are no more.
+        """
+        levels, runs = self.experiments.shape
+        squares, freedoms = np.zeros(0), np.zeros(0)
+        if len(self.replicates):
+            squares = np.array([self.replicates.var(ddof=1) * self._factor])
+            freedoms = np.array([runs - 1.0 if self.held else len(self.replicates) - 1.0])
+        if runs > 1:
+            spread = self.experiments.var(axis=1, ddof=1) / (runs * levels**2)
+            squares, freedoms = np.append(squares, spread), np.append(freedoms, [runs - 1.0] * levels)
+        return squares, freedoms
+
+    @property
+    def _factor(self) -> float:
+        return HELD if self.held else 1.0
+
+    def __sub__(self, other: "Part") -> "Part":
+        return Part(self.experiments - other.experiments, self.replicates - other.replicates, self.held)
+
+    def __len__(self) -> int:
+        return len(self.replicates) or self.experiments.size
+
+
+def _deviations(rows: np.ndarray) -> np.ndarray:
+    """Each row's deviations from its mean, of which the sum of squares is the row's variance. Flat."""
+    return ((rows - rows.mean(axis=1, keepdims=True)) / np.sqrt(rows.shape[1] - 1)).ravel()
 
 
 @dataclass(frozen=True)
 class Sample:
     """One variant's score on one task, and what is known of its sampling error.
 
-    estimate: the task's score. parts: one array [levels, replicates] for each split and subset. Parts hold different
-    documents and are independent; levels of a hierarchy share theirs. factor: a level's squared standard error is
-    `factor` times the variance of its replicates:
-
-    * 1 if they are bootstrap replicates of the estimate itself;
-    * m / n + 1 / r if the estimate is the mean of r replicates, each of m documents drawn from n: the m-out-of-n
-      bootstrap's variance (Bickel, Gotze and van Zwet 1997), and that of a mean of r draws;
-    * 1 / r if they are r independent sets of documents;
-    * NaN if nothing shows how far the score would move with other documents.
+    estimate: the task's score, a mean over `parts`. known: whether the parts show how far the score would move with
+    other documents. The squared standard error of a part is the variance of its replicates (documents) plus s^2 / r
+    of its r experiments (k-means and its draws, classifiers, or sets with documents of their own).
     """
 
     estimate: float
-    parts: tuple[np.ndarray, ...] = ()
-    factor: float = 1.0
+    parts: tuple[Part, ...] = ()
+    known: bool = True
 
     @property
     def replicates(self) -> int:
-        """The number of replicates."""
-        return sum(part.size for part in self.parts)
+        """The number of replicates, or of experiments without any."""
+        return sum(map(len, self.parts))
 
     def variance(self) -> tuple[float, float]:
         """(squared standard error, degrees of freedom); NaN and 0 if unknown."""
-        if not self.parts or not np.isfinite(self.factor) or any(part.shape[1] < 2 for part in self.parts):
+        pairs = [part.variances() for part in self.parts]
+        if not self.known or not pairs or any(not len(squares) for squares, _ in pairs):
             return float("nan"), 0.0
-        # Levels share documents. This assumes perfectly correlated errors, so it is conservative: never too narrow.
-        errors = [float(np.sqrt(self.factor) * part.std(axis=1, ddof=1).mean()) for part in self.parts]
-        variances = np.square(errors) / len(self.parts) ** 2
-        freedoms = np.array([part.shape[1] - 1 for part in self.parts])
-        return float(variances.sum()), _welch_satterthwaite(variances, freedoms)
+        squares, freedoms = map(np.concatenate, zip(*pairs, strict=True))
+        squares = squares / len(self.parts) ** 2
+        return float(squares.sum()), _welch_satterthwaite(squares, freedoms)
+
+    def errors(self) -> np.ndarray:
+        """Its parts' `Part.errors`, [sources], as they move the score."""
+        return np.concatenate([part.errors() for part in self.parts]) / len(self.parts)
 
     def __sub__(self, other: "Sample") -> "Sample":
         """The paired difference. Raises ValueError unless both have the same parts, levels and replicates."""
-        if [part.shape for part in self.parts] != [part.shape for part in other.parts]:
+        if _shapes(self) != _shapes(other):
             raise ValueError("paired scores need the same tasks and the same experiments on both sides")
         parts = tuple(a - b for a, b in zip(self.parts, other.parts, strict=True))
-        return Sample(self.estimate - other.estimate, parts, self.factor)
+        return Sample(self.estimate - other.estimate, parts, self.known and other.known)
+
+
+def _shapes(sample: Sample) -> list:
+    return [(part.experiments.shape, part.replicates.shape) for part in sample.parts]
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A mean over tasks, its 95 % interval, the two-sided p of being 0, and the number of replicates behind it.
 
-    low, high and p are NaN if the spread of a task is unknown.
+    error: the standard error. low, high, p and error are NaN if the spread of a task is unknown.
     """
 
     estimate: float
@@ -68,27 +125,43 @@ class Estimate:
     high: float
     p: float
     n: int
+    error: float = float("nan")
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true value that would be found different from 0 in POWER of all studies like this one."""
+        return float((stats.norm.ppf(POWER) * self.error) + (self.high - self.low) / 2)
 
 
 def interval(samples: Mapping[str, Sample]) -> Estimate:
     """The mean over tasks, with a t interval. Tasks are independent and weigh the same; the degrees of freedom follow
     Welch and Satterthwaite. Raises ValueError for no task.
     """
-    if not samples:
-        raise ValueError("an interval needs at least one task")
-    tasks = list(samples.values())
-    mean, n = float(np.mean([task.estimate for task in tasks])), sum(task.replicates for task in tasks)
-    variances, freedoms = map(np.array, zip(*(task.variance() for task in tasks), strict=True))
-    total = float(variances.sum())
-    if np.isnan(total):
-        return Estimate(mean, float("nan"), float("nan"), float("nan"), n)
-    if total == 0:
-        return Estimate(mean, mean, mean, 0.0 if mean else 1.0, n)
-    freedom = _welch_satterthwaite(variances, freedoms)
-    error = float(np.sqrt(total)) / len(tasks)
+    mean, n = mean_of(samples), sum(task.replicates for task in samples.values())
+    error, freedom = error_of(samples)
+    if np.isnan(error):
+        return Estimate(mean, *[float("nan")] * 3, n)
+    if error == 0:
+        return Estimate(mean, mean, mean, 0.0 if mean else 1.0, n, 0.0)
     margin = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom))
-    return Estimate(mean, mean - margin, mean + margin, p, n)
+    return Estimate(mean, mean - margin, mean + margin, p, n, error)
+
+
+def mean_of(samples: Mapping[str, Sample]) -> float:
+    """The mean over tasks. Raises ValueError for no task."""
+    if not samples:
+        raise ValueError("an interval needs at least one task")
+    return float(np.mean([task.estimate for task in samples.values()]))
+
+
+def error_of(samples: Mapping[str, Sample]) -> tuple[float, float]:
+    """(standard error of the mean over tasks, degrees of freedom); NaN and 0 if a task's spread is unknown."""
+    variances, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
+    total = float(variances.sum())
+    if np.isnan(total):
+        return float("nan"), 0.0
+    return float(np.sqrt(total)) / len(samples), _welch_satterthwaite(variances, freedoms)
 
 
 def paired(a: Mapping[str, Sample], b: Mapping[str, Sample]) -> Estimate:
@@ -120,61 +193,3 @@ def outcomes(differences: Sequence[Estimate]) -> tuple[int, int, int]:
     wins = sum(one.low > 0 for one in differences)
     losses = sum(one.high < 0 for one in differences)
     return wins, len(differences) - wins - losses, losses
-
-
-@dataclass(frozen=True)
-class Rank:
-    """A competitor's mean rank over tasks (1 is best), its 95 % interval, on how many tasks it is best, and the share
-    of draws in which its mean over tasks is the highest. The interval and the share are NaN if a spread is unknown.
-    """
-
-    rank: float
-    low: float
-    high: float
-    best: int
-    p_best: float
-
-
-def ranks(competitors: Mapping[str, Mapping[str, Sample]], seed: int = 0) -> dict[str, Rank]:
-    """Ranks of several variants that have the same tasks. Ties share the mean rank.
-
-    As everywhere here, the interval is over other documents: in each draw a task shows one of its replicates, the same
-    one for all variants, moved in proportion to the task's standard error.
-    """
-    names = list(competitors)
-    tasks = list(competitors[names[0]])
-    table = np.array([[competitors[name][task].estimate for task in tasks] for name in names])
-    task_ranks = stats.rankdata(-table, axis=0)
-    best = (task_ranks == task_ranks.min(axis=0)).sum(axis=1)
-    draws = _draws(competitors, names, tasks, np.random.default_rng(seed))
-    if draws is None:
-        nan = float("nan")
-        return {name: Rank(float(task_ranks[i].mean()), nan, nan, int(best[i]), nan) for i, name in enumerate(names)}
-    mean_ranks = stats.rankdata(-draws, axis=1).mean(axis=2)  # [draws, competitors]
-    low, high = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    means = draws.mean(axis=2)
-    top = means == means.max(axis=1, keepdims=True)
-    share = (top / top.sum(axis=1, keepdims=True)).mean(axis=0)
-    return {
-        name: Rank(float(task_ranks[i].mean()), float(low[i]), float(high[i]), int(best[i]), float(share[i]))
-        for i, name in enumerate(names)
-    }
-
-
-def _draws(competitors: Mapping, names: list[str], tasks: list[str], rng: np.random.Generator) -> np.ndarray | None:
-    """Scores [DRAWS, competitors, tasks] as they might have turned out; None if a task's spread is unknown."""
-    drawn = np.empty((DRAWS, len(names), len(tasks)))
-    for column, task in enumerate(tasks):
-        samples = [competitors[name][task] for name in names]
-        if any(np.isnan(sample.variance()[0]) for sample in samples):
-            return None
-        moved = np.zeros((DRAWS, len(names)))
-        for place in range(len(samples[0].parts)):
-            block = np.stack([sample.parts[place] for sample in samples])  # [competitors, levels, replicates]
-            away = (block - block.mean(axis=2, keepdims=True)).mean(axis=1) * np.sqrt(samples[0].factor)
-            count = away.shape[1]
-            # From few replicates a deviation is too small by the first factor; levels correlate, hence the second.
-            away *= np.sqrt(count / (count - 1)) * np.sqrt(block.shape[1])
-            moved += away[:, rng.integers(0, count, DRAWS)].T / len(samples[0].parts)
-        drawn[:, :, column] = moved + [sample.estimate for sample in samples]
-    return drawn

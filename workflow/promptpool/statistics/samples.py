@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .estimates import Sample
+from .estimates import Part, Sample
 
 VARIANT = ["model", "adapter", "step", "prompt", "pooling", "layer"]
 MAIN = "main_score"
 RESAMPLED = "main_score_bootstrap"
+REPLICATE_COLUMN = "replicates"
 Variant = tuple[str, str, int, str, str, int]
 
 
@@ -24,9 +25,8 @@ def read_facts(paths: Iterable[str | Path]) -> dict[str, dict]:
 def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> dict[Variant, dict[str, Sample]]:
     """(model, adapter, step, prompt, pooling, layer) -> task -> sample of its main score.
 
-    scores: the tidy table (docs/reference/tables.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`) and,
-    for `bootstrap`, `draws` and `documents` ("split/subset" -> number). Rows of `main_score_bootstrap` take precedence,
-    because they are replicates of the score itself.
+    scores: the tidy table (docs/reference/tables.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`). The
+    rows of `main_score_bootstrap` hold replicates over documents. Without them only `sets` show the sampling error.
     """
     found: dict[Variant, dict[str, Sample]] = {}
     rows = scores[scores["metric"].isin([MAIN, RESAMPLED])]
@@ -40,25 +40,16 @@ def _sample(rows: pd.DataFrame, facts: Mapping) -> Sample:
     main, resampled = (rows[rows["metric"] == metric] for metric in (MAIN, RESAMPLED))
     # As in MTEB: the mean of a subset's own numbers first, then over splits and subsets.
     estimate = float(main.groupby(["split", "subset"])["value"].mean().mean())
+    replicates = {}
     if len(resampled):
-        return Sample(estimate, _parts(resampled), 1.0)
-    parts, kind = _parts(main), facts.get("experiments", "none")
-    counts = {part.shape[1] for part in parts}
-    if kind == "none" or min(counts) < 2:
-        return Sample(estimate, parts, float("nan"))
-    share = 0.0 if kind == "sets" else _drawn(facts)
-    return Sample(estimate, parts, share + 1 / min(counts))
-
-
-def _drawn(facts: Mapping) -> float:
-    """Documents that one experiment draws / documents that exist; the largest ratio over subsets."""
-    return max(facts["draws"] / number for number in facts["documents"].values())
-
-
-def _parts(rows: pd.DataFrame) -> tuple[np.ndarray, ...]:
-    """One array [levels, replicates] for each split and subset."""
-    parts = []
-    for _, part in rows.groupby(["split", "subset"], sort=True):
+        columns = (resampled[name] for name in ("split", "subset", REPLICATE_COLUMN))
+        replicates = {
+            (split, subset): np.asarray(own, dtype=float) for split, subset, own in zip(*columns, strict=True)
+        }
+    parts, known = [], True
+    for place, part in main.groupby(["split", "subset"], sort=True):
         levels = [level["value"].to_numpy(dtype=float) for _, level in part.groupby("level", sort=True)]
-        parts.append(np.stack(levels))
-    return tuple(parts)
+        sets, clusters = (facts.get("experiments") == kind for kind in ("sets", "bootstrap"))
+        parts.append(Part(np.stack(levels), replicates.get(place, np.empty(0)).astype(float), clusters or sets))
+        known &= len(levels[0]) > 1 if sets else place in replicates
+    return Sample(estimate, tuple(parts), known)

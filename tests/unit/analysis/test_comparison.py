@@ -9,6 +9,8 @@ from promptpool.analysis.average_benchmarks import average_benchmarks, benchmark
 from promptpool.analysis.compare_ablation import ablation_table, compare_ablation
 from promptpool.analysis.score_table import by_task, measures, variant_label
 from promptpool.analysis.summarise_scores import as_text, headline, summarise_scores
+from promptpool.artifacts.files import write_table
+from promptpool.artifacts.parts import write_manifest
 from promptpool.errors import PromptpoolError
 from promptpool.statistics.estimates import HELD, paired
 from promptpool.statistics.samples import MAIN, REPLICATE_COLUMN, RESAMPLED, VARIANT, read_facts, samples_by_variant
@@ -281,17 +283,18 @@ def test_a_tasks_score_weighs_its_subsets_the_same(scores):
 
 
 def test_all_tables_are_written_with_their_provenance(scores, tmp_path):
-    parts = [str(tmp_path / f"{task}.parquet") for task in TASKS]
+    parts = [str(tmp_path / f"{task}/family.parquet") for task in TASKS]
     for task, part in zip(TASKS, parts, strict=True):
-        scores[scores["task"] == task].to_parquet(part)
+        write_table(part, scores[scores["task"] == task])
+    write_manifest(tmp_path / "all.json", parts, computed=parts)
     scores.to_parquet(tmp_path / "scores.parquet")
     facts = []
     for task in TASKS:
-        (tmp_path / task).mkdir()
         facts.append(str(tmp_path / task / "facts.json"))
         (tmp_path / task / "facts.json").write_text(json.dumps(FACTS[task]))
     assert read_facts(facts) == FACTS
-    compare_ablation(parts, facts, str(tmp_path / "a.parquet"), "prompts", ABLATION)
+    spec = {**ABLATION, "tasks": list(TASKS)}
+    compare_ablation([tmp_path / "all.json"], facts, str(tmp_path / "a.parquet"), "prompts", spec)
     summarise_scores(
         str(tmp_path / "scores.parquet"), facts, str(tmp_path / "h.parquet"), str(tmp_path / "h.txt"), run="tiny",
         exports=EXPORTS, prompts=PROMPTS,

@@ -26,7 +26,8 @@ def score_baseline(
 ) -> None:
     """Scores one baseline of the config: rows with adapter `baseline`, prompt and pooling `none`.
 
-    vectors: its embeddings file, for kinds that have one. Several seeds of a kind become one set of rows.
+    vectors: its embeddings file, for kinds that have one. Several seeds of a kind become one set of rows. Each of
+    several dimensions has rows of its own, with pooling `svd-<dim>`.
     """
     started = time.time()
     columns = {"model": name, "adapter": "baseline", "step": 0, "prompt": "none", "pooling": "none", "layer": 0}
@@ -37,10 +38,14 @@ def score_baseline(
         count = 1
     else:
         draws = inline_vectors(list(scorer.rows), baseline)
-        count = baseline.get("seeds", 1)
+        count = len(dims(baseline)) if baseline["kind"] == "tfidf-svd" else baseline.get("seeds", 1)
     frames, lines = [], []
     for seed, matrix in enumerate(tqdm(draws, total=count, desc=name, unit="draw", disable=count == 1)):
-        table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
+        revision = f"seed-{seed}" if count > 1 else "local"
+        if baseline["kind"] == "tfidf-svd" and count > 1:
+            revision = f"svd-{dims(baseline)[seed]}"
+            columns = {**columns, "pooling": revision}
+        table, own = scorer.score([(columns, revision, matrix)], 1)
         frames.append(table)
         lines += own
     inputs = [task.labelled, task.texts, *([vectors] if vectors else [])]
@@ -62,12 +67,17 @@ def _mean_replicates(rows: pd.Series) -> np.ndarray | None:
 
 
 def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
-    """Matrices float32 [n, dim] of a cheap baseline: one per seed for `random`, one for `tfidf-svd`."""
+    """Matrices float32 [n, dim] of a cheap baseline: one per seed for `random`, one per dimension for `tfidf-svd`."""
     if spec["kind"] == "random":
         for seed in range(spec["seeds"]):
             yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
     else:
-        yield tfidf_svd(texts, spec["dim"])
+        yield from (tfidf_svd(texts, dim) for dim in dims(spec))
+
+
+def dims(spec: Mapping) -> list[int]:
+    """The dimensions of a baseline of kind `tfidf-svd`, which are a number or a list."""
+    return spec["dim"] if isinstance(spec["dim"], list) else [spec["dim"]]
 
 
 def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:

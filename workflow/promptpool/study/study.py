@@ -182,7 +182,7 @@ class Study(EntryFiles):
     def ablation_states(self, name: str) -> list[str]:
         """`model/adapter/task/family` of everything that an ablation compares, and nothing else."""
         spec = self.config["ablations"][name]
-        model, vary = spec["fixed"]["model"], spec["vary"]
+        vary = spec["vary"]
         values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
 
         def chosen(part: str, known: list[str]) -> list[str]:
@@ -196,6 +196,7 @@ class Study(EntryFiles):
         ] + [f"ensemble-{name}" for name in self.config["ensembles"] if name in prompts]
         return [
             f"{model}/{adapter}/{task}/{family}"
+            for model in chosen("model", self.config["grid"]["models"])
             for adapter in chosen("adapter", adapter_ids(self.config, model))
             for task in self.ablation_tasks(name)
             for family in families

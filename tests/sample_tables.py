@@ -30,7 +30,11 @@ def sample_scores() -> pd.DataFrame:
             for experiment in range(3):
                 value = start + level + rng.normal(0, 0.01)
                 for metric, shown in (("v_measure", value), ("ami", value - 0.1), ("main_score", value)):
-                    rows.append((*variant, task, "test", "default", "0", experiment, metric, shown))
+                    rows.append((*variant, task, "test", "default", "0", experiment, metric, shown, None))
+            replicates = start + level + rng.normal(0, 0.01, 20)
+            rows.append(
+                (*variant, task, "test", "default", "all", 0, "main_score_bootstrap", start + level, replicates)
+            )
 
     for adapter, step in CHECKPOINTS:
         for prompt, bought in PROMPTS.items():
@@ -38,7 +42,7 @@ def sample_scores() -> pd.DataFrame:
                 add(("nano-docs", adapter, step, prompt, pooling, -1), bought + worth + step / 800)
     add(("random", "baseline", 0, "none", "none", 0), -0.15)
     add(("tfidf-svd", "baseline", 0, "none", "none", 0), 0.08)
-    columns = "model adapter step prompt pooling layer task split subset level experiment metric value"
+    columns = "model adapter step prompt pooling layer task split subset level experiment metric value replicates"
     return pd.DataFrame(rows, columns=columns.split())
 
 
@@ -111,14 +115,14 @@ def sample_summary() -> pd.DataFrame:
     gain = ("best tuned - tfidf-svd", "difference")
     tuned = "nano-docs, halves@80, prompt cluster, weighted"
     rows = [
-        ("random", "score", "mean", "random", "random", *floor, 0.10, 0.09, 0.11, 3),
-        ("tfidf-svd", "score", "mean", "tfidf-svd", "tfidf-svd", *floor, 0.33, 0.32, 0.34, 3),
-        ("best tuned", "score", "mean", tuned, *variant, 0.42, 0.41, 0.43, 3),
-        (*gain, "mean", tuned, *variant, 0.09, 0.08, 0.10, 3),
-        (*gain, "StdlibTopics", tuned, *variant, -0.02, -0.05, 0.01, 1),
+        ("random", "score", "mean", "random", "random", *floor, 0.10, 0.09, 0.11, 3, 0, 0.014, 1),
+        ("tfidf-svd", "score", "mean", "tfidf-svd", "tfidf-svd", *floor, 0.33, 0.32, 0.34, 3, 0, 0.014, 5),
+        ("best tuned", "score", "mean", tuned, *variant, 0.42, 0.41, 0.43, 3, 0, 0.014, 30),
+        (*gain, "mean", tuned, *variant, 0.09, 0.08, 0.10, 3, 0.001, 0.014, 150),
+        (*gain, "StdlibTopics", tuned, *variant, -0.02, -0.05, 0.01, 1, 0.2, 0.043, 150),
     ]
     columns = ["row", "kind", "task", "label", "model", "adapter", "step", "prompt", "pooling", "layer"]
-    return pd.DataFrame(rows, columns=[*columns, "score", "low", "high", "n"])
+    return pd.DataFrame(rows, columns=[*columns, "score", "low", "high", "n", "p", "detectable", "of"])
 
 
 def sample_attention(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from promptpool.analysis.average_benchmarks import average_benchmarks, benchmark_averages
 from promptpool.analysis.compare_ablation import ablation_table, compare_ablation
+from promptpool.analysis.score_means import variant_means
 from promptpool.analysis.score_table import by_task, measures, variant_label
 from promptpool.analysis.summarise_scores import as_text, headline, summarise_scores
 from promptpool.artifacts.files import write_table
@@ -29,7 +30,9 @@ VARIANTS = {
     ("small", "tuned", 10, "cluster", "mean", -1): 0.45,
     ("small", "tuned", 200, "cluster", "mean", -1): 0.50,
     ("random", "baseline", 0, "none", "none", 0): 0.02,
-    ("tfidf-svd", "baseline", 0, "none", "none", 0): 0.40,
+    ("tfidf-svd", "baseline", 0, "none", "svd-16", 0): 0.38,
+    ("tfidf-svd", "baseline", 0, "none", "svd-64", 0): 0.40,
+    ("large", "base", 0, "none", "mean", -1): 0.31,
 }
 FACTS = {task: {"main_score": "v_measure", "experiments": "bootstrap", "draws": 100, "documents": {"test/default": 100}}
          for task in TASKS}  # fmt: skip
@@ -127,6 +130,14 @@ def test_checkpoints_are_compared_in_the_order_of_their_steps(scores):
     assert gains["tuned@200"] == pytest.approx(0.15, abs=0.002)
 
 
+def test_models_are_compared_like_anything_else(scores):
+    spec = {"vary": "model", "baseline": "small",
+            "fixed": {"adapter": "base", "prompt": "none", "pooling": "mean", "layer": -1}}  # fmt: skip
+    table = ablation_table(scores, FACTS, "models", spec)
+    gains = table[table["task"] == "mean"].set_index("value")["estimate"]
+    assert gains.to_dict() == pytest.approx({"small": 0, "large": 0.01}, abs=0.002)
+
+
 def test_layers_are_compared_by_number(scores):
     spec = {"vary": "layer", "baseline": -1,
             "fixed": {"model": "small", "adapter": "base", "prompt": "none", "pooling": "mean"}}  # fmt: skip
@@ -172,7 +183,7 @@ def test_an_intervals_width_follows_from_documents_and_experiments(scores, kind)
     facts = {task: {**fact, "experiments": kind} for task, fact in FACTS.items()}
     row = ablation_table(table, facts, "prompts", ABLATION).set_index(["value", "task"]).loc[("cluster", "one")]
     part = table[(table["task"] == "one") & (table["layer"] == -1) & (table["adapter"] == "base")]
-    part = part[part["pooling"] == "mean"].set_index("prompt")
+    part = part[(part["pooling"] == "mean") & (part["model"] == "small")].set_index("prompt")
     runs, replicates = (part[part["metric"] == metric] for metric in (MAIN, RESAMPLED))
     squares = [np.var(runs.loc["cluster", "value"].values - runs.loc["none", "value"].values, ddof=1) / 10]
     if kind == "bootstrap":
@@ -195,6 +206,34 @@ def rows(scores) -> pd.DataFrame:
 
 def test_the_headline_has_the_floors_first(rows):
     assert rows["row"].tolist()[:2] == ["random", "tfidf-svd"]
+
+
+def test_a_floor_is_the_best_of_its_dimensions(rows, scores):
+    floor = rows[(rows["row"] == "tfidf-svd") & (rows["task"] == "mean")].iloc[0]
+    assert (floor["pooling"], floor["label"], floor["of"]) == ("svd-64", "tfidf-svd, svd-64", 2)
+    means = variant_means(scores, FACTS)
+    assert means[means["model"] == "tfidf-svd"]["pooling"].tolist() == ["svd-64"]
+
+
+def test_the_best_of_many_has_an_interval_for_all_of_them(rows, scores):
+    found = rows[rows["task"] == "mean"].set_index("row")
+    assert found["of"].to_dict() == {
+        "random": 1, "tfidf-svd": 2, "best untuned": 6, "best tuned": 2, "best tuned - best untuned": 12,
+        "best tuned - random": 2, "best tuned - tfidf-svd": 4, "export out": 1,
+        "export out - untuned, no prompt, mean": 1,
+    }  # fmt: skip
+    one, other = (sample(scores, ("small", *rest)) for rest in (("tuned", 200, "cluster", "mean", -1),
+                                                                ("base", 0, "cluster", "mean", -1)))  # fmt: skip
+    plain, gain = paired(one, other), found.loc["best tuned - best untuned"]
+    assert gain["high"] - gain["low"] > 1.05 * (plain.high - plain.low)
+    assert gain["score"] == pytest.approx(plain.estimate)
+
+
+def test_the_text_says_how_to_read_the_best_and_what_could_have_been_seen(rows):
+    text = as_text(rows, "tiny")
+    assert "picked among many" in text and "not over other tasks" in text
+    export = rows[rows["row"].str.startswith("export out -")].iloc[0]
+    assert f"A true difference of {100 * export['detectable']:.1f} points" in text
 
 
 def test_the_best_variants_are_the_best(rows):

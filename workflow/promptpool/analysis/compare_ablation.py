@@ -3,13 +3,14 @@
 import time
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ..artifacts.files import write_table
 from ..artifacts.parts import listed_files
 from ..errors import PromptpoolError
 from ..statistics.best import Scores, ranks
-from ..statistics.estimates import holm, interval, outcomes, paired
+from ..statistics.estimates import Estimate, holm, mean_of, outcomes, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
 from ..variants import layer_name, split_adapter_id
 from .score_table import BASELINE
@@ -30,9 +31,9 @@ def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, n
 def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:
     """One row per value of the varied thing and task (`mean` over tasks first), compared with the baseline.
 
-    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm and, only on `mean` rows,
-    RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a task's spread is
-    unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable and, only on
+    `mean` rows, RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a
+    task's spread is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by
     their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
     """
     found = _values(samples_by_variant(scores, facts), spec)
@@ -53,15 +54,26 @@ def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str
         place, counts = places[value], outcomes(list(single.values()))
         ranking = (*counts, place.rank, place.low, place.high, place.best, place.p_best)
         start = {"ablation": name, "value": value, "baseline": baseline}
-        rows.append({**start, "task": "mean", "score": interval(own).estimate, **vars(paired(own, other)),
-                     **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
-        rows += [{**start, "task": task, "score": own[task].estimate, **vars(one)} for task, one in single.items()]
+        rows.append({**start, "task": "mean", "score": mean_of(own), **_columns(paired(own, other)),
+                     "effect": _effect(single), **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
+        rows += [{**start, "task": task, "score": own[task].estimate, **_columns(one)} for task, one in single.items()]
     table = pd.DataFrame(rows)
     table["p_holm"] = float("nan")
     family = (table["task"] == "mean") & (table["value"] != baseline)
     table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     first = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "n", "p_holm"]
-    return table[[*first, *RANKING]]
+    return table[[*first, "effect", "detectable", *RANKING]]
+
+
+def _columns(one: Estimate) -> dict:
+    return {**vars(one), "detectable": one.detectable}
+
+
+def _effect(single: Mapping[str, Estimate]) -> float:
+    """Cohen's d of paired differences: their mean over tasks by their standard deviation; NaN for a single task."""
+    values = [one.estimate for one in single.values()]
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return float(np.mean(values)) / spread if spread else float("nan")
 
 
 def _shown(value: object) -> str:

@@ -47,7 +47,7 @@ def variant_label(variant: Sequence) -> str:
     """A variant's name for readers."""
     model, adapter, step, prompt, pooling, layer = variant
     if adapter == BASELINE:
-        return model
+        return model if pooling == "none" else f"{model}, {pooling}"
     tuned = "untuned" if adapter == "base" else f"{adapter}@{step}"
     return f"{model}, {tuned}, prompt {prompt}, {pooling}" + ("" if layer == -1 else f", layer {layer_name(layer)}")
 

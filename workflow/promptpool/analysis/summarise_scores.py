@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..artifacts.files import atomic_path, write_table
-from ..statistics.estimates import Estimate, interval, paired
+from ..statistics.best import Scores, best_difference, best_of
+from ..statistics.estimates import Estimate, interval, mean_of, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
 from ..variants import split_adapter_id
 from .score_table import BASELINE, measures, variant_label
@@ -30,24 +31,30 @@ def summarise_scores(
 def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:
     """The run in a few rows: floors, the best untuned and tuned variants, and the gains.
 
-    Columns: row, kind (`score` or `difference`), task (`mean` or a task), label, VARIANT, score, low, high, n.
-    The best variant has the best mean over the tasks, so it is picked on the same data that it is shown on.
+    Columns: row, kind (`score` or `difference`), task (`mean` or a task), label, VARIANT, score, low, high, n, p,
+    detectable, of. `of` counts the variants, or the pairs of variants, among which a row's was picked by its mean over
+    the tasks. If there are several, its interval and p hold for all of them at once (`statistics.best`).
     """
     variants = samples_by_variant(scores, facts)
-    means = {variant: interval(values).estimate for variant, values in variants.items()}
-    floors = [v for v in variants if v[1] == BASELINE]
-    untuned = max((v for v in variants if v[1] == "base"), key=means.get)
-    tuned = max((v for v in variants if v[1] not in ("base", BASELINE)), key=means.get, default=None)
-    rows = [_row(v[0], "score", v, interval(variants[v])) for v in sorted(floors)]
-    rows.append(_row("best untuned", "score", untuned, interval(variants[untuned])))
+    kinds: dict[str, list[tuple]] = {}
+    for variant in variants:
+        kinds.setdefault({BASELINE: f"{BASELINE} {variant[0]}", "base": "untuned"}.get(variant[1], "tuned"), []).append(
+            variant
+        )
+    picked = {kind: _Picked(own, variants) for kind, own in kinds.items()}
+    floors = [picked[kind] for kind in sorted(picked) if kind.startswith(BASELINE)]
+    untuned, tuned = picked["untuned"], picked.get("tuned")
+    rows = [_row(floor.best[0], "score", floor.best, floor.score(), of=len(floor)) for floor in floors]
+    rows.append(_row("best untuned", "score", untuned.best, untuned.score(), of=len(untuned)))
     if tuned:
-        rows.append(_row("best tuned", "score", tuned, interval(variants[tuned])))
-        rows.append(_row("best tuned - best untuned", "difference", tuned, paired(variants[tuned], variants[untuned])))
-        for floor in sorted(floors):
-            rows.append(_row(f"best tuned - {floor[0]}", "difference", tuned, paired(variants[tuned], variants[floor])))
-            for task in variants[tuned]:
-                own, other = ({task: variants[v][task]} for v in (tuned, floor))
-                rows.append(_row(f"best tuned - {floor[0]}", "difference", tuned, paired(own, other), task))
+        rows.append(_row("best tuned", "score", tuned.best, tuned.score(), of=len(tuned)))
+        gain = tuned.beyond(untuned)
+        rows.append(_row("best tuned - best untuned", "difference", tuned.best, gain, of=len(tuned) * len(untuned)))
+        for floor in floors:
+            name, pairs = f"best tuned - {floor.best[0]}", len(tuned) * len(floor)
+            rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor), of=pairs))
+            for task in variants[tuned.best]:
+                rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor, task), task, of=pairs))
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
         layer = spec.get("layer", -1)
@@ -66,10 +73,56 @@ def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapp
     return pd.DataFrame(rows)
 
 
-def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean") -> dict:
+class _Picked:
+    """The variants of one kind, and the best of those that have every task."""
+
+    def __init__(self, own: Sequence[tuple], variants: Mapping[tuple, Scores]):
+        most = max(len(variants[variant]) for variant in own)
+        self.names = [variant for variant in own if len(variants[variant]) == most]
+        self.scores = [variants[variant] for variant in self.names]
+        self.place = max(range(len(self.names)), key=lambda place: mean_of(self.scores[place]))
+        self.best = self.names[self.place]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def score(self) -> Estimate:
+        return best_of(self.scores, self.place) if len(self) > 1 else interval(self.scores[self.place])
+
+    def beyond(self, other: "_Picked", task: str | None = None) -> Estimate:
+        """The difference of both best ones, over all tasks or on one."""
+        ours, theirs = (
+            [scores if task is None else {task: scores[task]} for scores in side.scores] for side in (self, other)
+        )
+        if len(self) * len(other) == 1:
+            return paired(ours[0], theirs[0])
+        return best_difference(ours, self.place, theirs, other.place)
+
+
+def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean", of: int = 1) -> dict:
     return {"row": row, "kind": kind, "task": task, "label": variant_label(variant),
             **dict(zip(VARIANT, variant, strict=True)),
-            "score": found.estimate, "low": found.low, "high": found.high, "n": found.n}  # fmt: skip
+            "score": found.estimate, "low": found.low, "high": found.high, "n": found.n, "p": found.p,
+            "detectable": found.detectable, "of": of}  # fmt: skip
+
+
+def reading_notes(headline_table: pd.DataFrame) -> list[str]:
+    """What a reader must know about the rows, a sentence a line."""
+    shown = headline_table[headline_table["task"] == "mean"]
+    lines = []
+    if (shown["of"] > 1).any():
+        lines += [
+            "A row `best ...` was picked among many (column `of` of summary.parquet), so its score looks a little",
+            "too good. Its interval holds for all of these at once (max-T). A floor is the best of its dimensions.",
+        ]
+    lines.append("Intervals are over other documents of the same tasks, not over other tasks.")
+    plain = shown[(shown["kind"] == "difference") & (shown["of"] == 1)]
+    seen = (plain if len(plain) else shown[shown["kind"] == "difference"])["detectable"].dropna()
+    if len(seen):
+        lines.append(
+            f"A true difference of {100 * seen.median():.1f} points would have been found in 4 of 5 such studies."
+        )
+    return lines
 
 
 def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") -> str:
@@ -82,6 +135,7 @@ def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") 
         value, low, high = (f"{100 * number:{sign}.1f}" for number in (row.score, row.low, row.high))
         bounds = "[not known]" if math.isnan(row.low) else f"[{low}, {high}]"
         lines.append(f"  {row.row:<{width}}  {value:>5} {bounds}  {row.label if sign == '' else ''}".rstrip())
+    lines += ["", *reading_notes(headline_table)]
     base = f"results/{run}"
     lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
     lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]

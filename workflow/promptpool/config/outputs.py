@@ -49,10 +49,12 @@ def ablations(config: Mapping) -> Iterator[str]:
     grid = config["grid"]
     for name, spec in config["ablations"].items():
         key, fixed, vary = f"ablations.{name}", spec["fixed"], spec["vary"]
-        yield from references(f"{key}.fixed.model", "model", [fixed["model"]], config, "models")
+        model = fixed.get("model")
+        if model is not None:
+            yield from references(f"{key}.fixed.model", "model", [model], config, "models")
         values = {
             "model": grid["models"],
-            "adapter": adapter_ids(config, fixed["model"]),
+            "adapter": ["base"] if model is None else adapter_ids(config, model),  # models share no adapter
             "prompt": [*grid["prompts"], *config["ensembles"]],
             "pooling": grid["poolings"],
             "layer": grid["layers"],

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from ..analysis.score_table import by_task, measures, tasks_of
+from ..analysis.summarise_scores import reading_notes
 from ..artifacts.files import atomic_path, write_sidecar
 from ..errors import PromptpoolError
 from ..figures import registry
@@ -90,6 +91,7 @@ def build_report(
             run=run,
             measure=measures(read_facts(map(found, given.facts))),
             headline=headline_rows(table_of(given.summary)),
+            notes=reading_notes(table_of(given.summary)),
             benchmarks=of_benchmarks,
             text_map=map_content(table_of(given.text_map)) if given.text_map else None,
             tasks=tasks_of(table),

@@ -36,15 +36,11 @@ class BaselineScores:
         return {"baseline": dict(self.baseline), "name": self.name, "vectors": digest}
 
     def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
-        """Several seeds of a kind become one set of rows."""
-        columns = {
-            "model": self.name,
-            "adapter": "baseline",
-            "step": 0,
-            "prompt": "none",
-            "pooling": "none",
-            "layer": 0,
-        }
+        """Several seeds of a kind become one set of rows. Each of several dimensions has rows of its own, with pooling
+        `svd-<dim>`.
+        """
+        columns = {"model": self.name, "adapter": "baseline", "step": 0}
+        columns |= {"prompt": "none", "pooling": "none", "layer": 0}
         if self.vectors:
             from .scorer import require_same_texts
 
@@ -52,10 +48,15 @@ class BaselineScores:
             draws, count = iter(read_vectors(self.vectors).values()), 1
         else:
             draws = inline_vectors(list(scorer.rows), self.baseline)
-            count = self.baseline.get("seeds", 1)
+            several = self.baseline["kind"] == "tfidf-svd"
+            count = len(dims(self.baseline)) if several else self.baseline.get("seeds", 1)
         frames, lines = [], []
         for seed, matrix in enumerate(tqdm(draws, total=count, desc=self.name, unit="draw", disable=count == 1)):
-            table, own = scorer.score([(columns, f"seed-{seed}" if count > 1 else "local", matrix)], 1)
+            revision = f"seed-{seed}" if count > 1 else "local"
+            if self.baseline["kind"] == "tfidf-svd" and count > 1:
+                revision = f"svd-{dims(self.baseline)[seed]}"
+                columns = {**columns, "pooling": revision}
+            table, own = scorer.score([(columns, revision, matrix)], 1)
             frames.append(table)
             lines += own
         return average(frames), lines
@@ -105,12 +106,17 @@ def _mean_replicates(rows: pd.Series) -> np.ndarray | None:
 
 
 def inline_vectors(texts: Sequence[str], spec: Mapping) -> Iterator[np.ndarray]:
-    """Matrices float32 [n, dim] of a cheap baseline: one per seed for `random`, one for `tfidf-svd`."""
+    """Matrices float32 [n, dim] of a cheap baseline: one per seed for `random`, one per dimension for `tfidf-svd`."""
     if spec["kind"] == "random":
         for seed in range(spec["seeds"]):
             yield np.random.default_rng(seed).standard_normal((len(texts), spec["dim"]), dtype=np.float32)
     else:
-        yield tfidf_svd(texts, spec["dim"])
+        yield from (tfidf_svd(texts, dim) for dim in dims(spec))
+
+
+def dims(spec: Mapping) -> list[int]:
+    """The dimensions of a baseline of kind `tfidf-svd`, which are a number or a list."""
+    return spec["dim"] if isinstance(spec["dim"], list) else [spec["dim"]]
 
 
 def tfidf_svd(texts: Sequence[str], dim: int) -> np.ndarray:

@@ -183,13 +183,19 @@ class Study(EntryFiles, GridJobs):
     def ablation_jobs(self, name: str) -> list[str]:
         """`model/adapter/share` of the jobs that score what an ablation compares: no other checkpoint."""
         spec = self.config["ablations"][name]
-        model, known = spec["fixed"]["model"], adapter_ids(self.config, spec["fixed"]["model"])
+        vary, fixed = spec["vary"], spec["fixed"]
         values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
-        adapters = [one for one in known if values is None or one in values]
-        if spec["vary"] != "adapter":
-            adapters = [spec["fixed"]["adapter"]]
+
+        def chosen(part: str, known: list[str]) -> list[str]:
+            return [one for one in known if values is None or one in values] if part == vary else [fixed[part]]
+
         shares = dict.fromkeys(map(self.share_of, self.ablation_tasks(name)))
-        return [f"{model}/{adapter}/{share}" for adapter in adapters for share in shares]
+        return [
+            f"{model}/{adapter}/{share}"
+            for model in chosen("model", self.config["grid"]["models"])
+            for adapter in chosen("adapter", adapter_ids(self.config, model))
+            for share in shares
+        ]
 
     def ablation_spec(self, name: str) -> dict:
         """What changes an ablation's table, besides its inputs."""

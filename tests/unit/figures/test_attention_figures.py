@@ -5,7 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 from promptpool.errors import PromptpoolError
 from promptpool.figures.attention import attention_bars, attention_layers, attention_spans
-from promptpool.figures.style import SPAN_COLOURS
+from promptpool.figures.palette import SPAN_COLOURS
 from sample_tables import CHECKPOINTS, TOKENS, sample_attention_summary, sample_shown
 
 

@@ -8,7 +8,8 @@ from promptpool.errors import PromptpoolError
 from promptpool.figures import scores as figures
 from promptpool.figures.benchmark import benchmark
 from promptpool.figures.layers import cost_scores, frontier, layer_curves
-from promptpool.figures.map import LABEL_COLOURS, OTHERS, text_map
+from promptpool.figures.map import text_map
+from promptpool.figures.map_labels import LABEL_COLOURS, OTHERS
 from promptpool.figures.style import spread
 from promptpool.figures.tuned import best_steps, tuned
 from sample_tables import (

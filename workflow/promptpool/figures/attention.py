@@ -12,7 +12,8 @@ from ..analysis.score_table import checkpoint_name, checkpoint_order
 from ..attention.spans import MEAN, SPANS
 from ..errors import PromptpoolError
 from ..statistics.estimates import LEVEL
-from .style import GREY, INK, SPAN_COLOURS, WIDTH, drawing, grid
+from .palette import GREY, INK, SPAN_COLOURS
+from .style import WIDTH, drawing, grid
 
 SPAN_NAMES = {"sink": "first token", "content": "content words", "function": "function words, punctuation"}
 STATE = ["model", "prompt", "adapter", "step"]

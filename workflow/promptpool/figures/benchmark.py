@@ -10,7 +10,8 @@ from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
 from ..variants import layer_name
-from .style import BLUE, FAINT, FLOOR_LINES, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines
+from .palette import BLUE, FAINT, FLOOR_LINES, GREY, INK, PURPLE
+from .style import WIDTH, drawing, grid, reference_lines
 
 MOST_CHECKPOINTS = 24  # checkpoints that are drawn; if there are more, the best ones
 

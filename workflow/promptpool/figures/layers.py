@@ -9,7 +9,8 @@ import pandas as pd
 from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
-from .style import FLOOR_LINES, GREY, SERIES, WIDTH, drawing, grid, reference_lines, series
+from .palette import FLOOR_LINES, GREY, SERIES
+from .style import WIDTH, drawing, grid, reference_lines, series
 
 WIDE = 30  # costs are on a logarithmic axis if the dearest is this many times the cheapest
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.colors import Normalize
 
-from .style import BLUE, FAINT, GREY, INK, ORANGE, SERIES, WIDTH, drawing, empty
+from .palette import BLUE, FAINT, GREY, INK, ORANGE, SERIES
+from .style import WIDTH, drawing, empty
 
 SIDES = {"text": BLUE, "positive": ORANGE}
 HEIGHT = 0.85  # of a row's curve; a row is 1

@@ -16,7 +16,8 @@ from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
 from ..variants import layer_name
-from .style import FLOOR_LINES, FLOOR_NAMES, GREY, INK, PURPLE, WIDTH, drawing, grid, reference_lines, series
+from .palette import FLOOR_LINES, FLOOR_NAMES, GREY, INK, PURPLE
+from .style import WIDTH, drawing, grid, reference_lines, series
 
 MISSING_CELL = {"hatch": "////", "facecolor": "white", "edgecolor": "#b0b0b0", "linewidth": 0, "gid": "missing"}
 BAND = "#f3f3f3"

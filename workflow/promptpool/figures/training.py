@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .style import FAINT, WIDTH, drawing, empty, grid, series
+from .palette import FAINT
+from .style import WIDTH, drawing, empty, grid, series
 
 SMOOTH = 50  # the most steps drawn as they are; longer logs are drawn as a running mean over the raw values
 PANELS = {"loss": "Training loss", "accuracy": "Found in the batch (%)"}

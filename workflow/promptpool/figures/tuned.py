@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import PromptpoolError
-from .style import BLUE, FAINT, GREY, INK, RED, WIDTH, drawing, grid
+from .palette import BLUE, FAINT, GREY, INK, RED
+from .style import WIDTH, drawing, grid
 
 ROW = 0.21  # inches per task
 MISSING = "not scored"

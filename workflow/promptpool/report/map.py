@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ..analysis.score_table import checkpoint_name, checkpoint_order
-from ..figures.map import OTHERS, agreement, label_looks
+from ..figures.map_labels import OTHERS, agreement, label_looks
 
 LABEL_CHARACTERS = 240  # the most characters of a text that are shown
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
 from .study import Study
@@ -100,6 +98,8 @@ def _in_weights(folder: Path, config: Mapping, targets: Sequence[str]) -> bool:
     """Whether each name is that of a matrix in the files of a model for text alone: their headers are read, no more."""
     if "text_config" in config or targets == ["all-linear"]:
         return "text_config" not in config
+    from safetensors import SafetensorError, safe_open
+
     names: set[str] = set()
     for file in folder.glob("*.safetensors"):
         try:

@@ -97,7 +97,7 @@ def tree_attention(
     return out, None
 
 
-AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(tree_attention))  # no part of a compiled layer
+AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(tree_attention))  # outside of a compiled layer
 
 
 def _rows(states: Tensor, tile: Tile) -> Tensor:

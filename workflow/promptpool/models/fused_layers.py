@@ -1,7 +1,7 @@
 """Fuses the elementwise operators of a decoder's layers with torch.compile, and goes without where that fails.
 
 Each layer's `forward` is compiled with dynamic shapes; all layers share the graphs. Attention runs outside of them
-(tree_attention is no part of a graph), so that shapes of tiles compile nothing. Hooks on layers work as before.
+(no graph holds tree_attention), so that shapes of tiles compile nothing. Hooks on layers work as before.
 """
 
 import warnings

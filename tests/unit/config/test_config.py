@@ -715,7 +715,7 @@ def test_every_optional_key_has_a_default():
     without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
     # A style is of one kind. An ablation leaves out the key that it varies, and must name the others.
     kinds = [f".$defs.style.{kind}" for kind in ("chat", "plain", "turns")]
-    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in ("adapter", "prompt", "pooling", "layer")]
+    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in ("model", "adapter", "prompt", "pooling", "layer")]
     assert without == kinds + fixed
 
 

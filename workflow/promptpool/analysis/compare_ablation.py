@@ -33,8 +33,8 @@ def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str
 
     Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable and, only on
     `mean` rows, RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a
-    task's spread is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by
-    their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
+    task's spread is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses`
+    count tasks by their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
     """
     found = _values(samples_by_variant(scores, facts), spec)
     vary, baseline = spec["vary"], _shown(spec["baseline"])

@@ -14,7 +14,6 @@ from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import listed_file, write_manifest
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
-from ..statistics.samples import REPLICATE_COLUMN
 from .score_parts import part_of, score_parts
 from .scored_task import ScoredTask
 
@@ -94,6 +93,7 @@ def average(draws: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Several seeds of one baseline as one set of rows: the mean value, experiment by experiment and replicate by
     replicate.
     """
+    from ..statistics.samples import REPLICATE_COLUMN
     from .mteb_results import SCORE_COLUMNS
 
     keys = [column for column in SCORE_COLUMNS if column not in ("value", REPLICATE_COLUMN)]

@@ -1,0 +1,128 @@
+"""What starting costs: the same made-up study by two checkouts, from nothing to all scores, one after the other.
+
+    python tests/bench/bench_jobs.py --old FOLDER [--checkpoints 3 --families 7 --tasks 3 --texts 500 --rounds 1]
+
+The study: the demo's model with an adapter of some steps, prompts with as many different prefixes, and tasks of made-up
+texts that share none. Pairs and adapters are made before the clock starts. Prints seconds of the clock and of the CPUs,
+jobs, and the ratio of old to new. `--study demo` times the demo's whole workflow instead.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+NANO = "workflow/resources/nano-docs"
+
+
+def study(checkpoints: int, families: int, tasks: int) -> dict:
+    """The config. The first checkpoint is the untuned model, each other one a step of training."""
+    prompts = {f"p{number}": f'Family {number} reads: "{{text}}" and ends' for number in range(families)}
+    steps = list(range(1, checkpoints))
+    adapter = {"model": "m", "pairs": ["halves"], "prompt": "p0", "pooling": "last", "batch_size": 8, "warmup_steps": 0}
+    return {
+        "run": "bench",
+        "device": "cpu",
+        "models": {"m": {"path": str(REPOSITORY / NANO)}},
+        "corpora": {"lines": {"source": "file", "path": "corpus.csv"}},
+        "pairs": {"halves": {"corpus": "lines", "styles": ["halves"], "filters": {"min_words": 1}}},
+        "adapters": {"a": {**adapter, "steps": steps, "max_steps": steps[-1]}},
+        "prompts": prompts,
+        "grid": {"models": ["m"], "adapters": "all", "prompts": list(prompts), "poolings": ["mean", "last"]},
+        "tasks": {f"t{number}": {"source": "file", "path": f"t{number}.csv"} for number in range(tasks)},
+        "baselines": {"random": {"kind": "random", "seeds": 1}},
+    }
+
+
+def prepare(folder: Path, given: argparse.Namespace) -> None:
+    """The study's files: words drawn by topic, with a number that makes each text its own."""
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(yaml.safe_dump(study(given.checkpoints, given.families, given.tasks)))
+    words = (REPOSITORY / "workflow/promptpool/text/function_words.txt").read_text().split()
+    draw = random.Random(0)
+    for name, count in [("corpus", 200), *((f"t{number}", given.texts) for number in range(given.tasks))]:
+        lines = ["text,label"]
+        for row in range(count):
+            topic = row % 10
+            own = draw.choices(words[10 * topic : 10 * topic + 10], k=6) + draw.choices(words, k=6)
+            lines.append(f"{' '.join(own)} {name} {row},topic {topic}")
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def run(checkout: Path, folder: Path, *arguments: str) -> dict:
+    """Seconds of the clock and of the CPUs that one call of Snakemake took, and the number of its jobs."""
+    environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow"), "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(checkout / "Snakefile"),
+        "--cores",
+        "2",
+        *arguments,
+    ]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    answer = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    seconds, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if answer.returncode:
+        raise SystemExit(answer.stdout[-3000:] + answer.stderr[-3000:])
+    lines = (answer.stdout + answer.stderr).splitlines()
+    total = next((int(line.split()[1]) for line in lines if line.startswith("total ")), 0)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), "jobs": total}
+
+
+def made_up(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
+    folder = room / "study"
+    shutil.rmtree(folder, ignore_errors=True)
+    prepare(folder, given)
+    config = ["--configfile", "study.yaml"]
+    run(checkout, folder, "adapters", "tasks", *config)
+    return run(checkout, folder, "scores", *config)
+
+
+def demo(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
+    """The whole demo in a copy of the checkout's files."""
+    folder = room / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    skipped = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".vllm")
+    shutil.copytree(checkout, folder, ignore=skipped)
+    return run(folder, folder, "--workflow-profile", "workflow/profiles/demo")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--old", type=Path, required=True, help="another checkout")
+    parser.add_argument("--study", choices=["made-up", "demo"], default="made-up")
+    parser.add_argument("--checkpoints", type=int, default=3)
+    parser.add_argument("--families", type=int, default=7)
+    parser.add_argument("--tasks", type=int, default=3)
+    parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=1)
+    given = parser.parse_args()
+    measure = demo if given.study == "demo" else made_up
+    found: dict[str, list[dict]] = {"old": [], "new": []}
+    with tempfile.TemporaryDirectory() as room:
+        for _ in range(given.rounds):
+            for name, checkout in (("new", REPOSITORY), ("old", given.old.absolute())):
+                found[name].append(measure(checkout, Path(room), given))
+                print(name, json.dumps(found[name][-1]), flush=True)
+    for key in ("seconds", "cpu_seconds", "jobs"):
+        old, new = (statistics.median(one[key] for one in found[name]) for name in ("old", "new"))
+        print(f"{key}: {old:.0f} -> {new:.0f}, {old / max(new, 1e-9):.1f} times")
+
+
+if __name__ == "__main__":
+    main()

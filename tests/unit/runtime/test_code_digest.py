@@ -208,6 +208,20 @@ def test_a_changed_list_of_words_runs_what_reads_it(checkout, before, resource, 
     assert run_again(before) == runs
 
 
+def test_a_file_of_the_machine_that_a_constant_names_runs_nothing(checkout, tmp_path):
+    """/proc/meminfo is another one each time: with its content in a digest, every run would train again."""
+    outside, path = tmp_path / "meminfo", modules(checkout)["training.lora"]
+    text = path.read_text(encoding="utf-8")
+    assert '"/proc/meminfo"' in text
+    path.write_text(text.replace('"/proc/meminfo"', repr(str(outside))), encoding="utf-8")
+    found = []
+    for content in ("one", "another"):
+        outside.write_text(content)
+        forget()
+        found.append(digests())
+    assert found[0] == found[1]
+
+
 # --- the rules ---------------------------------------------------------------------------------------
 
 # These make no result of a study, or make it from their inputs alone; an hour's training is never started unasked.

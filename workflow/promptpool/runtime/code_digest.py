@@ -268,13 +268,17 @@ def file_of(module: str) -> Path:
 
 @remembered
 def resources(definition: Definition) -> str:
-    """Digest of the file that a constant names, beside its module: the content of a word list is part of the result."""
+    """Digest of the package's file that a constant names: the content of a word list is part of the result.
+
+    A file of the machine, such as /proc/meminfo, is another one each time and is not part of it.
+    """
     module, name = definition
     found = []
     for node in source(module).definitions.get(name, []):
         if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
             texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
             words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
-            if (path := file_of(module).parent.joinpath(*words)).is_file():
+            path = file_of(module).parent.joinpath(*words)
+            if path.is_file() and path.resolve().is_relative_to(PACKAGE.resolve()):
                 found.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return " ".join(["", *found])

@@ -340,7 +340,7 @@ def test_the_columns_of_every_table_are_listed():
 
     assert columns_of("scores.parquet") == SCORE_COLUMNS
     assert columns_of("summary.parquet") == list(sample_summary().columns)
-    assert columns_of("ablations/<name>.parquet") == [*ABLATION, *RANKING]
+    assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", *RANKING]
     assert columns_of("attention.parquet") == ATTENTION_SCHEMA.names
     assert columns_of("attention_summary.parquet") == SUMMARY
     assert columns_of("pairs.parquet") == PAIR

@@ -25,7 +25,7 @@ Prompts = Mapping[str, str]  # name -> template
 
 
 @dataclass(frozen=True)
-class Part:
+class VectorPart:
     """One file: a family of prompts, or an ensemble, over one task's texts. made_of: see artifacts.parts."""
 
     task: str
@@ -93,7 +93,7 @@ def texts_of(path: str) -> list[str]:
 
 def planned(
     out: str, texts: Mapping[str, list[str]], families: Mapping[str, Prompts], parallel: ParallelEmbedder, code: str
-) -> list[Part]:
+) -> list[VectorPart]:
     """The files of families, each with a digest of all that changes its vectors; paths do not."""
     checkpoint, grid = parallel.checkpoint, parallel.grid
     common = {
@@ -109,17 +109,17 @@ def planned(
         for family, prompts in families.items():
             path = str(Path(out).parent / task / f"{family}.safetensors")
             made_of = digest_of_part(**common, prompts=dict(prompts), texts=digest, storage=kind)
-            parts.append(Part(task, family, path, kind, digest, made_of))
+            parts.append(VectorPart(task, family, path, kind, digest, made_of))
     return sorted(parts, key=lambda part: part.family)  # a family's prefix is computed once, for all its tasks
 
 
-def _shared(texts: Mapping[str, list[str]], parts: Sequence[Part], kind: str) -> SharedTexts:
+def _shared(texts: Mapping[str, list[str]], parts: Sequence[VectorPart], kind: str) -> SharedTexts:
     """The texts that tasks stored in the same type share: a copy between types would be rounded."""
     return SharedTexts({part.task: texts[part.task] for part in parts if part.storage == kind})
 
 
 def write_part(
-    part: Part,
+    part: VectorPart,
     texts: Sequence[str],
     prompts: Prompts,
     sources: Mapping[str, tuple[np.ndarray, np.ndarray]],
@@ -186,10 +186,10 @@ def add_ensembles(
     out: str,
     ensembles: Mapping[str, Sequence[str]],
     families: Mapping[str, Prompts],
-    parts: Sequence[Part],
+    parts: Sequence[VectorPart],
     grid: Grid,
     code: str,
-) -> tuple[list[Part], list[str]]:
+) -> tuple[list[VectorPart], list[str]]:
     """Writes the ensembles' files. Returns them all, and the paths of those that were not there yet."""
     by_place = {(part.task, part.family): part for part in parts}
     together, made = [], []
@@ -200,7 +200,7 @@ def add_ensembles(
                 members=[part.made_of for part in members], prompts=list(prompts), name=name, code=code
             )
             path = str(Path(out).parent / task / f"ensemble-{name}.safetensors")
-            part = Part(task, f"ensemble-{name}", path, members[0].storage, members[0].texts, made_of)
+            part = VectorPart(task, f"ensemble-{name}", path, members[0].storage, members[0].texts, made_of)
             together.append(part)
             if not is_kept(path, made_of):
                 files = [member.path for member in members]

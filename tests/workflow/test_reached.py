@@ -11,6 +11,7 @@ pytestmark = pytest.mark.workflow
 SAID = {
     ("data.tables", "in_and_out"), ("pairs.make_pairs", "writer_of"), ("", "__getattr__"),
     ("embedding.embed_checkpoint", "example"), ("models.precision", "processor"), ("models.precision", "in_words"),
+    ("embedding.parallel_embedder", "run_facts"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
     ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),
 }  # fmt: skip

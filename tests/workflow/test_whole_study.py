@@ -14,7 +14,7 @@ from tiny_study import jobs, snakemake, study
 
 pytestmark = pytest.mark.workflow
 COLUMNS = (
-    "model adapter step prompt pooling layer task split subset level experiment metric value".split()  # noqa: SIM905
+    "model adapter step prompt pooling layer task split subset level experiment metric value replicates".split()  # noqa: SIM905
 )
 
 
@@ -28,7 +28,9 @@ def test_scores_have_exactly_the_designed_columns(scores):
 
 
 def test_every_variant_has_ten_experiments_of_each_metric(scores):
-    variants = scores[scores["adapter"] != "baseline"]
+    replicates = scores["metric"] == "main_score_bootstrap"
+    assert {len(values) for values in scores.loc[replicates, "replicates"]} == {200}
+    variants = scores[(scores["adapter"] != "baseline") & ~replicates]
     counts = variants.groupby(["adapter", "step", "prompt", "pooling", "layer", "metric"]).size()
     assert len(counts) == 3 * 3 * 5 * 3  # base and two steps, prompts, poolings, metrics
     assert (counts == 10).all()

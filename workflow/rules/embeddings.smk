@@ -17,8 +17,9 @@ rule embed_checkpoint:
         f"{R}/logs/embed_checkpoint/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
-    # Beside a GPU, one thread tokenizes ahead and one writes. On CPUs alone, checkpoints run side by side.
-    threads: min(CORES, 3) if GPUS or not LOCAL else 1
+    # Beside a GPU, one thread tokenizes ahead and one writes: a cluster gives a job no other cores than it asks for. On
+    # one machine they find a free core, and jobs run side by side on the others.
+    threads: 1 if LOCAL else min(CORES, 3)
     resources:
         gpu=1,
     params:

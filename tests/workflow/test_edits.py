@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -253,6 +254,25 @@ def test_a_killed_job_of_a_checkpoint_keeps_its_finished_files(finished, tmp_pat
         path.unlink()
     run(folder, "results/tiny/embeddings/small/base/all.json")
     assert computed_by(folder, "embeddings/small/base/all") == ([f"{SENTENCE}.safetensors"], [f"{BARE}.safetensors"])
+
+
+@pytest.mark.parametrize(
+    "damaged", [f"embeddings/small/base/{SENTENCE}.safetensors", f"scores/small/base/{BARE}.parquet"]
+)
+def test_a_rebuild_of_a_damaged_file_runs_its_job_alone_and_then_nothing(finished, tmp_path, damaged):
+    folder = shutil.copytree(finished, tmp_path / "study")
+    path = folder / "results/tiny" / damaged
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    command = [sys.executable, "-m", "promptpool.runtime.rebuild", "results/tiny", "--", *snakemake_command(folder)]
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "1 of 1 steps" in answer.stdout + answer.stderr
+    stage, name = damaged.partition("/small/base/")[::2]
+    assert name in computed_by(folder, f"{stage}/small/base/all")[0]
+    assert path.read_bytes() == (finished / "results/tiny" / damaged).read_bytes()
+    assert run(folder, "-n") == {}
 
 
 def test_finer_jobs_keep_what_is_there(finished, tmp_path):

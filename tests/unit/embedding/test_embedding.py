@@ -63,17 +63,23 @@ def test_the_file_holds_the_grid_in_the_order_of_the_texts(job, wanted):
     assert facts["tokens"] > 0 and facts["texts"] == len(MANY) and facts["one_pass"] is True
 
 
-def test_a_killed_job_embeds_only_what_is_missing(job, wanted, monkeypatch):
-    written = []
-    write = VectorFile.write
+def dies_after(monkeypatch, writes: int) -> list[range]:
+    """Lets so many chunks be written, and raises at the next one. Returns the list of what was written."""
+    written, write = [], VectorFile.write
 
     def dying(self, rows, vectors):
-        if len(written) == 2:
+        if len(written) == writes:
             raise KeyboardInterrupt
         written.append(rows)
         write(self, rows, vectors)
 
     monkeypatch.setattr(VectorFile, "write", dying)
+    return written
+
+
+def test_a_killed_job_embeds_only_what_is_missing(job, wanted, monkeypatch):
+    write = VectorFile.write
+    written = dies_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         embed_checkpoint(**job)
     assert not Path(job["out"]).exists() and not vectors(job).exists()
@@ -95,12 +101,7 @@ def test_a_killed_job_embeds_only_what_is_missing(job, wanted, monkeypatch):
 )
 def test_a_changed_job_starts_anew(job, change, monkeypatch):
     write = VectorFile.write
-
-    def dying(self, rows, vectors):
-        write(self, rows, vectors)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(VectorFile, "write", dying)
+    dies_after(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         embed_checkpoint(**job)
     rest = []
@@ -239,15 +240,8 @@ def test_a_killed_copy_goes_on_where_it_was(job, wanted, tmp_path, monkeypatch):
     made(job)
     pd.DataFrame({"text": [*MANY[::-1], "one more"]}).to_parquet(tmp_path / "more.parquet")
     texts = {**job["texts"], "more": str(tmp_path / "more.parquet")}
-    count, write = [], VectorFile.write
-
-    def dying(self, rows, found):
-        if len(count) == 2:
-            raise KeyboardInterrupt
-        count.append(rows)
-        write(self, rows, found)
-
-    monkeypatch.setattr(VectorFile, "write", dying)
+    write = VectorFile.write
+    count = dies_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         made(job, texts=texts)
     monkeypatch.setattr(VectorFile, "write", lambda self, rows, v: (count.append(rows), write(self, rows, v)))

@@ -79,8 +79,8 @@ def embed_checkpoint(
     computed = [part.path for part in missing] + made
     paths = [part.path for part in (*parts, *together)]
     spec = {**checkpoint.weights, **vars(grid)}
-    inputs = [*texts.values(), *checkpoint.files]
-    write_manifest(out, paths, computed=computed, inputs=inputs, spec=spec, started=started)
+    read = [*texts.values(), *checkpoint.files]
+    write_manifest(out, paths, computed=computed, inputs=read, spec=spec, started=started)
 
 
 def texts_of(path: str) -> list[str]:

@@ -83,9 +83,10 @@ class ParallelEmbedder:
             size = max(1, min(size, math.ceil(len(texts) / self.workers)))
 
         def report(done: int) -> None:
-            file.reread()
+            if self.workers > 1:
+                file.reread()  # what the other processes have done
             speed = (embedder.batches.tokens - before) / max(time.time() - started, 1e-9)
-            progress(max(done if self.workers == 1 else 0, min(len(texts), file.rows_finished())), speed)
+            progress(done if self.workers == 1 else min(len(texts), file.rows_finished()), speed)
 
         others = [
             process.submit(write_elsewhere, self.checkpoint, self.grid, device, file, texts, prompts, share)

@@ -9,7 +9,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.runtime.gpu_leases import visible_devices
 from promptpool.runtime.slurm_patch import outlast
 from promptpool.study.model_checks import require_models
-from promptpool.study.preflight import require_gpu, require_hub, share_package
+from promptpool.study.preflight import pin, require_gpu, require_hub, share_package
 from promptpool.runtime.runs import begin_run
 from promptpool.runtime.code_digest import code_digest, keep_digests, recall_digests, use_scripts
 from promptpool.study.study import Study
@@ -98,6 +98,8 @@ onstart:
         if set(workflow.dag_settings.targets) != {"plan"}:  # it reports itself what is missing
             require_models(study)
             require_hub(study.unfetched(), DEVICE)
+            fetches = [job.wildcards for job in workflow.dag.needrun_jobs() if job.rule.name == "fetch_snapshot"]
+            pin(R, study.wanted([f"{one.kind}/{one.snapshot}" for one in fetches]))
             warning = require_gpu(len(GPUS), DEVICE) if LOCAL else None
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None

@@ -1,6 +1,5 @@
 # Downloads from the model hub, before they are used. On a cluster these run on the head node, which has the network.
 localrules:
-    pin_snapshot,
     fetch_snapshot,
     prefetch,
 
@@ -25,36 +24,17 @@ rule prefetch:
         "../scripts/prefetch.py"
 
 
-rule pin_snapshot:
-    """Pins a repository to a commit, in hub.lock.json too; checks access and disk before anything costly starts."""
-    output:
-        f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
-    log:
-        f"{R}/logs/pin_snapshot/{{kind}}/{{snapshot}}.log",
-    priority: 100
-    conda:
-        "../../envs/main.yaml"
-    # Only for errors: another entry that needs it too must not cause a rerun.
-    resources:
-        wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
-    # Neither must another version of the code, so there is no code digest.
-    params:
-        need=lambda w: NEEDED[f"{w.kind}/{w.snapshot}"],
-    script:
-        "../scripts/pin_snapshot.py"
-
-
 rule fetch_snapshot:
-    """Downloads a pinned repository into the hub's cache; the marker records where."""
-    input:
-        f"{R}/hub/pins/{{kind}}/{{snapshot}}.json",
+    """Downloads a repository into the hub's cache, at the commit of hub.lock.json; the marker records where."""
     output:
         f"{R}/hub/{{kind}}/{{snapshot}}.json",
     log:
         f"{R}/logs/fetch_snapshot/{{kind}}/{{snapshot}}.log",
-    priority: 90
+    priority: 100
     conda:
         "../../envs/main.yaml"
+    # Only for errors: another entry that needs it too must not cause a rerun, nor another version of the code, so there
+    # is no code digest.
     resources:
         wanted_by=lambda w: study.wanted_by(f"{w.kind}/{w.snapshot}"),
     script:

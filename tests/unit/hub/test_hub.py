@@ -10,7 +10,7 @@ from fakehub import FakeHub, serving
 from huggingface_hub import constants
 from promptpool.errors import PromptpoolError
 from promptpool.hub import fetch_snapshot as hub_fetch
-from promptpool.hub import pin_snapshot as hub_lock
+from promptpool.hub import pin_snapshots as hub_lock
 from promptpool.hub import snapshots as hub
 from promptpool.hub.snapshots import MODEL, snapshot_id
 
@@ -43,19 +43,16 @@ def results(tmp_path) -> Path:
 
 
 def pin(results: Path, wanted: dict) -> dict:
-    """Pins one need, as its rule does, and returns what is pinned; the lock must say the same."""
-    out = results / f"hub/pins/{snapshot_id(wanted)}.json"
-    hub_lock.pin_snapshot(str(out), wanted, WANTED_BY)
-    content = json.loads(out.read_text())
-    assert hub.read_lock(results / hub.LOCK)[snapshot_id(wanted)] == content
-    return content
+    """Pins one need, as a run does before its jobs, and returns what the lock has of it."""
+    hub_lock.pin_snapshots(str(results), {snapshot_id(wanted): (wanted, WANTED_BY)})
+    return hub.read_lock(results / hub.LOCK)[snapshot_id(wanted)]
 
 
 def fetched(results: Path, wanted: dict) -> str:
     """Pins and fetches one need; returns its marker."""
     pin(results, wanted)
     marker = hub.marker_path(str(results), snapshot_id(wanted))
-    hub_fetch.fetch_snapshot(marker, str(results / f"hub/pins/{snapshot_id(wanted)}.json"), WANTED_BY)
+    hub_fetch.fetch_snapshot(marker, WANTED_BY)
     return marker
 
 
@@ -157,6 +154,33 @@ def test_many_processes_pin_at_once_and_lose_nothing(served, results):
     with ThreadPoolExecutor(8) as pool:  # a lock of files holds between open files, in one process too
         list(pool.map(lambda repo: fetched(results, need(repo, repo_type="dataset")), repos))
     assert len(hub.read_lock(results / hub.LOCK)) == len(repos)
+
+
+def test_many_needs_are_pinned_by_one_call_and_each_branch_is_asked_for_once(served, results):
+    repos = [f"owner/r{n}" for n in range(3)]
+    for repo in repos:
+        served.commit("dataset", repo, {"a.txt": repo.encode(), "b.txt": b"b"})
+    wanted = [need(repo, repo_type="dataset", file=file) for repo in repos for file in ("a.txt", "b.txt")]
+    hub_lock.pin_snapshots(str(results), {snapshot_id(one): (one, WANTED_BY) for one in wanted})
+    lock = hub.read_lock(results / hub.LOCK)
+    assert set(lock) == {snapshot_id(one) for one in wanted}
+    asked = [path for _, path, _, _ in served.requests if "/revision/main" in path]
+    assert len(asked) == len(set(asked)) == len(repos)
+
+
+def test_the_disk_must_hold_all_of_them_together(served, results):
+    wanted = [need(f"owner/r{n}", repo_type="dataset") for n in range(2)]
+    for one in wanted:
+        served.commit("dataset", one["repo"], {"a.txt": b"a"})
+        served.sizes["a.txt"] = 6 * 10**17
+    with pytest.raises(PromptpoolError, match=r"models\.small and 1 more: 1200000000\.0 GB are to be downloaded"):
+        hub_lock.pin_snapshots(str(results), {snapshot_id(one): (one, WANTED_BY) for one in wanted})
+
+
+def test_a_snapshot_that_the_lock_lacks_is_told(results):
+    marker = hub.marker_path(str(results), snapshot_id(need()))
+    with pytest.raises(PromptpoolError, match=r"hub\.lock\.json: has no commit for models\.small"):
+        hub_fetch.fetch_snapshot(marker, WANTED_BY)
 
 
 # --- what is fetched --------------------------------------------------------------------------------

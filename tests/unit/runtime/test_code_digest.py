@@ -225,7 +225,7 @@ def test_a_file_of_the_machine_that_a_constant_names_runs_nothing(checkout, tmp_
 # --- the rules ---------------------------------------------------------------------------------------
 
 # These make no result of a study, or make it from their inputs alone; an hour's training is never started unasked.
-WITHOUT = {"plan", "prefetch", "pin_snapshot", "fetch_snapshot", "unpack_adapter", "train_base_model"}
+WITHOUT = {"plan", "prefetch", "fetch_snapshot", "unpack_adapter", "train_base_model"}
 
 
 def test_every_rule_that_computes_has_the_digest_of_its_own_script():

@@ -10,17 +10,22 @@ from huggingface_hub import snapshot_download
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
 from .hub_errors import hub_errors_as_one_line
-from .pin_snapshot import require_space
-from .snapshots import held, missing_files, snapshot_folder
+from .pin_snapshots import require_space
+from .snapshots import LOCK, held, missing_files, read_lock, snapshot_folder
 
 
-def fetch_snapshot(out: str, pin: str, wanted_by: str) -> None:
-    """Downloads one pinned snapshot and writes its marker, which records what is held and where.
+def fetch_snapshot(out: str, wanted_by: str) -> None:
+    """Downloads one snapshot at the commit of the run's lock, and writes its marker: what is held and where.
 
-    A file in the cache is not downloaded again; an interrupted download is resumed.
-    Raises PromptpoolError, one line, if the hub refuses or returns another commit than asked for.
+    out: results/<run>/hub/{snapshot}.json. A file in the cache is not downloaded again; an interrupted download is
+    resumed. Raises PromptpoolError, one line, if the lock does not have it, or if the hub refuses or returns another
+    commit than asked for.
     """
-    content = json.loads(Path(pin).read_text(encoding="utf-8"))
+    path = Path(out)
+    lock, snapshot = path.parents[2] / LOCK, f"{path.parent.name}/{path.stem}"
+    content = read_lock(lock).get(snapshot)
+    if content is None:
+        raise PromptpoolError(f"{lock}: has no commit for {wanted_by}; was it removed just now? Run again")
     fetch(content, wanted_by)
     write_json(out, {**content, "folder": str(snapshot_folder(content))})
 

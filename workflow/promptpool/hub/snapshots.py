@@ -1,6 +1,6 @@
 """What was downloaded from the model hub, as jobs find it: in the hub's cache, at exactly the pinned commit.
 
-`prefetch` (pin_snapshot, fetch_snapshot) writes a marker for each repository; jobs read it here. Nothing here uses the
+`prefetch` (pin_snapshots, fetch_snapshot) writes a marker for each repository; jobs read it here. Nothing here uses the
 network or falls back on another revision.
 """
 

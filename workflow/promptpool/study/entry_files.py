@@ -50,6 +50,10 @@ class EntryFiles:
         """The entries of the config that need a snapshot, as errors name them."""
         return ", ".join(entry for entry, needs in self.needs.items() if snapshot in map(snapshot_id, needs))
 
+    def wanted(self, snapshots: Sequence[str]) -> dict[str, tuple[dict, str]]:
+        """snapshot -> (its need, the entries that want it), for some snapshots."""
+        return {one: (self.hub_snapshots()[one], self.wanted_by(one)) for one in snapshots}
+
     def unfetched(self) -> list[str]:
         """What must still be downloaded from the hub, one `dotted.key: what` each."""
         return [

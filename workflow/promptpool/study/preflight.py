@@ -4,7 +4,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import PromptpoolError
 from ..runtime.installation import IMPORTED_FROM, checkout, with_package
@@ -28,6 +28,18 @@ def require_hub(needed: Sequence[str], device: str = "auto") -> None:
         f"but {endpoint} can't be reached{gpu}; prefetch where it can (docs/how-to/offline.md), "
         "or run `make demo` without it"
     )
+
+
+def pin(results: str, wanted: Mapping[str, tuple[Mapping, str]]) -> None:
+    """Pins each repository that this run is about to fetch to one commit; checks access and disk for all of them.
+
+    In Snakemake's own process, before any job: a refusal costs nothing, and many repositories share one process.
+    wanted: as `Study.wanted` gives it. Raises PromptpoolError as pin_snapshots does.
+    """
+    if wanted:
+        from ..hub.pin_snapshots import pin_snapshots  # the hub's client; most runs fetch nothing
+
+        pin_snapshots(results, wanted)
 
 
 def require_gpu(gpus: int, device: str) -> str | None:

@@ -7,7 +7,8 @@ once, and the answer is kept: later runs read it from the lock, even if the bran
 import fnmatch
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from huggingface_hub.hf_api import RepoFile
 from ..artifacts.files import write_json
 from ..errors import PromptpoolError
 from .hub_errors import hub_errors_as_one_line
-from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock, snapshot_id
+from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock
+
+AT_ONCE = 8  # requests to the hub
 
 # Besides the safetensors that transformers reads, model repositories hold the weights in other programs' formats.
 OTHER_FORMATS = (
@@ -28,21 +31,35 @@ OTHER_FORMATS = (
 )  # fmt: skip
 
 
-def pin_snapshot(out: str, need: Mapping, wanted_by: str) -> None:
-    """Writes one need's pin to `out`, results/<run>/hub/pins/{snapshot}.json, and into that run's lock.
+def pin_snapshots(results: str, needs: Mapping[str, tuple[Mapping, str]]) -> None:
+    """Adds a pin for each need to the lock of a run, results/<run>. Snakemake's own process does this before any job.
 
-    need: see hub_needs; wanted_by: the config's entries, for errors. Raises PromptpoolError, one line, for what the hub
-    refuses or lacks, and if the disk is too small for everything that is pinned and not yet downloaded.
+    needs: snapshot -> (its need, see hub_needs; the config's entries that want it, for errors). Raises PromptpoolError,
+    one line, for what the hub refuses or lacks, and if the disk is too small for everything that is pinned and not yet
+    downloaded.
     """
-    folder, snapshot = Path(out).parents[3], snapshot_id(need)
+    folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{LOCK}.lock"):  # each process reads the lock, adds to it, and writes it whole
         known = _in_use(folder) | read_lock(folder / LOCK)
-        pin = looked_up(need, known, snapshot, wanted_by)
-        waiting = [other for name, other in known.items() if not (folder / f"hub/{name}.json").exists()]
-        require_space([pin, *waiting], wanted_by)
-        write_json(folder / LOCK, {**known, snapshot: pin})
-    write_json(out, pin)
+        groups: dict[tuple, list[str]] = {}  # two files of one branch come from one commit, so it is looked up once
+        for name, (need, _) in needs.items():
+            groups.setdefault((need["repo_type"], need["repo"], need["revision"]), []).append(name)
+
+        def look_up(names: Sequence[str]) -> dict[str, dict]:
+            found: dict[str, dict] = {}
+            for name in names:
+                need, wanted_by = needs[name]
+                found[name] = looked_up(need, known | found, name, wanted_by)
+            return found
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            pins = {name: pin for found in pool.map(look_up, groups.values()) for name, pin in found.items()}
+        everything = {**known, **pins}
+        waiting = [pin for name, pin in everything.items() if not (folder / f"hub/{name}.json").exists()]
+        others = f" and {len(needs) - 1} more" if len(needs) > 1 else ""
+        require_space(waiting, "".join(wanted_by for _, wanted_by in [*needs.values()][:1]) + others)
+        write_json(folder / LOCK, everything)
 
 
 def looked_up(need: Mapping, known: Mapping[str, Mapping], snapshot: str, wanted_by: str) -> dict:

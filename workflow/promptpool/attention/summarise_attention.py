@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..artifacts.files import write_sidecar, write_table
 from ..errors import PromptpoolError
 from ..statistics.bootstrap import replicates
 from ..statistics.estimates import LEVEL, Estimate, holm
+from ..statistics.student import quantile, two_sided
 from .spans import MEAN, SPANS
 from .table import CHECKPOINT, join, read_measured
 
@@ -126,9 +126,9 @@ def _estimates(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     # the degrees of freedom are the number of texts if it is smaller than the number of draws.
     errors = resampled.std(2, ddof=1) * (np.sqrt(n / (n - 1)) if n > 1 else np.nan)
     freedom = min(n, len(drawn)) - 1
-    margins = stats.t.ppf((1 + LEVEL) / 2, freedom) * errors
+    margins = quantile((1 + LEVEL) / 2, freedom) * errors
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.where(errors == 0, np.where(means == 0, 1.0, 0.0), 2 * stats.t.sf(np.abs(means) / errors, freedom))
+        p = np.where(errors == 0, np.where(means == 0, 1.0, 0.0), two_sided(means / errors, freedom))
     found = np.empty(means.shape, dtype=object)
     for place in np.ndindex(*means.shape):
         mean, margin = float(means[place]), float(margins[place])

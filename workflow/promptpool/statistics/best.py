@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
 from .estimates import LEVEL, Estimate, Sample, error_of, mean_of
+from .student import quantile, two_sided
 
 DRAWS = 2000
 Scores = Mapping[str, Sample]  # task -> sample
@@ -37,7 +38,7 @@ def ranks(competitors: Mapping[str, Scores], seed: int = 0) -> dict[str, Rank]:
     names = list(competitors)
     tasks = list(competitors[names[0]])
     table = np.array([[competitors[name][task].estimate for task in tasks] for name in names])
-    task_ranks = stats.rankdata(-table, axis=0)
+    task_ranks = _ranked(table.T).T
     best = (task_ranks == task_ranks.min(axis=0)).sum(axis=1)
     if any(np.isnan(error_of(scores)[0]) for scores in competitors.values()):
         nan = float("nan")
@@ -46,7 +47,7 @@ def ranks(competitors: Mapping[str, Scores], seed: int = 0) -> dict[str, Rank]:
     draws = np.empty((DRAWS, len(names), len(tasks)))
     for column, task in enumerate(tasks):
         draws[:, :, column] = _moved([{task: competitors[name][task]} for name in names], rng) + table[:, column]
-    mean_ranks = stats.rankdata(-draws, axis=1).mean(axis=2)  # [draws, competitors]
+    mean_ranks = _ranked(draws.transpose(0, 2, 1)).mean(axis=1)  # [draws, competitors]
     low, high = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     means = draws.mean(axis=2)
     top = means == means.max(axis=1, keepdims=True)
@@ -83,9 +84,9 @@ def best_difference(
         return Estimate(mean, mean, mean, 0.0 if mean else 1.0, n, 0.0)
     largest = _largest(ours, () if fixed else theirs, freedom, np.random.default_rng(seed))
     # With a single candidate this is Student's t; the simulated quantile must not be narrower than that.
-    factor = max(float(np.quantile(largest, LEVEL)), float(stats.t.ppf((1 + LEVEL) / 2, freedom)))
+    factor = max(float(np.quantile(largest, LEVEL)), quantile((1 + LEVEL) / 2, freedom))
     size = abs(mean) / error
-    p = max(float((largest >= size).mean()), float(2 * stats.t.sf(size, freedom)))
+    p = max(float((largest >= size).mean()), float(two_sided(size, freedom)))
     return Estimate(mean, mean - factor * error, mean + factor * error, p, n, error)
 
 
@@ -118,3 +119,9 @@ def _moved(competitors: Sequence[Scores], rng: np.random.Generator) -> np.ndarra
     """How far each competitor's mean moves in DRAWS draws, [DRAWS, competitors]."""
     errors = np.stack([_errors(scores) for scores in competitors])
     return rng.standard_normal((DRAWS, errors.shape[1])) @ errors.T
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Ranks along the last axis, 1 for the largest; ties share their mean rank."""
+    rows = pd.DataFrame(values.reshape(-1, values.shape[-1]))
+    return rows.rank(axis=1, ascending=False).to_numpy().reshape(values.shape)

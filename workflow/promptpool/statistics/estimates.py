@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+
+from .student import normal_quantile, quantile, two_sided
 
 LEVEL = 0.95
 HELD = 1.35  # how much more a score varies over documents than with its clusters held fixed (measured/intervals.md)
@@ -130,7 +131,7 @@ class Estimate:
     @property
     def detectable(self) -> float:
         """The smallest true value that would be found different from 0 in POWER of all studies like this one."""
-        return float((stats.norm.ppf(POWER) * self.error) + (self.high - self.low) / 2)
+        return float((normal_quantile(POWER) * self.error) + (self.high - self.low) / 2)
 
 
 def interval(samples: Mapping[str, Sample]) -> Estimate:
@@ -143,8 +144,8 @@ def interval(samples: Mapping[str, Sample]) -> Estimate:
         return Estimate(mean, *[float("nan")] * 3, n)
     if error == 0:
         return Estimate(mean, mean, mean, 0.0 if mean else 1.0, n, 0.0)
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    margin = quantile((1 + LEVEL) / 2, freedom) * error
+    p = float(two_sided(mean / error, freedom))
     return Estimate(mean, mean - margin, mean + margin, p, n, error)
 
 

@@ -14,7 +14,10 @@ def quantile(share: float, freedom: float) -> float:
 
 
 def two_sided(size: np.ndarray | float, freedom: float) -> np.ndarray:
-    """How often the distribution lies further from 0 than `size`: a two-sided test's p."""
+    """How often the distribution lies further from 0 than `size`: a two-sided test's p, in the shape of `size`.
+
+    NaN where size is NaN, and everywhere if there is no degree of freedom.
+    """
     return 2 * stdtr(freedom, -np.abs(size))
 
 

@@ -1,11 +1,13 @@
 """A report of made-up tables, for the tests of its text and of its behaviour in a browser."""
 
+import functools
 import json
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 from promptpool.analysis.average_benchmarks import benchmark_averages
-from promptpool.figures import scores as figures
+from promptpool.figures import scores
 from promptpool.figures.attention import attention_bars, attention_spans
 from promptpool.figures.map import text_map
 from promptpool.figures.pairs import pairs_qc
@@ -32,6 +34,24 @@ from sample_tables import (
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7 * 7 }}"
 
 
+@functools.cache
+def _drawn(words: str) -> dict[str, bytes]:
+    """The figures of the report, file -> content. Drawn once a process, because drawing takes most of a page's time."""
+    mapped = sample_map(words=words).replace({"label": {"topic 0": words}})
+    figures = {"heat_map": (scores.heat_map, sample_scores()),
+               "ablation_steps": (scores.ablation, sample_steps()),
+               "training_curves": (training_curves, sample_training()),
+               "attention_bars": (attention_bars, sample_shown()),
+               "attention_spans": (attention_spans, sample_attention_summary(texts=3)),
+               "tuned_steps": (tuned, sample_steps()),
+               "text_map": (text_map, mapped),
+               "pairs_qc": (pairs_qc, sample_qc())}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (draw, table) in figures.items():
+            draw(table, Path(folder, name))
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
 def build(folder: Path, words: str = "Return the shortest path.", **changed) -> Path:
     """A report of sample tables, `words` put wherever a run's data can hold words."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,16 +64,9 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
     attention["tokens"] = [[*tokens[:5], words, *tokens[6:]] for tokens in attention["tokens"]]
     moved = sample_attention_summary(texts=3)
     mapped = sample_map(words=words).replace({"label": {"topic 0": words}})
-    drawn = {"heat_map": (figures.heat_map, sample_scores()),
-             "ablation_steps": (figures.ablation, sample_steps()),
-             "training_curves": (training_curves, sample_training()),
-             "attention_bars": (attention_bars, sample_shown()),
-             "attention_spans": (attention_spans, moved),
-             "tuned_steps": (tuned, sample_steps()),
-             "text_map": (text_map, mapped),
-             "pairs_qc": (pairs_qc, sample_qc())}  # fmt: skip
-    for name, (draw, table) in drawn.items():
-        draw(table, folder / name)
+    drawn = _drawn(words)
+    for name, content in drawn.items():
+        (folder / name).write_bytes(content)
     qc = folder / "qc.json"
     counts = sample_set(2) | {"rejected": {words: 3, "too_short": 9}}
     counts["styles"] = {"detail": {**counts["styles"]["detail"], "rejected": {words: 3}}, words: {"accepted": 30}}
@@ -75,7 +88,7 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         attention=[write("attention", attention), write("moved", moved)],
         pairs={"rewritten": (write("pairs", written.assign(positive=words)), qc)},
         training={name: write(f"training-{name}", log) for name, log in sample_training().items()},
-        figures={name: folder / f"{name}.svg" for name in drawn},
+        figures={Path(name).stem: folder / name for name in drawn if name.endswith(".svg")},
         config={
             "run": "demo",
             "prompts": {"eol": words},

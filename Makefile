@@ -37,8 +37,8 @@ mend: rebuild
 rebuild: $(VENV)/.installed ## The same, and makes the damaged ones again, and nothing else
 	$(BIN)/python -m promptpool.runtime.rebuild results/$(RUN) -- $(BIN)/snakemake $(HOW)
 
-test: $(VENV)/.installed ## Every test that needs neither hub nor GPU
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## Every test that needs neither hub nor GPU, one process a core
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(VENV)/.installed ## The report in a real browser; wants a Chromium (make test runs it where there is one)
 	$(BIN)/python -m pytest -rs tests/browser

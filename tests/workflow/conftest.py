@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tiny_study import REPOSITORY, prepare_study, snakemake
 
 
@@ -18,10 +19,22 @@ def prepare() -> Callable[[Path], Path]:
 def finished(prepare, tmp_path_factory) -> Path:
     """The working directory of one whole run of the tiny study. Tests must leave it as it is.
 
-    reached.tsv lists the functions that its scripts entered (tests/reached).
+    reached.tsv lists the functions that its scripts entered (tests/reached). If tests run in several processes, the
+    first that needs it runs it, and the others wait.
     """
-    folder = prepare(tmp_path_factory.mktemp("tiny") / "study")
-    paths = [str(REPOSITORY / "tests/reached"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    answer = snakemake(folder, REACHED=str(folder / "reached.tsv"), PYTHONPATH=os.pathsep.join(paths))
-    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    place = tmp_path_factory.getbasetemp()
+    shared = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
+    folder = shared / "finished/study"
+    with FileLock(shared / "finished.lock"):
+        if not (folder / "reached.tsv").exists():
+            run_whole(prepare(folder))
     return folder
+
+
+def run_whole(folder: Path) -> None:
+    """If it fails, it fails for each process that needs it, and leaves no folder that looks finished."""
+    reached = folder / "reached.tsv"
+    paths = [str(REPOSITORY / "tests/reached"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    answer = snakemake(folder, REACHED=f"{reached}.part", PYTHONPATH=os.pathsep.join(paths))
+    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    os.replace(f"{reached}.part", reached)

@@ -26,7 +26,7 @@ SPEEDS = ("embedding", "training", "synthesis")
 def ran(where: Path, environment: dict | None, *arguments: str) -> dict:
     """The JSON of a toy run."""
     command = [sys.executable, str(ROOT / "tests/bench/bench_gpu.py"), "--toy", "--json", str(where), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     return json.loads(where.read_text())
 

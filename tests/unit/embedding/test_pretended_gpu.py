@@ -29,12 +29,12 @@ def started(pretended) -> Iterator[Started]:
 
 
 def test_the_stages_on_a_pretended_gpu(started):
-    said, _ = started["stages"].communicate(timeout=400)
+    said, _ = started["stages"].communicate(timeout=1200)
     assert started["stages"].returncode == 0, said[-6000:]
 
 
 def test_the_tests_for_a_gpu_run(started):
-    said, _ = started["gpu"].communicate(timeout=400)
+    said, _ = started["gpu"].communicate(timeout=1200)
     assert started["gpu"].returncode == 0, said[-6000:]
     skipped = [line for line in said.splitlines() if line.startswith("SKIPPED")]
     assert all(any(why in line for why in ("bitsandbytes", "flash-attn", "two GPUs")) for line in skipped), skipped

@@ -1,6 +1,7 @@
 """The tiny study, prepared and run."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,14 +21,16 @@ def finished(prepare, tmp_path_factory) -> Path:
     """The working directory of one whole run of the tiny study. Tests must leave it as it is.
 
     reached.tsv lists the functions that its scripts entered (tests/reached). If tests run in several processes, the
-    first that needs it runs it, and the others wait.
+    first that needs it runs it, the others wait, and each has a copy.
     """
     place = tmp_path_factory.getbasetemp()
     shared = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
-    folder = shared / "finished/study"
+    first = shared / "finished/study"
     with FileLock(shared / "finished.lock"):
-        if not (folder / "reached.tsv").exists():
-            run_whole(prepare(folder))
+        if not (first / "reached.tsv").exists():
+            run_whole(prepare(first))
+    folder = tmp_path_factory.mktemp("tiny") / "study"
+    shutil.copytree(first, folder, symlinks=True)  # it keeps all times
     return folder
 
 

@@ -4,7 +4,8 @@
 
 The study: the demo's model with an adapter of some steps, prompts with as many different prefixes, and tasks of made-up
 texts that share none. Pairs and adapters are made before the clock starts. Prints seconds of the clock and of the CPUs,
-jobs, and the ratio of old to new. `--study demo` times the demo's whole workflow instead.
+jobs, and the ratio of old to new. `--study demo` times the demo's whole workflow instead. `--stages` runs this checkout
+alone, and prints for each stage what part of its CPU time is starting: interpreter, imports, loading of weights.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -50,6 +52,7 @@ def prepare(folder: Path, given: argparse.Namespace) -> None:
     folder.mkdir(parents=True)
     (folder / "study.yaml").write_text(yaml.safe_dump(study(given.checkpoints, given.families, given.tasks)))
     words = (REPOSITORY / "workflow/promptpool/text/function_words.txt").read_text().split()
+    words = [word for word in words if word.isalpha()]
     draw = random.Random(0)
     for name, count in [("corpus", 200), *((f"t{number}", given.texts) for number in range(given.tasks))]:
         lines = ["text,label"]
@@ -63,6 +66,8 @@ def prepare(folder: Path, given: argparse.Namespace) -> None:
 def run(checkout: Path, folder: Path, *arguments: str) -> dict:
     """Seconds of the clock and of the CPUs that one call of Snakemake took, and the number of its jobs."""
     environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow"), "OMP_NUM_THREADS": "1"}
+    if "STARTS" in environ:
+        environ["PYTHONPATH"] += os.pathsep + str(REPOSITORY / "tests/bench/starts")
     command = [
         sys.executable,
         "-m",
@@ -102,9 +107,35 @@ def demo(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
     return run(folder, folder, "--workflow-profile", "workflow/profiles/demo")
 
 
+def by_stage(measure: Callable, given: argparse.Namespace) -> str:
+    """A table in Markdown: CPU seconds of each stage, those of starting, and their share."""
+    with tempfile.TemporaryDirectory() as room:
+        os.environ["STARTS"] = str(Path(room, "starts.tsv"))
+        whole = measure(REPOSITORY, Path(room), given)
+        lines = [line.split("\t") for line in Path(os.environ["STARTS"]).read_text(encoding="utf-8").splitlines()]
+    kinds = ("interpreter", "import", "load", "total")
+    spent: dict[str, dict[str, float]] = {}
+    for stage, kind, seconds in lines:
+        own = spent.setdefault(stage, dict.fromkeys(kinds, 0.0))
+        own[kind] += float(seconds)
+    spent["all"] = {
+        kind: sum(own[kind] for own in spent.values()) for kind in ("interpreter", "import", "load", "total")
+    }
+    rows = [
+        "| stage | CPU s | interpreter | imports | loading | starting |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for stage, own in sorted(spent.items(), key=lambda item: item[1]["total"]):
+        starting = own["interpreter"] + own["import"] + own["load"]
+        numbers = " | ".join(f"{own[kind]:.1f}" for kind in ("total", "interpreter", "import", "load"))
+        rows.append(f"| {stage} | {numbers} | {100 * starting / max(own['total'], 1e-9):.0f} % |")
+    return "\n".join([f"{json.dumps(whole)}", *rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--old", type=Path, required=True, help="another checkout")
+    parser.add_argument("--old", type=Path, help="another checkout")
+    parser.add_argument("--stages", action="store_true", help="what part of each stage is starting")
     parser.add_argument("--study", choices=["made-up", "demo"], default="made-up")
     parser.add_argument("--checkpoints", type=int, default=3)
     parser.add_argument("--families", type=int, default=7)
@@ -113,6 +144,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     measure = demo if given.study == "demo" else made_up
+    if given.stages:
+        print(by_stage(measure, given))
+        return
+    if not given.old:
+        parser.error("give --old or --stages")
     found: dict[str, list[dict]] = {"old": [], "new": []}
     with tempfile.TemporaryDirectory() as room:
         for _ in range(given.rounds):

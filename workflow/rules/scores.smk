@@ -92,7 +92,9 @@ rule gather_scores:
     conda:
         "../../envs/main.yaml"
     params:
-        sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
+        sort_by=["model", "adapter", "step", "seed", "prompt", "pooling", "layer", "task", "split", "subset", "level",
+                 "metric"],
+        seeds=study.first_seeds(),
         code=code_digest("gather_scores"),
     script:
         "../scripts/gather_scores.py"
@@ -188,6 +190,7 @@ rule summarise_scores:
         run=study["run"],
         exports=study["exports"],
         prompts=study.prompts,
+        seeds=study.first_seeds(),
         code=code_digest("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

@@ -11,9 +11,10 @@ from ..artifacts.parts import listed_files
 from ..errors import PromptpoolError
 from ..statistics.best import Scores, ranks
 from ..statistics.estimates import Estimate, holm, mean_of, outcomes, paired
-from ..statistics.samples import VARIANT, read_facts, samples_by_variant
+from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import layer_name, split_adapter_id
 from .score_table import BASELINE
+from .seeds import with_seeds
 
 RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 
@@ -23,7 +24,7 @@ def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, n
     started = time.time()
     parts = list(listed_files(manifests, ".parquet", spec["tasks"]))
     known = read_facts(facts)
-    scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    scores = with_seeds(pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True), spec.get("seeds", {}))
     table = ablation_table(scores, known, name, spec)
     write_table(out, table, inputs=[*manifests, *parts, *facts], spec=spec, started=started)
 
@@ -31,10 +32,11 @@ def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, n
 def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:
     """One row per value of the varied thing and task (`mean` over tasks first), compared with the baseline.
 
-    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable and, only on
-    `mean` rows, RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a
-    task's spread is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses`
-    count tasks by their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable, seeds (over
+    how many trainings of the value the score is a mean) and, only on `mean` rows, RANKING. `estimate` is the paired
+    difference to the baseline's score; low, high and p are NaN if a task's spread is unknown. `p_holm` is Holm's
+    adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by their own intervals; `rank`
+    is the mean rank over tasks among all values, including the baseline.
     """
     found = _values(samples_by_variant(scores, facts), spec)
     vary, baseline = spec["vary"], _shown(spec["baseline"])
@@ -53,7 +55,7 @@ def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str
         single = {task: paired({task: own[task]}, {task: other[task]}) for task in own}
         place, counts = places[value], outcomes(list(single.values()))
         ranking = (*counts, place.rank, place.low, place.high, place.best, place.p_best)
-        start = {"ablation": name, "value": value, "baseline": baseline}
+        start = {"ablation": name, "value": value, "baseline": baseline, "seeds": seeds_of(own)}
         rows.append({**start, "task": "mean", "score": mean_of(own), **_columns(paired(own, other)),
                      "effect": _effect(single), **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
         rows += [{**start, "task": task, "score": own[task].estimate, **_columns(one)} for task, one in single.items()]
@@ -62,7 +64,7 @@ def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str
     family = (table["task"] == "mean") & (table["value"] != baseline)
     table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     first = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "n", "p_holm"]
-    return table[[*first, "effect", "detectable", *RANKING]]
+    return table[[*first, "effect", "detectable", "seeds", *RANKING]]
 
 
 def _columns(one: Estimate) -> dict:

@@ -45,7 +45,7 @@ def _steps(study: StudyView, name: str) -> dict[str, list[str]]:
 
 
 def _adapters(study: StudyView, name: str) -> dict[str, list[str]]:
-    folders = [f"{study.results}/adapters/{adapter}" for adapter in sorted(study["adapters"])]
+    folders = [f"{study.results}/adapters/{adapter}" for adapter in sorted(study.trainings())]
     return {"logs": folders, "validations": folders}
 
 

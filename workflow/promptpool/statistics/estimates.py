@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
+from .seeds import Seeds, deviations, mean_over_tasks, minus, variances
+
 LEVEL = 0.95
 HELD = 1.35  # how much more a score varies over documents than with its clusters held fixed (measured/intervals.md)
 POWER = 0.8  # with which `Estimate.detectable` is found
@@ -76,12 +78,14 @@ class Sample:
 
     estimate: the task's score, a mean over `parts`. known: whether the parts show how far the score would move with
     other documents. The squared standard error of a part is the variance of its replicates (documents) plus s^2 / r
-    of its r experiments (k-means and its draws, classifiers, or sets with documents of their own).
+    of its r experiments (k-means and its draws, classifiers, or sets with documents of their own). seeds: of a mean
+    over several trainings, how far each of them lies from it (`statistics.seeds`).
     """
 
     estimate: float
     parts: tuple[Part, ...] = ()
     known: bool = True
+    seeds: Seeds = field(default_factory=dict)
 
     @property
     def replicates(self) -> int:
@@ -89,7 +93,7 @@ class Sample:
         return sum(map(len, self.parts))
 
     def variance(self) -> tuple[float, float]:
-        """(squared standard error, degrees of freedom); NaN and 0 if unknown."""
+        """(squared standard error without the seeds', degrees of freedom); NaN and 0 if unknown."""
         pairs = [part.variances() for part in self.parts]
         if not self.known or not pairs or any(not len(squares) for squares, _ in pairs):
             return float("nan"), 0.0
@@ -98,7 +102,7 @@ class Sample:
         return float(squares.sum()), _welch_satterthwaite(squares, freedoms)
 
     def errors(self) -> np.ndarray:
-        """Its parts' `Part.errors`, [sources], as they move the score."""
+        """Its parts' `Part.errors`, [sources], as they move the score. Seeds move all tasks, so they are not in it."""
         return np.concatenate([part.errors() for part in self.parts]) / len(self.parts)
 
     def __sub__(self, other: "Sample") -> "Sample":
@@ -106,7 +110,27 @@ class Sample:
         if _shapes(self) != _shapes(other):
             raise ValueError("paired scores need the same tasks and the same experiments on both sides")
         parts = tuple(a - b for a, b in zip(self.parts, other.parts, strict=True))
-        return Sample(self.estimate - other.estimate, parts, self.known and other.known)
+        seeds = minus(self.seeds, other.seeds)
+        return Sample(self.estimate - other.estimate, parts, self.known and other.known, seeds)
+
+
+def over_seeds(trainings: Mapping[int, Sample]) -> Sample:
+    """The mean over trainings of one adapter with different seeds, seed -> score. All share documents and experiments,
+    so it is taken experiment by experiment and replicate by replicate. Raises ValueError unless all have the same ones.
+    """
+    samples = list(trainings.values())
+    if any(_shapes(one) != _shapes(samples[0]) for one in samples):
+        raise ValueError("a mean over seeds needs the same experiments of every seed")
+    parts = tuple(
+        Part(
+            np.mean([part.experiments for part in same], axis=0),
+            np.mean([part.replicates for part in same], axis=0),
+            same[0].held,
+        )
+        for same in zip(*(one.parts for one in samples), strict=True)
+    )
+    scores = {seed: one.estimate for seed, one in trainings.items()}
+    return Sample(float(np.mean(list(scores.values()))), parts, all(one.known for one in samples), deviations(scores))
 
 
 def _shapes(sample: Sample) -> list:
@@ -157,11 +181,13 @@ def mean_of(samples: Mapping[str, Sample]) -> float:
 
 def error_of(samples: Mapping[str, Sample]) -> tuple[float, float]:
     """(standard error of the mean over tasks, degrees of freedom); NaN and 0 if a task's spread is unknown."""
-    variances, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
-    total = float(variances.sum())
+    squares, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
+    of_seeds = variances(mean_over_tasks([task.seeds for task in samples.values()]))
+    squares = np.append(squares / len(samples) ** 2, of_seeds[0])
+    total = float(squares.sum())
     if np.isnan(total):
         return float("nan"), 0.0
-    return float(np.sqrt(total)) / len(samples), _welch_satterthwaite(variances, freedoms)
+    return float(np.sqrt(total)), _welch_satterthwaite(squares, np.append(freedoms, of_seeds[1]))
 
 
 def paired(a: Mapping[str, Sample], b: Mapping[str, Sample]) -> Estimate:

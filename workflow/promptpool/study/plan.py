@@ -124,7 +124,8 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
 def _adapters(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     notes = []
-    for name, spec in study["adapters"].items():
+    for name in study.trainings():
+        spec = study.adapter(name)
         size = sizes[spec["model"]]
         steps = spec["max_steps"]
         if steps is None:
@@ -138,7 +139,7 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         flops += seen * each * TRAINED * size["parameters"]
         weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
         disk += 2 * weights * len(spec["steps"])  # the archive and the directory
-    jobs = len(study["adapters"])
+    jobs = len(study.trainings())
     return Row("adapters", 3 * jobs, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)
 
 

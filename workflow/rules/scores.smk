@@ -179,6 +179,7 @@ rule summarise_scores:
     input:
         scores=f"{R}/scores.parquet",
         facts=FACTS,
+        tables=expand(f"{R}/ablations/{{name}}.parquet", name=study.two_axes()),
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",

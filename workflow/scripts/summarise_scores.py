@@ -12,4 +12,5 @@ with job_of(snakemake):
         exports=snakemake.params.exports,
         prompts=snakemake.params.prompts,
         seeds=snakemake.params.seeds,
+        tables=list(snakemake.input.tables),
     )

@@ -11,6 +11,7 @@ from ..statistics.best import Scores, best_difference, best_of
 from ..statistics.estimates import Estimate, interval, mean_of, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import split_adapter_id
+from .ablation_grid import as_markdown
 from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
 
@@ -27,14 +28,19 @@ def summarise_scores(
     exports: Mapping,
     prompts: Mapping[str, str],
     seeds: Mapping[str, int] | None = None,
+    tables: Sequence[str] = (),
 ) -> None:
-    """Writes the headline as a table, and as the text that the demo prints at the end. seeds: of `headline`."""
+    """Writes the headline as a table, and as the text that the demo prints at the end.
+
+    seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too.
+    """
     started = time.time()
     known = read_facts(facts)
     table = headline(pd.read_parquet(scores), known, exports, prompts, seeds or {})
     write_table(out, table, inputs=[scores, *facts], spec={"exports": exports, "prompts": prompts}, started=started)
     with atomic_path(text) as temporary:
-        temporary.write_text(as_text(table, run, measures(known)) + "\n", encoding="utf-8")
+        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)))
+        temporary.write_text(words + "\n", encoding="utf-8")
 
 
 def headline(
@@ -165,8 +171,10 @@ def _of_seeds(headline_table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") -> str:
-    """The headline as text for a terminal (scores times 100), and where to look next."""
+def as_text(
+    headline_table: pd.DataFrame, run: str, measure: str = "V-measure", tables: Sequence[pd.DataFrame] = ()
+) -> str:
+    """The headline as text for a terminal (scores times 100), ablations over two axes, and where to look next."""
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]))
     lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]
@@ -176,6 +184,8 @@ def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") 
         bounds = "[not known]" if math.isnan(row.low) else f"[{low}, {high}]"
         lines.append(f"  {row.row:<{width}}  {value:>5} {bounds}  {row.label if sign == '' else ''}".rstrip())
     lines += ["", *reading_notes(headline_table)]
+    for table in tables:
+        lines += ["", *as_markdown(table)]
     base = f"results/{run}"
     lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
     lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]

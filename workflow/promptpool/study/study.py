@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ..analysis.axes import compared, varied
 from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, recipe, seeded, trainings
 from ..config.resolve import adapter_ids, adapter_of, in_order
@@ -196,14 +197,19 @@ class Study(EntryFiles, GridJobs):
         chosen = {task for one in wanted for task in benchmarks.get(one, [one])}
         return [task for task in self.config["tasks"] if task in chosen]
 
+    def two_axes(self) -> list[str]:
+        """The ablations that vary two things: tables of rows and columns."""
+        return [name for name, spec in sorted(self.config["ablations"].items()) if len(varied(spec)) == 2]
+
     def ablation_jobs(self, name: str) -> list[str]:
         """`model/adapter/share` of the jobs that score what an ablation compares: no other checkpoint."""
         spec = self.config["ablations"][name]
-        vary, fixed = spec["vary"], spec["fixed"]
-        values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
 
         def chosen(part: str, known: list[str]) -> list[str]:
-            return [one for one in known if values is None or one in values] if part == vary else [fixed[part]]
+            if part not in varied(spec):
+                return [spec["fixed"][part]]
+            values = compared(spec, part)
+            return [one for one in known if values is None or one in values]
 
         shares = dict.fromkeys(map(self.share_of, self.ablation_tasks(name)))
         return [

@@ -9,6 +9,7 @@ from promptpool.statistics.best import best_difference, ranks
 from promptpool.statistics.documents import document_counts, of_clusters
 from promptpool.statistics.estimates import Part, Sample, interval, over_seeds, paired
 from promptpool.statistics.samples import VARIANT, samples_by_variant, seeds_of
+from promptpool.statistics.seeds import deviations
 from scipy import stats
 from sklearn.cluster import MiniBatchKMeans
 
@@ -36,8 +37,10 @@ def test_the_seeds_variance_joins_that_of_documents_and_runs_by_hand():
     estimate, total = interval({"a": found}), sum(squares)
     assert estimate.estimate == pytest.approx(0.43)
     assert estimate.error == pytest.approx(np.sqrt(total))
-    freedom = total**2 / sum(square**2 / free for square, free in zip(squares, (2, 2, 1), strict=True))
-    assert estimate.high - 0.43 == pytest.approx(stats.t.ppf(0.975, freedom) * np.sqrt(total))
+    freedom = (squares[0] + squares[1]) ** 2 / (squares[0] ** 2 / 2 + squares[1] ** 2 / 2)
+    both = (squares[0] + squares[1]) * stats.t.ppf(0.975, freedom) + squares[2] * stats.t.ppf(0.975, 1)
+    assert estimate.high - 0.43 == pytest.approx(both / total * np.sqrt(total))
+    assert (estimate.p < 0.05) == (estimate.low > 0)
 
 
 def test_one_seed_changes_nothing():
@@ -71,6 +74,23 @@ def test_the_best_of_many_and_ranks_count_seeds_once_for_all_tasks():
     assert 0.3 < places["x"].p_best < 0.7  # and the same draws move both tasks: no averaging over them
     sure = ranks({"x": {"a": one(0.3)}, "y": {"a": one(0.31)}})
     assert sure["y"].p_best == 1
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("ratio", [0.2, 1, 5])
+def test_few_seeds_are_covered_whatever_their_share(seeds, ratio):
+    """Normal scores: documents of variance 1, 18 degrees of freedom, and means over seeds of variance `ratio`."""
+    rng = np.random.default_rng(1)
+    covered, studies = 0, 1500
+    for _ in range(studies):
+        trained = rng.normal(0, np.sqrt(ratio * seeds), seeds)
+        documents = rng.standard_normal(19)
+        moved = rng.standard_normal()
+        part = Part(np.array([[0.0]]), documents)
+        sample = Sample(moved + trained.mean(), (part,), True, deviations(dict(enumerate(trained))))
+        found = interval({"a": sample})
+        covered += found.low <= 0 <= found.high
+    assert 0.935 <= covered / studies <= 0.99
 
 
 def test_seeds_with_other_experiments_are_refused():

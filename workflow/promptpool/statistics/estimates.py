@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from .seeds import Seeds, deviations, mean_over_tasks, minus, variances
+from .seeds import Seeds, deviations, joint_freedom, mean_over_tasks, minus, variances
 
 LEVEL = 0.95
 HELD = 1.35  # how much more a score varies over documents than with its clusters held fixed (measured/intervals.md)
@@ -159,7 +159,7 @@ class Estimate:
 
 def interval(samples: Mapping[str, Sample]) -> Estimate:
     """The mean over tasks, with a t interval. Tasks are independent and weigh the same; the degrees of freedom follow
-    Welch and Satterthwaite. Raises ValueError for no task.
+    Welch and Satterthwaite, with several seeds Cochran (`statistics.seeds`). Raises ValueError for no task.
     """
     mean, n = mean_of(samples), sum(task.replicates for task in samples.values())
     error, freedom = error_of(samples)
@@ -182,12 +182,15 @@ def mean_of(samples: Mapping[str, Sample]) -> float:
 def error_of(samples: Mapping[str, Sample]) -> tuple[float, float]:
     """(standard error of the mean over tasks, degrees of freedom); NaN and 0 if a task's spread is unknown."""
     squares, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
-    of_seeds = variances(mean_over_tasks([task.seeds for task in samples.values()]))
-    squares = np.append(squares / len(samples) ** 2, of_seeds[0])
-    total = float(squares.sum())
-    if np.isnan(total):
+    squares = squares / len(samples) ** 2
+    if np.isnan(squares.sum()):
         return float("nan"), 0.0
-    return float(np.sqrt(total)), _welch_satterthwaite(squares, np.append(freedoms, of_seeds[1]))
+    freedom = _welch_satterthwaite(squares, freedoms)
+    of_seeds, few = variances(mean_over_tasks([task.seeds for task in samples.values()]))
+    total = float(squares.sum() + of_seeds.sum())
+    if of_seeds.sum():
+        freedom = joint_freedom(np.append(of_seeds, squares.sum()), np.append(few, freedom), LEVEL)
+    return float(np.sqrt(total)), freedom
 
 
 def paired(a: Mapping[str, Sample], b: Mapping[str, Sample]) -> Estimate:

@@ -12,12 +12,17 @@ Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks
 - A difference is taken seed by seed where both sides list the same seeds. Otherwise both sides' variances are added.
 - Each training's k-means is in s^2 too, so k-means counts twice, by a tenth of its variance / k: never too little.
 
+k - 1 is very few. Welch and Satterthwaite's degrees of freedom then promise too much (two seeds that matter more than
+the documents: .88 instead of .95), so the critical value is Cochran's: the mean of Student's for the documents and for
+the seeds, weighted by their variances (Cochran 1964, "Approximate significance levels of the Behrens-Fisher test").
+
 With one seed there is no s^2. The seed is then taken as given.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import optimize, stats
 
 # List of seeds -> how far each one's score lies from the mean over them, by sqrt(k (k - 1)), [k]. The sum of squares is
 # s^2 / k. Deviations of the same list belong together, whatever was trained with it.
@@ -49,6 +54,22 @@ def variances(found: Seeds) -> tuple[np.ndarray, np.ndarray]:
     """Squared standard errors and their degrees of freedom, one for each list of seeds."""
     squares = np.array([float(values @ values) for values in found.values()])
     return squares, np.array([len(seeds) - 1.0 for seeds in found])
+
+
+def joint_freedom(squares: np.ndarray, freedoms: np.ndarray, level: float) -> float:
+    """The degrees of freedom at which Student's critical value for `level` is Cochran's for these parts, of which each
+    has its own squared standard error and degrees of freedom (at least 1).
+    """
+    freedoms = freedoms[squares > 0]
+    squares = squares[squares > 0]
+    place = (1 + level) / 2
+    wanted = float(squares @ stats.t.ppf(place, freedoms) / squares.sum())
+
+    def beyond(power: float) -> float:
+        return float(stats.t.ppf(place, np.exp(power))) - wanted
+
+    low, high = np.log(freedoms.min()), np.log(freedoms.max())
+    return float(np.exp(optimize.brentq(beyond, low - 1e-6, high + 1e-6)))
 
 
 def side_by_side(found: Seeds, keys: Sequence[tuple[int, ...]]) -> np.ndarray:

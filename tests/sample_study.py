@@ -31,5 +31,8 @@ class SampleStudy:
     def benchmarks(self) -> dict[str, dict[str, str]]:
         return {"own": dict.fromkeys(TASKS, "Clustering")}
 
+    def trainings(self) -> list[str]:
+        return list(self["adapters"])
+
     def map_spec(self) -> dict:
         return {"task": "topics", "prompt": "cluster", "pooling": "mean"}

@@ -330,17 +330,19 @@ def columns_of(heading: str) -> list[str]:
 
 
 def test_the_columns_of_every_table_are_listed():
+    from promptpool.analysis.ablation_grid import AXES
     from promptpool.analysis.compare_ablation import RANKING
     from promptpool.attention.summarise_attention import SUMMARY_COLUMNS as SUMMARY
     from promptpool.attention.table import ATTENTION_SCHEMA
     from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
+    from promptpool.statistics.samples import SEED_COLUMN
     from promptpool.training.tracking import TRAINING_COLUMNS, VALIDATION
     from sample_tables import ABLATION, sample_costs, sample_map, sample_summary
 
-    assert columns_of("scores.parquet") == SCORE_COLUMNS
+    assert columns_of("scores.parquet") == [*SCORE_COLUMNS[:3], SEED_COLUMN, *SCORE_COLUMNS[3:]]
     assert columns_of("summary.parquet") == list(sample_summary().columns)
-    assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", *RANKING]
+    assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", "seeds", *RANKING, *AXES]
     assert columns_of("attention.parquet") == ATTENTION_SCHEMA.names
     assert columns_of("attention_summary.parquet") == SUMMARY
     assert columns_of("pairs.parquet") == PAIR

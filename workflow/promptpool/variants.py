@@ -58,6 +58,18 @@ def parse_key(text: str) -> Key:
 
 
 BASE = "base"
+SEED_MARK = "~"  # no name of a config holds it
+
+
+def seed_name(name: str, seed: int) -> str:
+    """The name of an adapter's training with another seed than its first: `halves~7`."""
+    return f"{name}{SEED_MARK}{seed}"
+
+
+def split_seed(name: str) -> tuple[str, int | None]:
+    """`halves~7` -> (`halves`, 7). An adapter's first seed has no name of its own: `halves` -> (`halves`, None)."""
+    adapter, _, seed = name.partition(SEED_MARK)
+    return adapter, int(seed) if seed else None
 
 
 def split_adapter_id(adapter: str) -> tuple[str, int]:

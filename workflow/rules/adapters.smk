@@ -1,15 +1,15 @@
 rule adapters:
     """Every adapter."""
     input:
-        expand(f"{R}/adapters/{{name}}", name=study["adapters"]),
+        expand(f"{R}/adapters/{{name}}", name=study.trainings()),
 
 
 rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names, in one archive."""
     input:
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
-        snapshot=lambda w: study.snapshot("models", study["adapters"][w.name]["model"]),
-        files=lambda w: study.local_files("models", study["adapters"][w.name]["model"]),
+        snapshot=lambda w: study.snapshot("models", study.adapter(w.name)["model"]),
+        files=lambda w: study.local_files("models", study.adapter(w.name)["model"]),
     output:
         weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows changes a directory's times
         told=f"{R}/adapters/{{name}}.meta.json",
@@ -23,13 +23,13 @@ rule train_adapter:
     conda:
         "../../envs/main.yaml"
     # Several adapters side by side use the cores better than one after the other.
-    threads: max(1, CORES // max(1, min(4, len(study["adapters"]))))
+    threads: max(1, CORES // max(1, min(4, len(study.trainings()))))
     resources:
-        gpu=lambda w: study["adapters"][w.name]["gpus"],
+        gpu=lambda w: study.adapter(w.name)["gpus"],
     params:
         spec=lambda w: study.adapter_spec(w.name),
-        template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
-        model=lambda w: study.model(study["adapters"][w.name]["model"]),
+        template=lambda w: study["prompts"][study.adapter(w.name)["prompt"]],
+        model=lambda w: study.model(study.adapter(w.name)["model"]),
         execution=lambda w, output: study.execution("adapters", w.name),
         code=code_digest("train_adapter"),
     script:
@@ -68,7 +68,7 @@ rule check_training_data:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.adapter_spec(w.name),
-        template=lambda w: study["prompts"][study["adapters"][w.name]["prompt"]],
+        template=lambda w: study["prompts"][study.adapter(w.name)["prompt"]],
         near=lambda w: study.contamination_of(w.name),
         code=code_digest("check_training_data"),
     script:

@@ -2,7 +2,7 @@ import re
 
 from promptpool.figures.registry import FIGURES
 
-TRAINED = sorted(study["adapters"])
+TRAINED = sorted(study.trainings())
 
 
 rule figures:

@@ -92,7 +92,9 @@ rule gather_scores:
     conda:
         "../../envs/main.yaml"
     params:
-        sort_by=["model", "adapter", "step", "prompt", "pooling", "layer", "task", "split", "subset", "level", "metric"],
+        sort_by=["model", "adapter", "step", "seed", "prompt", "pooling", "layer", "task", "split", "subset", "level",
+                 "metric"],
+        seeds=study.first_seeds(),
         code=code_digest("gather_scores"),
     script:
         "../scripts/gather_scores.py"
@@ -177,6 +179,7 @@ rule summarise_scores:
     input:
         scores=f"{R}/scores.parquet",
         facts=FACTS,
+        tables=expand(f"{R}/ablations/{{name}}.parquet", name=study.two_axes()),
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",
@@ -188,6 +191,7 @@ rule summarise_scores:
         run=study["run"],
         exports=study["exports"],
         prompts=study.prompts,
+        seeds=study.first_seeds(),
         code=code_digest("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

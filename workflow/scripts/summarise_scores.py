@@ -11,4 +11,6 @@ with job_of(snakemake):
         run=snakemake.params.run,
         exports=snakemake.params.exports,
         prompts=snakemake.params.prompts,
+        seeds=snakemake.params.seeds,
+        tables=list(snakemake.input.tables),
     )

@@ -767,9 +767,9 @@ def test_a_recipe_has_what_changes_an_adapter_and_nothing_else():
     config["adapters"]["halves"] |= {"pairs": {"halves": 1, "continue": 3}, "gpus": 2, "micro_batch_size": 8}
     full = resolve(config)
     spec = recipe(full, "halves")
-    assert not set(spec) & {"model", "pairs", *EXECUTION} and spec["dtype"] == full["dtype"]
+    assert not set(spec) & {"model", "pairs", "seeds", *EXECUTION} and spec["dtype"] == full["dtype"]
     assert spec["weights"] == [1, 3] and Study(full).adapter_pairs("halves") == ["continue", "halves"]
-    assert set(spec) | {"model", "pairs", *EXECUTION} == set(full["adapters"]["halves"]) | {"weights", "dtype"}
+    assert set(spec) | {"model", "pairs", "seeds", *EXECUTION} == set(full["adapters"]["halves"]) | {"weights", "dtype"}
 
 
 def test_weights_keep_their_sets_in_any_order_of_keys():

@@ -43,6 +43,15 @@ def test_the_card_tells_base_licence_data_recipe_scores_and_loading():
         assert told in text, told
 
 
+def test_the_card_says_what_is_taken_as_given_and_how_the_best_was_chosen():
+    text = model_card(card(recipe={"seed": 7}))
+    assert (
+        "the tasks and this training (seed 7) are taken as given" in text and "all candidates at once (max-T)" in text
+    )
+    assert "; the tasks are taken as given" in model_card(card(recipe=None))
+    assert "taken as given" not in model_card(card(scores=SCORES[:0]))  # nothing was scored
+
+
 def test_front_matter_is_what_the_hub_reads():
     head = read_front_matter(model_card(card()))
     assert head["base_model"] == "owner/model" and head["base_model_relation"] == "finetune"

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from promptpool.statistics.student import normal_quantile, quantile, two_sided
+from promptpool.statistics.student import freedom_of, normal_quantile, quantile, two_sided
 from scipy import stats
 
 
@@ -17,6 +17,11 @@ def test_the_numbers_are_those_of_scipy_stats(freedom):
     sizes = np.array([0.0, 0.3, -2.0, 7.5, np.inf])
     assert np.array_equal(two_sided(sizes, freedom), 2 * stats.t.sf(np.abs(sizes), freedom))
     assert np.isnan(two_sided(np.nan, freedom))
+
+
+@pytest.mark.parametrize("freedom", [1, 1.7, 9, 199])
+def test_the_degrees_of_freedom_of_a_critical_value(freedom):
+    assert freedom_of(0.975, stats.t.ppf(0.975, freedom)) == pytest.approx(freedom, rel=1e-6)
 
 
 def test_no_degrees_of_freedom_are_no_number():

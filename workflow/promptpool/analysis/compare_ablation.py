@@ -1,4 +1,4 @@
-"""One ablation's table: the effect of one varied thing, as paired differences to its baseline."""
+"""One ablation's table: the effect of one varied thing, or of two, as paired differences to its baseline."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,12 @@ from ..artifacts.parts import listed_files
 from ..errors import PromptpoolError
 from ..statistics.best import Scores, ranks
 from ..statistics.estimates import Estimate, holm, mean_of, outcomes, paired
-from ..statistics.samples import VARIANT, read_facts, samples_by_variant
+from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import layer_name, split_adapter_id
+from .ablation_grid import AXES
+from .axes import baseline_of, compared, varied
 from .score_table import BASELINE
+from .seeds import with_seeds
 
 RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
 
@@ -23,7 +26,7 @@ def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, n
     started = time.time()
     parts = list(listed_files(manifests, ".parquet", spec["tasks"]))
     known = read_facts(facts)
-    scores = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    scores = with_seeds(pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True), spec.get("seeds", {}))
     table = ablation_table(scores, known, name, spec)
     write_table(out, table, inputs=[*manifests, *parts, *facts], spec=spec, started=started)
 
@@ -31,38 +34,44 @@ def compare_ablation(manifests: Sequence[str], facts: Sequence[str], out: str, n
 def ablation_table(scores: pd.DataFrame, facts: Mapping[str, Mapping], name: str, spec: Mapping) -> pd.DataFrame:
     """One row per value of the varied thing and task (`mean` over tasks first), compared with the baseline.
 
-    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable and, only on
-    `mean` rows, RANKING. `estimate` is the paired difference to the baseline's score; low, high and p are NaN if a
-    task's spread is unknown. `p_holm` is Holm's adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses`
-    count tasks by their own intervals; `rank` is the mean rank over tasks among all values, including the baseline.
+    Columns: ablation, task, value, baseline, score, estimate, low, high, p, n, p_holm, effect, detectable, seeds (over
+    how many trainings of the value the score is a mean) and, only on `mean` rows, RANKING. `estimate` is the paired
+    difference to the baseline's score; low, high and p are NaN if a task's spread is unknown. `p_holm` is Holm's
+    adjustment over the ablation's `mean` rows. `wins`, `ties` and `losses` count tasks by their own intervals; `rank`
+    is the mean rank over tasks among all values, including the baseline. If two things vary, a value is `row, column`,
+    and the columns AXES have both apart.
     """
     found = _values(samples_by_variant(scores, facts), spec)
-    vary, baseline = spec["vary"], _shown(spec["baseline"])
+    axes, baseline = varied(spec), tuple(map(_shown, baseline_of(spec).values()))
+    vary = ", ".join(axes)
     if baseline not in found:
-        raise PromptpoolError(f"ablations.{name}: no score for {vary} {baseline!r}; add it to the grid")
+        raise PromptpoolError(f"ablations.{name}: no score for {vary} {', '.join(baseline)!r}; add it to the grid")
     for value, own in found.items():
         lacking = sorted(set(found[baseline]) ^ set(own))
         if lacking:
             raise PromptpoolError(
-                f"ablations.{name}: {vary} {value!r} and the baseline differ in task {lacking[0]!r}; score both"
+                f"ablations.{name}: {vary} {', '.join(value)!r} and the baseline differ in task {lacking[0]!r}; score "
+                "both"
             )
     places = ranks(found)
     rows = []
-    for value in sorted(found, key=lambda v: (v != baseline, split_adapter_id(v) if vary == "adapter" else (v, 0))):
+    for value in sorted(found, key=lambda value: _place(value, baseline, axes)):
         own, other = found[value], found[baseline]
         single = {task: paired({task: own[task]}, {task: other[task]}) for task in own}
         place, counts = places[value], outcomes(list(single.values()))
         ranking = (*counts, place.rank, place.low, place.high, place.best, place.p_best)
-        start = {"ablation": name, "value": value, "baseline": baseline}
+        start = {"ablation": name, "value": ", ".join(value), "baseline": ", ".join(baseline), "seeds": seeds_of(own)}
+        if len(axes) == 2:
+            start |= dict(zip(AXES, (vary, *value), strict=True))
         rows.append({**start, "task": "mean", "score": mean_of(own), **_columns(paired(own, other)),
                      "effect": _effect(single), **dict(zip(RANKING, ranking, strict=True))})  # fmt: skip
         rows += [{**start, "task": task, "score": own[task].estimate, **_columns(one)} for task, one in single.items()]
     table = pd.DataFrame(rows)
     table["p_holm"] = float("nan")
-    family = (table["task"] == "mean") & (table["value"] != baseline)
+    family = (table["task"] == "mean") & (table["value"] != table["baseline"])
     table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     first = ["ablation", "task", "value", "baseline", "score", "estimate", "low", "high", "p", "n", "p_holm"]
-    return table[[*first, "effect", "detectable", *RANKING]]
+    return table[[*first, "effect", "detectable", "seeds", *RANKING, *AXES[: 3 * (len(axes) == 2)]]]
 
 
 def _columns(one: Estimate) -> dict:
@@ -81,20 +90,27 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) else layer_name(value)
 
 
-def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores]:
-    """Value of the varied thing -> scores, for the variants that an ablation compares."""
-    vary, fixed, found = spec["vary"], dict(spec["fixed"]), {}
+def _place(value: Sequence[str], baseline: Sequence[str], axes: Sequence[str]) -> list:
+    """Sorts values: on each axis the baseline's first, adapters by name and step."""
+    return [
+        (own != first, split_adapter_id(own) if axis == "adapter" else (own, 0))
+        for own, first, axis in zip(value, baseline, axes, strict=True)
+    ]
+
+
+def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[tuple[str, ...], Scores]:
+    """Value on each axis -> scores, for the variants that an ablation compares."""
+    axes, fixed, found = varied(spec), dict(spec["fixed"]), {}
     if "adapter" in fixed:
         fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
-    chosen = (
-        {_shown(value) for value in (*(spec.get("values") or ()), spec["baseline"])} if spec.get("values") else None
-    )
+    chosen = {axis: set(map(_shown, values)) for axis in axes if (values := compared(spec, axis)) is not None}
     for variant, scores in variants.items():
         row = dict(zip(VARIANT, variant, strict=True))
         if row["adapter"] == BASELINE or any(row[key] != wanted for key, wanted in fixed.items()):
             continue
-        tuned = vary == "adapter" and row["step"]
-        value = f"{row['adapter']}@{row['step']}" if tuned else _shown(row[vary])
-        if chosen is None or value in chosen:
-            found[value] = scores
+        if row["step"]:
+            row["adapter"] = f"{row['adapter']}@{row['step']}"
+        value = {axis: _shown(row[axis]) for axis in axes}
+        if all(value[axis] in values for axis, values in chosen.items()):
+            found[tuple(value.values())] = scores
     return found

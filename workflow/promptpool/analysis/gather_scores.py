@@ -1,18 +1,22 @@
 """Joins many parquet parts into one table, in a fixed order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ..artifacts.files import write_table
 from ..artifacts.parts import listed_files
+from .seeds import with_seeds
 
 
-def gather_scores(manifests: Sequence[str], out: str, keys: Sequence[str]) -> None:
-    """Writes all manifests' tables as one parquet sorted by `keys`. Equal inputs give equal rows in equal order."""
+def gather_scores(manifests: Sequence[str], out: str, keys: Sequence[str], seeds: Mapping[str, int]) -> None:
+    """Writes all manifests' tables as one parquet sorted by `keys`. Equal inputs give equal rows in equal order.
+
+    seeds: adapter -> its first seed (`with_seeds`).
+    """
     started = time.time()
     parts = list(listed_files(manifests, ".parquet"))
-    table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    table = with_seeds(pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True), seeds)
     table = table.sort_values(list(keys), kind="stable").reset_index(drop=True)
     write_table(out, table, inputs=[*manifests, *parts], started=started)

@@ -9,31 +9,50 @@ import pandas as pd
 from ..artifacts.files import atomic_path, write_table
 from ..statistics.best import Scores, best_difference, best_of
 from ..statistics.estimates import Estimate, interval, mean_of, paired
-from ..statistics.samples import VARIANT, read_facts, samples_by_variant
+from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import split_adapter_id
+from .ablation_grid import as_markdown
 from .score_table import BASELINE, measures, variant_label
+from .seeds import first_seed_only
 
 Facts = Mapping[str, Mapping]  # task -> its facts
 
 
 def summarise_scores(
-    scores: str, facts: Sequence[str], out: str, text: str, *, run: str, exports: Mapping, prompts: Mapping[str, str]
+    scores: str,
+    facts: Sequence[str],
+    out: str,
+    text: str,
+    *,
+    run: str,
+    exports: Mapping,
+    prompts: Mapping[str, str],
+    seeds: Mapping[str, int] | None = None,
+    tables: Sequence[str] = (),
 ) -> None:
-    """Writes the headline as a table, and as the text that the demo prints at the end."""
+    """Writes the headline as a table, and as the text that the demo prints at the end.
+
+    seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too.
+    """
     started = time.time()
     known = read_facts(facts)
-    table = headline(pd.read_parquet(scores), known, exports, prompts)
+    table = headline(pd.read_parquet(scores), known, exports, prompts, seeds or {})
     write_table(out, table, inputs=[scores, *facts], spec={"exports": exports, "prompts": prompts}, started=started)
     with atomic_path(text) as temporary:
-        temporary.write_text(as_text(table, run, measures(known)) + "\n", encoding="utf-8")
+        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)))
+        temporary.write_text(words + "\n", encoding="utf-8")
 
 
-def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str]) -> pd.DataFrame:
+def headline(
+    scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str], seeds: Mapping[str, int] = {}
+) -> pd.DataFrame:
     """The run in a few rows: floors, the best untuned and tuned variants, and the gains.
 
     Columns: row, kind (`score` or `difference`), task (`mean` or a task), label, VARIANT, score, low, high, n, p,
-    detectable, of. `of` counts the variants, or the pairs of variants, among which a row's was picked by its mean over
-    the tasks. If there are several, its interval and p hold for all of them at once (`statistics.best`).
+    detectable, of, seeds. `of` counts the variants, or the pairs of variants, among which a row's was picked by its
+    mean over the tasks. If there are several, its interval and p hold for all of them at once (`statistics.best`). A
+    tuned variant is a mean over so many `seeds`. An export is one training: its rows are of the first seed (seeds:
+    adapter -> that).
     """
     variants = samples_by_variant(scores, facts)
     kinds: dict[str, list[tuple]] = {}
@@ -55,6 +74,16 @@ def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapp
             rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor), of=pairs))
             for task in variants[tuned.best]:
                 rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor, task), task, of=pairs))
+    for row in rows:
+        row["seeds"] = seeds_of(variants[tuple(row[key] for key in VARIANT)])
+        row["label"] += f", mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    rows += _exports(samples_by_variant(first_seed_only(scores, seeds), facts), exports, prompts)
+    return pd.DataFrame(rows)
+
+
+def _exports(variants: Mapping[tuple, Scores], exports: Mapping, prompts: Mapping[str, str]) -> list[dict]:
+    """The rows of what is exported, each named beforehand, with the gain over the untuned model without a prompt."""
+    rows: list[dict] = []
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
         layer = spec.get("layer", -1)
@@ -70,7 +99,7 @@ def headline(scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapp
             rows.append(
                 _row(f"export {name} - untuned, no prompt, {spec['pooling']}", "difference", variant, difference)
             )
-    return pd.DataFrame(rows)
+    return rows
 
 
 class _Picked:
@@ -103,7 +132,7 @@ def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean
     return {"row": row, "kind": kind, "task": task, "label": variant_label(variant),
             **dict(zip(VARIANT, variant, strict=True)),
             "score": found.estimate, "low": found.low, "high": found.high, "n": found.n, "p": found.p,
-            "detectable": found.detectable, "of": of}  # fmt: skip
+            "detectable": found.detectable, "of": of, "seeds": 1}  # fmt: skip
 
 
 def reading_notes(headline_table: pd.DataFrame) -> list[str]:
@@ -115,7 +144,10 @@ def reading_notes(headline_table: pd.DataFrame) -> list[str]:
             "A row `best ...` was picked among many (column `of` of summary.parquet), so its score looks a little",
             "too good. Its interval holds for all of these at once (max-T). A floor is the best of its dimensions.",
         ]
-    lines.append("Intervals are over other documents of the same tasks, not over other tasks.")
+    lines.append(
+        "Intervals are over other documents of the same tasks, not over other tasks: these are taken as given."
+    )
+    lines += _of_seeds(headline_table)
     plain = shown[(shown["kind"] == "difference") & (shown["of"] == 1)]
     seen = (plain if len(plain) else shown[shown["kind"] == "difference"])["detectable"].dropna()
     if len(seen):
@@ -125,8 +157,24 @@ def reading_notes(headline_table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") -> str:
-    """The headline as text for a terminal (scores times 100), and where to look next."""
+def _of_seeds(headline_table: pd.DataFrame) -> list[str]:
+    """What tuned rows and exports say of other seeds."""
+    tuned = headline_table[~headline_table["adapter"].isin(["base", BASELINE])]
+    if tuned.empty:
+        return []
+    most = int(tuned["seeds"].max())
+    if most == 1:
+        return ["The seeds of training are taken as given too: each adapter was trained once."]
+    lines = [f"Tuned rows are means over {most} seeds of training, whose variance is in their intervals."]
+    if tuned["row"].str.startswith("export ").any():
+        lines.append("An export is the first seed's training alone: its rows are of that one.")
+    return lines
+
+
+def as_text(
+    headline_table: pd.DataFrame, run: str, measure: str = "V-measure", tables: Sequence[pd.DataFrame] = ()
+) -> str:
+    """The headline as text for a terminal (scores times 100), ablations over two axes, and where to look next."""
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]))
     lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]
@@ -136,6 +184,8 @@ def as_text(headline_table: pd.DataFrame, run: str, measure: str = "V-measure") 
         bounds = "[not known]" if math.isnan(row.low) else f"[{low}, {high}]"
         lines.append(f"  {row.row:<{width}}  {value:>5} {bounds}  {row.label if sign == '' else ''}".rstrip())
     lines += ["", *reading_notes(headline_table)]
+    for table in tables:
+        lines += ["", *as_markdown(table)]
     base = f"results/{run}"
     lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
     lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]

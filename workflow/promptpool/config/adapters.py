@@ -1,9 +1,13 @@
-"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. Also what defines an adapter."""
+"""Adapter ids: `base`, or the `name@step` of a checkpoint that the config names. Also what defines an adapter.
+
+An adapter with several `seeds` has several trainings. The first one has its name, so that more seeds train only what
+is new; the others are called `name~seed`, and their checkpoints `name~seed@step`. A config names adapters, never these.
+"""
 
 from collections.abc import Iterable, Mapping
 
 from ..errors import PromptpoolError
-from ..variants import BASE, split_adapter_id
+from ..variants import BASE, seed_name, split_adapter_id, split_seed
 
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
@@ -22,14 +26,14 @@ def adapter_ids(config: Mapping, model: str | None = None) -> list[str]:
 
 
 def adapter_of(config: Mapping, adapter: str) -> tuple[str, int]:
-    """(name, step) of an adapter id: `base` -> ("base", 0), `halves@80` -> ("halves", 80).
+    """(training, step) of an adapter id: `base` -> ("base", 0), `halves~7@80` -> ("halves~7", 80).
 
     Raises PromptpoolError for an id that is neither base nor a checkpoint of the config.
     """
     if adapter == BASE:
         return BASE, 0
     known = checkpoints(config, config["adapters"])
-    if adapter not in known:
+    if adapter not in known and not any(adapter in seeded(config, one) for one in known):
         raise PromptpoolError(f"adapters: no adapter {adapter!r}; use one of {', '.join([BASE, *known])}")
     return split_adapter_id(adapter)
 
@@ -39,11 +43,27 @@ def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
     return [f"{name}@{step}" for name in names for step in config["adapters"][name]["steps"]]
 
 
-def recipe(config: Mapping, name: str) -> dict:
-    """What changes an adapter's weights: all its keys except model, pairs and EXECUTION, the weights of its pair sets
-    in their order (null for none), and the study's dtype."""
+def trainings(config: Mapping, name: str) -> list[str]:
+    """An adapter's trainings, one for each seed, the first seed's under the adapter's own name."""
+    return [name, *(seed_name(name, seed) for seed in (config["adapters"][name]["seeds"] or ())[1:])]
+
+
+def seeded(config: Mapping, adapter: str) -> list[str]:
+    """The ids of one checkpoint's trainings: `halves@80` -> [`halves@80`, `halves~7@80`]; `base` -> [`base`]."""
+    if adapter == BASE:
+        return [BASE]
+    name, step = split_adapter_id(adapter)
+    return [f"{training}@{step}" for training in trainings(config, name)]
+
+
+def recipe(config: Mapping, training: str) -> dict:
+    """What changes a training's weights: all keys of its adapter except model, pairs, seeds and EXECUTION, its own
+    seed, the weights of its pair sets in their order (null for none), and the study's dtype."""
+    name, seed = split_seed(training)
     spec = config["adapters"][name]
-    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
+    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", "seeds", *EXECUTION)}
+    if seed is not None:
+        kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same

@@ -102,6 +102,8 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
         yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        if spec["seeds"] and spec["seed"] not in (None, spec["seeds"][0]):
+            yield f"{key}.seed: {spec['seed']} is not the first of seeds, {spec['seeds'][0]}; remove seed"
         yield from training_length(key, spec)
         yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)

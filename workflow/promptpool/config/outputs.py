@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from ..analysis.axes import baseline_of, values_of, varied
 from ..errors import PromptpoolError, choices
 from ..templates import SLOT
 from ..text.content_words import read_function_words
@@ -48,33 +49,62 @@ def ensembles(config: Mapping) -> Iterator[str]:
 def ablations(config: Mapping) -> Iterator[str]:
     grid = config["grid"]
     for name, spec in config["ablations"].items():
-        key, fixed, vary = f"ablations.{name}", spec["fixed"], spec["vary"]
+        key, fixed, axes = f"ablations.{name}", spec["fixed"], varied(spec)
+        yield from _axes(key, spec)
         model = fixed.get("model")
         if model is not None:
             yield from references(f"{key}.fixed.model", "model", [model], config, "models")
         values = {
             "model": grid["models"],
-            "adapter": ["base"] if model is None else adapter_ids(config, model),  # models share no adapter
+            # Models share no adapter, so over models the adapter is base or varies too.
+            "adapter": ["base"] if model is None and "adapter" not in axes else adapter_ids(config, model),
             "prompt": [*grid["prompts"], *config["ensembles"]],
             "pooling": grid["poolings"],
             "layer": grid["layers"],
         }
-        if vary in fixed:
-            yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; remove it"
+        for vary in axes:
+            if vary in fixed:
+                yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; remove it"
         for part in VARIED:
-            if part != vary and part not in fixed:
+            if part not in axes and part not in fixed:
                 yield f"{key}.fixed.{part}: missing; {choices('', values[part])}"
         for where, part, value in (
             *((f"{key}.fixed.{part}", part, value) for part, value in fixed.items()),
-            (f"{key}.baseline", vary, spec["baseline"]),
-            *((f"{key}.values", vary, value) for value in spec["values"] or ()),
+            *((f"{key}.baseline", vary, value) for vary, value in baseline_of(spec).items()),
+            *((f"{key}.values", vary, value) for vary in axes for value in values_of(spec, vary) or ()),
         ):
             if value not in values[part]:
                 yield f"{where}: {part} {value!r} is not in the grid; {choices(value, values[part])}, or add it to grid"
+        if {"model", "adapter"} <= set(axes):
+            start = spec["baseline"]
+            yield from checkpoint_faults(f"{key}.baseline", start["adapter"], config, start["model"])
         known = [*config["benchmarks"], *config["tasks"]]
         for task in spec["tasks"] or ():
             if task not in known:
                 yield f"{key}.tasks: no task or benchmark named {task!r}; {choices(task, known)}"
+
+
+def _axes(key: str, spec: Mapping) -> Iterator[str]:
+    """The faults of what varies, and of how baseline and values name it."""
+    axes = varied(spec)
+    for vary in axes:
+        if vary not in VARIED:
+            yield f"{key}.vary: unknown vary {vary!r}; {choices(vary, VARIED)}"
+    if len(axes) not in (1, 2) or len(set(axes)) < len(axes):
+        yield f"{key}.vary: {list(axes)} is not one thing, nor two different ones; name one or two"
+    if isinstance(spec["vary"], list) and len(axes) == 1:
+        yield f"{key}.vary: a list names two things; write {axes[0]} without brackets"
+    table, both = len(axes) == 2, " and ".join(axes)
+    shown = "{" + ", ".join(f"{axis}: ..." for axis in axes) + "}"
+    if table and not (isinstance(spec["baseline"], Mapping) and set(spec["baseline"]) == set(axes)):
+        yield f"{key}.baseline: {both} vary, and {spec['baseline']!r} is no value of each; write {shown}"
+    if not table and isinstance(spec["baseline"], Mapping):
+        yield f"{key}.baseline: only {both} varies; write its value alone"
+    values = spec["values"]
+    if table and values is not None and not (isinstance(values, Mapping) and set(values) <= set(axes)):
+        yield f"{key}.values: {both} vary, and {values!r} does not list values of these; write {shown}"
+    if not table and isinstance(values, Mapping):
+        yield f"{key}.values: only {both} varies; write a list of its values"
 
 
 def attention(config: Mapping) -> Iterator[str]:

@@ -22,8 +22,8 @@ def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files:
     """The full config: every default filled, every reference checked. The argument is not changed.
 
     The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed`
-    of pairs and adapters, `name` of an MTEB task, `max_text_tokens` of an export. Resolving a resolved config
-    changes nothing.
+    of pairs and adapters (the first of an adapter's `seeds`), `name` of an MTEB task, `max_text_tokens` of an export.
+    Resolving a resolved config changes nothing.
 
     source: the config file's name, for the error's prefix. With several files, the one at fault is named.
     files: whether users' files are read and checked too. The start of a study does so. Its jobs read the config again
@@ -78,7 +78,7 @@ def _at_home(value: Any) -> Any:
 def _with_inherited(config: dict) -> dict:
     for spec in (*config["pairs"].values(), *config["adapters"].values()):
         if spec["seed"] is None:
-            spec["seed"] = config["seed"]
+            spec["seed"] = spec["seeds"][0] if spec.get("seeds") else config["seed"]
     for name, spec in config["tasks"].items():
         if spec["source"] == "mteb" and spec["name"] is None:
             spec["name"] = name

@@ -184,7 +184,23 @@ def scored(card: Card) -> str:
     ]
     return (
         f"The {card.measure} x 100, as MTEB computes it, of {kinds_of(card.tasks)}, with 95 % intervals; the mean over "
-        "tasks where no task is named.\n\n| | score | interval |\n| --- | --- | --- |\n" + "\n".join(rows)
+        "tasks where no task is named.\n\n| | score | interval |\n| --- | --- | --- |\n"
+        + "\n".join(rows)
+        + f"\n\n{how_sure(card)}"
+    )
+
+
+def how_sure(card: Card) -> str:
+    """What the intervals are over, what is taken as given, and what a choice by these scores would cost."""
+    given = "the tasks"
+    if card.recipe is not None:
+        seed = card.recipe.get("seed")
+        given += " and this training" + (f" (seed {seed})" if seed is not None else "")
+    return (
+        f"The intervals show how far a score would move with other documents of the same tasks; {given} are taken as "
+        "given. The study's config named this variant, so they are plain intervals. If it was named because it scored "
+        "highest, its score looks a little too good: the rows `best ...` of the study's summary.txt have intervals "
+        "that hold for all candidates at once (max-T)."
     )
 
 

@@ -45,7 +45,7 @@ def _steps(study: StudyView, name: str) -> dict[str, list[str]]:
 
 
 def _adapters(study: StudyView, name: str) -> dict[str, list[str]]:
-    folders = [f"{study.results}/adapters/{adapter}" for adapter in sorted(study["adapters"])]
+    folders = [f"{study.results}/adapters/{adapter}" for adapter in sorted(study.trainings())]
     return {"logs": folders, "validations": folders}
 
 
@@ -154,7 +154,8 @@ FIGURES: tuple[Figure, ...] = (
         caption="The effect of one choice: the difference in score to the baseline, with everything else fixed. Black "
         "is the mean over tasks, colours are single tasks, and bars are 95 % intervals of the paired difference. A bar "
         "that crosses the line at zero shows no clear effect. The mean score is at the right. If there are several "
-        "tasks, the numbers beside it count the tasks whose interval is above zero, contains it, and is below it.",
+        "tasks, the numbers beside it count the tasks whose interval is above zero, contains it, and is below it. "
+        "If two things vary, it is a table: each cell has its score and, below, its difference to the framed baseline.",
         alt="Dot plot of the differences to the baseline with 95 % intervals; the table beside it has the numbers.",
     ),
     Figure(

@@ -18,6 +18,7 @@ from ..errors import PromptpoolError
 from ..variants import layer_name
 from .palette import FLOOR_LINES, FLOOR_NAMES, GREY, INK, PURPLE
 from .style import WIDTH, drawing, grid, reference_lines, series
+from .two_axes import two_axes
 
 MISSING_CELL = {"hatch": "////", "facecolor": "white", "edgecolor": "#b0b0b0", "linewidth": 0, "gid": "missing"}
 BAND = "#f3f3f3"
@@ -98,9 +99,12 @@ def ablation(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -
     black, single tasks fainter. At the right, each value's own mean and its wins, ties and losses over tasks.
 
     table: one ablation's table (ablation, task, value, baseline, score, estimate, low, high, p, n, wins, ties, losses).
+    One over two things is drawn by `two_axes`.
     """
     if table.empty:
         raise PromptpoolError("ablation: the table has no row; score the variants that it compares")
+    if "row" in table:
+        return two_axes(table, out, measure)
     baseline = str(table["baseline"].iloc[0])
     values = [value for value in dict.fromkeys(table["value"].astype(str)) if value != baseline]
     tasks = sorted(set(table["task"]) - {"mean"})
@@ -149,6 +153,7 @@ def ablation(table: pd.DataFrame, out: str | Path, measure: str = "V-measure") -
         figure.suptitle(f"{table['ablation'].iloc[0]}: at the right, each one's mean score{note}",
                         x=0.01, ha="left", fontsize=8)  # fmt: skip
         figure.legend(loc="outside lower left", ncols=min(4, len(tasks) + 1))
+    return None
 
 
 def score_by_step(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from ..analysis.ablation_grid import ablation_grid, cell_text
 from ..analysis.score_table import BASELINE, VARIANT, checkpoint_name
 from ..variants import layer_name
 
@@ -30,7 +31,10 @@ def _named(row: dict) -> dict:
 
 
 def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Sequence[Mapping]) -> dict:
-    """An ablation's mean rows, whether they are ranked, how many tasks they average, and its own pictures."""
+    """An ablation's mean rows, whether they are ranked, how many tasks they average, and its own pictures. Of two axes
+    also `grid`: its head, and a row for each value with (score, difference) on each of the other axis.
+    """
+    grid = ablation_grid(table)
     rows = table[table["task"] == "mean"].to_dict("records")
     return {
         "name": name,
@@ -38,6 +42,11 @@ def ablation_section(name: str, table: pd.DataFrame, question: str, pictures: Se
         "rows": rows,
         "tasks": table.loc[table["task"] != "mean", "task"].nunique(),
         "ranked": "rank" in table and bool(rows),
+        "grid": grid
+        and {
+            "head": [" \\ ".join(grid.axes), *grid.columns],
+            "rows": [(row, list(map(cell_text, cells))) for row, cells in zip(grid.rows, grid.cells, strict=True)],
+        },
         "pictures": _pictures("ablations", name, pictures),
     }
 

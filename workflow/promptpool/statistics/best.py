@@ -1,7 +1,8 @@
 """What can be said of the best of many: ranks, how often each is best, and intervals that hold for all at once.
 
-All rests on `Sample.errors`: multiplied by standard normal numbers, the same ones for every competitor, they show how
-the scores might have turned out with other documents and other runs of k-means, together (the multiplier bootstrap).
+All rests on `Sample.errors` and `Sample.seeds`: multiplied by standard normal numbers, the same ones for every
+competitor, they show how the scores might have turned out with other documents, other runs of k-means and other seeds,
+together (the multiplier bootstrap).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .estimates import LEVEL, Estimate, Sample, error_of, mean_of
+from .seeds import Seeds, mean_over_tasks, side_by_side
 from .student import quantile, two_sided
 
 DRAWS = 2000
@@ -46,7 +48,9 @@ def ranks(competitors: Mapping[str, Scores], seed: int = 0) -> dict[str, Rank]:
     rng = np.random.default_rng(seed)
     draws = np.empty((DRAWS, len(names), len(tasks)))
     for column, task in enumerate(tasks):
-        draws[:, :, column] = _moved([{task: competitors[name][task]} for name in names], rng) + table[:, column]
+        errors = np.stack([competitors[name][task].errors() for name in names])
+        draws[:, :, column] = _moved(errors, rng) + table[:, column]
+    draws += _moved_by_seeds([[competitors[name][task].seeds for name in names] for task in tasks], rng)
     mean_ranks = _ranked(draws.transpose(0, 2, 1)).mean(axis=1)  # [draws, competitors]
     low, high = np.quantile(mean_ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     means = draws.mean(axis=2)
@@ -92,7 +96,8 @@ def best_difference(
 
 def _largest(ours: Sequence[Scores], theirs: Sequence[Scores], freedom: float, rng: np.random.Generator) -> np.ndarray:
     """The largest error over all pairs, in standard errors, in DRAWS draws."""
-    mine, yours = (np.stack([_errors(scores) for scores in side]) if side else None for side in (ours, theirs))
+    keys = sorted({key for scores in (*ours, *theirs) for sample in scores.values() for key in sample.seeds})
+    mine, yours = (np.stack([_errors(scores, keys) for scores in side]) if side else None for side in (ours, theirs))
     normal = rng.standard_normal((DRAWS, mine.shape[1]))
     scale = np.sqrt(freedom / rng.chisquare(freedom, DRAWS))  # the standard error is an estimate too
     moved = normal @ mine.T
@@ -110,15 +115,23 @@ def _largest(ours: Sequence[Scores], theirs: Sequence[Scores], freedom: float, r
     return largest * scale
 
 
-def _errors(scores: Scores) -> np.ndarray:
-    """The errors of the mean over tasks, [sources]. Tasks have sources of their own."""
-    return np.concatenate([sample.errors() for sample in scores.values()]) / len(scores)
+def _errors(scores: Scores, keys: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """The errors of the mean over tasks, [sources]. Tasks have sources of their own, and share their seeds (keys)."""
+    of_tasks = np.concatenate([sample.errors() for sample in scores.values()]) / len(scores)
+    return np.append(of_tasks, side_by_side(mean_over_tasks([sample.seeds for sample in scores.values()]), keys))
 
 
-def _moved(competitors: Sequence[Scores], rng: np.random.Generator) -> np.ndarray:
-    """How far each competitor's mean moves in DRAWS draws, [DRAWS, competitors]."""
-    errors = np.stack([_errors(scores) for scores in competitors])
+def _moved(errors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How far each competitor's score moves in DRAWS draws, [DRAWS, competitors]. errors: [competitors, sources]."""
     return rng.standard_normal((DRAWS, errors.shape[1])) @ errors.T
+
+
+def _moved_by_seeds(tasks: Sequence[Sequence[Seeds]], rng: np.random.Generator) -> np.ndarray:
+    """How far other seeds move each score, [DRAWS, competitors, tasks]: in one draw all tasks by the same ones."""
+    keys = sorted({key for task in tasks for one in task for key in one})
+    errors = np.stack([[side_by_side(one, keys) for one in task] for task in tasks], axis=1)
+    normal = rng.standard_normal((DRAWS, errors.shape[2]))
+    return np.einsum("ds,cts->dct", normal, errors)
 
 
 def _ranked(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .seeds import Seeds, deviations, joint_freedom, mean_over_tasks, minus, variances
 from .student import normal_quantile, quantile, two_sided
 
 LEVEL = 0.95
@@ -77,12 +78,14 @@ class Sample:
 
     estimate: the task's score, a mean over `parts`. known: whether the parts show how far the score would move with
     other documents. The squared standard error of a part is the variance of its replicates (documents) plus s^2 / r
-    of its r experiments (k-means and its draws, classifiers, or sets with documents of their own).
+    of its r experiments (k-means and its draws, classifiers, or sets with documents of their own). seeds: of a mean
+    over several trainings, how far each of them lies from it (`statistics.seeds`).
     """
 
     estimate: float
     parts: tuple[Part, ...] = ()
     known: bool = True
+    seeds: Seeds = field(default_factory=dict)
 
     @property
     def replicates(self) -> int:
@@ -90,7 +93,7 @@ class Sample:
         return sum(map(len, self.parts))
 
     def variance(self) -> tuple[float, float]:
-        """(squared standard error, degrees of freedom); NaN and 0 if unknown."""
+        """(squared standard error without the seeds', degrees of freedom); NaN and 0 if unknown."""
         pairs = [part.variances() for part in self.parts]
         if not self.known or not pairs or any(not len(squares) for squares, _ in pairs):
             return float("nan"), 0.0
@@ -99,7 +102,7 @@ class Sample:
         return float(squares.sum()), _welch_satterthwaite(squares, freedoms)
 
     def errors(self) -> np.ndarray:
-        """Its parts' `Part.errors`, [sources], as they move the score."""
+        """Its parts' `Part.errors`, [sources], as they move the score. Seeds move all tasks, so they are not in it."""
         return np.concatenate([part.errors() for part in self.parts]) / len(self.parts)
 
     def __sub__(self, other: "Sample") -> "Sample":
@@ -107,7 +110,27 @@ class Sample:
         if _shapes(self) != _shapes(other):
             raise ValueError("paired scores need the same tasks and the same experiments on both sides")
         parts = tuple(a - b for a, b in zip(self.parts, other.parts, strict=True))
-        return Sample(self.estimate - other.estimate, parts, self.known and other.known)
+        seeds = minus(self.seeds, other.seeds)
+        return Sample(self.estimate - other.estimate, parts, self.known and other.known, seeds)
+
+
+def over_seeds(trainings: Mapping[int, Sample]) -> Sample:
+    """The mean over trainings of one adapter with different seeds, seed -> score. All share documents and experiments,
+    so it is taken experiment by experiment and replicate by replicate. Raises ValueError unless all have the same ones.
+    """
+    samples = list(trainings.values())
+    if any(_shapes(one) != _shapes(samples[0]) for one in samples):
+        raise ValueError("a mean over seeds needs the same experiments of every seed")
+    parts = tuple(
+        Part(
+            np.mean([part.experiments for part in same], axis=0),
+            np.mean([part.replicates for part in same], axis=0),
+            same[0].held,
+        )
+        for same in zip(*(one.parts for one in samples), strict=True)
+    )
+    scores = {seed: one.estimate for seed, one in trainings.items()}
+    return Sample(float(np.mean(list(scores.values()))), parts, all(one.known for one in samples), deviations(scores))
 
 
 def _shapes(sample: Sample) -> list:
@@ -136,7 +159,7 @@ class Estimate:
 
 def interval(samples: Mapping[str, Sample]) -> Estimate:
     """The mean over tasks, with a t interval. Tasks are independent and weigh the same; the degrees of freedom follow
-    Welch and Satterthwaite. Raises ValueError for no task.
+    Welch and Satterthwaite, with several seeds Cochran (`statistics.seeds`). Raises ValueError for no task.
     """
     mean, n = mean_of(samples), sum(task.replicates for task in samples.values())
     error, freedom = error_of(samples)
@@ -158,11 +181,16 @@ def mean_of(samples: Mapping[str, Sample]) -> float:
 
 def error_of(samples: Mapping[str, Sample]) -> tuple[float, float]:
     """(standard error of the mean over tasks, degrees of freedom); NaN and 0 if a task's spread is unknown."""
-    variances, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
-    total = float(variances.sum())
-    if np.isnan(total):
+    squares, freedoms = map(np.array, zip(*(task.variance() for task in samples.values()), strict=True))
+    squares = squares / len(samples) ** 2
+    if np.isnan(squares.sum()):
         return float("nan"), 0.0
-    return float(np.sqrt(total)) / len(samples), _welch_satterthwaite(variances, freedoms)
+    freedom = _welch_satterthwaite(squares, freedoms)
+    of_seeds, few = variances(mean_over_tasks([task.seeds for task in samples.values()]))
+    total = float(squares.sum() + of_seeds.sum())
+    if of_seeds.sum():
+        freedom = joint_freedom(np.append(of_seeds, squares.sum()), np.append(few, freedom), LEVEL)
+    return float(np.sqrt(total)), freedom
 
 
 def paired(a: Mapping[str, Sample], b: Mapping[str, Sample]) -> Estimate:

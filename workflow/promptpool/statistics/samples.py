@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .estimates import Part, Sample
+from .estimates import Part, Sample, over_seeds
 
 VARIANT = ["model", "adapter", "step", "prompt", "pooling", "layer"]
 MAIN = "main_score"
 RESAMPLED = "main_score_bootstrap"
 REPLICATE_COLUMN = "replicates"
+SEED_COLUMN = "seed"
 Variant = tuple[str, str, int, str, str, int]
 
 
@@ -27,13 +28,25 @@ def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> di
 
     scores: the tidy table (docs/reference/tables.md). facts: task -> `experiments` (`bootstrap`, `sets` or `none`). The
     rows of `main_score_bootstrap` hold replicates over documents. Without them only `sets` show the sampling error.
+    Rows of several seeds (column `seed`, if there is one) are one variant, the mean over them.
     """
     found: dict[Variant, dict[str, Sample]] = {}
     rows = scores[scores["metric"].isin([MAIN, RESAMPLED])]
     rows = rows.sort_values(["task", "split", "subset", "level", "experiment"], kind="stable")
     for (*variant, task), group in rows.groupby([*VARIANT, "task"], sort=True):
-        found.setdefault(tuple(variant), {})[task] = _sample(group, facts.get(task, {}))
+        found.setdefault(tuple(variant), {})[task] = _mean_sample(group, facts.get(task, {}))
     return found
+
+
+def seeds_of(samples: Mapping[str, Sample]) -> int:
+    """Over how many seeds a variant's scores are means; 1 if they are of one training, or untuned."""
+    return max((len(seeds) for sample in samples.values() for seeds in sample.seeds), default=1)
+
+
+def _mean_sample(rows: pd.DataFrame, facts: Mapping) -> Sample:
+    if SEED_COLUMN not in rows or rows[SEED_COLUMN].nunique() < 2:
+        return _sample(rows, facts)
+    return over_seeds({int(seed): _sample(own, facts) for seed, own in rows.groupby(SEED_COLUMN, sort=True)})
 
 
 def _sample(rows: pd.DataFrame, facts: Mapping) -> Sample:

@@ -5,12 +5,17 @@ its own, so this uses the functions of scipy.special that scipy.stats.t rests on
 """
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtridf, stdtrit
 
 
 def quantile(share: float, freedom: float) -> float:
     """The value below which this share of the distribution lies. share: in (0, 1); freedom: above 0, may be inf."""
     return float(ndtri(share) if np.isinf(freedom) else stdtrit(freedom, share))
+
+
+def freedom_of(share: float, value: float) -> float:
+    """The degrees of freedom with which this share of the distribution lies below `value`."""
+    return float(stdtridf(share, value))
 
 
 def two_sided(size: np.ndarray | float, freedom: float) -> np.ndarray:

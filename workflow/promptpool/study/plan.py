@@ -15,6 +15,7 @@ import yaml
 from ..artifacts.files import atomic_path
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
+from .detectable import in_words, study_detectable
 from .plan_checks import PLANNING_FILE, missing
 from .study import Study
 
@@ -124,7 +125,8 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
 def _adapters(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     notes = []
-    for name, spec in study["adapters"].items():
+    for name in study.trainings():
+        spec = study.adapter(name)
         size = sizes[spec["model"]]
         steps = spec["max_steps"]
         if steps is None:
@@ -138,7 +140,7 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         flops += seen * each * TRAINED * size["parameters"]
         weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
         disk += 2 * weights * len(spec["steps"])  # the archive and the directory
-    jobs = len(study["adapters"])
+    jobs = len(study.trainings())
     return Row("adapters", 3 * jobs, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)
 
 
@@ -242,6 +244,7 @@ def table(study: Study, visible: int = 0) -> str:
         f"start h: GPU-hours on top, of jobs that start a model: {assumptions()['start_seconds']} s each, assumed.",
         "CPU core-hours: in float32, as measured. Both cover only models; k-means, t-SNE and the like come on top.",
         *(f"Note: {note}" for note in notes),
+        *in_words(study_detectable(study, assumptions()["detectable"])),
         *(f"Missing: {problem}" for problem in problems),
         *(["Nothing is missing."] if not problems else []),
     ]) + "\n"  # fmt: skip

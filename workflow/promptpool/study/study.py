@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
+from ..analysis.axes import compared, varied
 from ..artifacts.files import file_digest
-from ..config.adapters import EXECUTION, recipe
+from ..config.adapters import EXECUTION, recipe, seeded, trainings
 from ..config.resolve import adapter_ids, adapter_of, in_order
 from ..config.text_map import map_choice
 from ..generation.backend import BACKENDS
@@ -11,6 +12,7 @@ from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
+from ..variants import split_seed
 from .entry_files import EntryFiles
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
@@ -51,13 +53,28 @@ class Study(EntryFiles, GridJobs):
         return {"model": self.config["models"][name]["path"], "revision": self.config["models"][name]["revision"]}
 
     def states(self) -> list[tuple[str, str]]:
-        """(model, adapter id) of everything that is embedded: every grid model untuned, and its adapters' steps."""
+        """(model, adapter id) of everything that is embedded: every grid model untuned, and its adapters' steps, each
+        seed's own.
+        """
         return [
-            (model, adapter)
+            (model, training)
             for model in self.config["grid"]["models"]
             for adapter in self.adapters
             if adapter == "base" or self.config["adapters"][adapter_of(self.config, adapter)[0]]["model"] == model
+            for training in seeded(self.config, adapter)
         ]
+
+    def trainings(self) -> list[str]:
+        """Every training: each adapter's name, and `name~seed` for its further seeds."""
+        return [training for name in self.config["adapters"] for training in trainings(self.config, name)]
+
+    def adapter(self, training: str) -> Mapping:
+        """The config's entry of a training's adapter."""
+        return self.config["adapters"][split_seed(training)[0]]
+
+    def first_seeds(self) -> dict[str, int]:
+        """Adapter -> the seed of the training that has its name."""
+        return {name: spec["seed"] for name, spec in self.config["adapters"].items()}
 
     def adapter_input(self, adapter: str) -> list[str]:
         """The directory of an adapter id, as a rule's input; nothing for `base`."""
@@ -79,7 +96,7 @@ class Study(EntryFiles, GridJobs):
 
     def adapter_pairs(self, name: str) -> list[str]:
         """The pair sets an adapter is trained on, in the order of their weights."""
-        return list(self.config["adapters"][name]["pairs"])
+        return list(self.adapter(name)["pairs"])
 
     # --- pairs and tasks -----------------------------------------------------------------------
 
@@ -123,7 +140,7 @@ class Study(EntryFiles, GridJobs):
         """
         how = {"device": self.config["device"]}
         if section == "adapters":
-            return how | {key: self.config["adapters"][name][key] for key in EXECUTION}
+            return how | {key: self.adapter(name)[key] for key in EXECUTION}
         if section == "pairs":
             return how | {"options": self.backend_options(name), "shard_size": self.config["pairs"][name]["shard_size"]}
         return how
@@ -180,27 +197,37 @@ class Study(EntryFiles, GridJobs):
         chosen = {task for one in wanted for task in benchmarks.get(one, [one])}
         return [task for task in self.config["tasks"] if task in chosen]
 
+    def two_axes(self) -> list[str]:
+        """The ablations that vary two things: tables of rows and columns."""
+        return [name for name, spec in sorted(self.config["ablations"].items()) if len(varied(spec)) == 2]
+
     def ablation_jobs(self, name: str) -> list[str]:
         """`model/adapter/share` of the jobs that score what an ablation compares: no other checkpoint."""
         spec = self.config["ablations"][name]
-        vary, fixed = spec["vary"], spec["fixed"]
-        values = None if spec["values"] is None else {spec["baseline"], *spec["values"]}
 
         def chosen(part: str, known: list[str]) -> list[str]:
-            return [one for one in known if values is None or one in values] if part == vary else [fixed[part]]
+            if part not in varied(spec):
+                return [spec["fixed"][part]]
+            values = compared(spec, part)
+            return [one for one in known if values is None or one in values]
 
         shares = dict.fromkeys(map(self.share_of, self.ablation_tasks(name)))
         return [
-            f"{model}/{adapter}/{share}"
+            f"{model}/{training}/{share}"
             for model in chosen("model", self.config["grid"]["models"])
             for adapter in chosen("adapter", adapter_ids(self.config, model))
+            for training in seeded(self.config, adapter)
             for share in shares
         ]
 
     def ablation_spec(self, name: str) -> dict:
         """What changes an ablation's table, besides its inputs."""
         kept = ("vary", "baseline", "fixed", "values")
-        return {key: self.config["ablations"][name][key] for key in kept} | {"tasks": self.ablation_tasks(name)}
+        spec = {key: self.config["ablations"][name][key] for key in kept} | {"tasks": self.ablation_tasks(name)}
+        compared = {split_seed(job.split("/")[1].partition("@")[0])[0] for job in self.ablation_jobs(name)}
+        several = {name: spec["seeds"] for name, spec in self.config["adapters"].items() if name in compared}
+        seeds = {name: seeds[0] for name, seeds in several.items() if seeds}
+        return spec | ({"seeds": seeds} if seeds else {})  # without several seeds, a table is as it was
 
     # --- embeddings, attention, exports ----------------------------------------------------------
 
@@ -213,9 +240,10 @@ class Study(EntryFiles, GridJobs):
         return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
 
     def attention_states(self) -> list[tuple[str, str]]:
-        """(model, adapter id) of everything whose attention is measured."""
+        """(model, adapter id) of everything whose attention is measured: of several seeds, the first."""
         chosen = (self.config["attention"] or {"adapters": []})["adapters"]
-        return [state for state in self.states() if chosen is None or state[1] in chosen]
+        first = [(model, adapter) for model, adapter in self.states() if adapter in self.adapters]
+        return [state for state in first if chosen is None or state[1] in chosen]
 
     def attention_spec(self) -> dict:
         spec = self.config["attention"]

@@ -17,8 +17,8 @@ ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 @functools.cache
 def catalogue() -> Mapping:
     """The catalogue's sections. `mteb`: its version. `tasks`: name -> type. `data`: name -> [repository, revision] of
-    each of its data sets. `texts`: name -> [unique texts, characters], null if MTEB has not counted them. `benchmarks`:
-    name -> entries, each a task's name or a mapping with `name`, and with `subsets` and `splits` if the benchmark uses
+    each of its data sets. `texts`: name -> [unique texts, characters], null if MTEB has not counted them. `labels`: name
+    -> different labels, of clustering tasks that MTEB has counted. `benchmarks`: name -> entries, each a task's name or a mapping with `name`, and with `subsets` and `splits` if the benchmark uses
     fewer than the task has.
     """
     return json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def build() -> dict:
     import mteb
 
     from .datasets import data_sets
-    from .text_counts import text_count
+    from .text_counts import clustering_labels, text_count
 
     known = mteb.get_tasks(exclude_superseded=False, exclude_private=False)
     texts = sorted((t for t in known if list(t.metadata.modalities) == ["text"]), key=lambda task: task.metadata.name)
@@ -57,7 +57,9 @@ def build() -> dict:
     benchmarks["published-script"] = [_entry(mteb, task) for task in asked if task.metadata.name in tasks]
     data = {task.metadata.name: data_sets(task) for task in texts}
     counts = {task.metadata.name: text_count(task) for task in texts}
-    return {"mteb": mteb.__version__, "tasks": tasks, "data": data, "texts": counts, "benchmarks": benchmarks}
+    labels = {task.metadata.name: found for task in texts if (found := clustering_labels(task))}
+    return {"mteb": mteb.__version__, "tasks": tasks, "data": data, "texts": counts, "labels": labels,
+            "benchmarks": benchmarks}  # fmt: skip
 
 
 def _entry(mteb: object, task: object) -> str | dict:
@@ -81,7 +83,7 @@ def write_catalogue(table: Mapping, path: Path = CATALOGUE_FILE) -> None:
     def lines(section: Mapping) -> str:
         return ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in section.items())
 
-    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "data", "texts", "benchmarks")]
+    parts = [f' "{key}": {{\n{lines(table[key])}\n }}' for key in ("tasks", "data", "texts", "labels", "benchmarks")]
     path.write_text(f'{{\n "mteb": {json.dumps(table["mteb"])},\n' + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 

@@ -30,6 +30,15 @@ def text_count(task: object) -> list[int] | None:
     return [round(texts), round(characters)]
 
 
+def clustering_labels(task: object) -> int | None:
+    """The most labels of any evaluated split of a clustering task; None for other types, or if MTEB counts none."""
+    if task.metadata.type != "Clustering":
+        return None
+    shipped = task.metadata.descriptive_stats or {}
+    splits = (shipped.get(split, {}) for split in task.metadata.eval_splits)
+    return max((_counted(split) or 0 for split in splits), default=0) or None
+
+
 def _parts(split: Mapping) -> Iterator[Mapping]:
     """Every set of texts of a split: documents, queries, first and second texts..."""
     for part in split.values():
@@ -38,10 +47,14 @@ def _parts(split: Mapping) -> Iterator[Mapping]:
 
 
 def _labels(split: Mapping) -> int:
+    return _counted(split) or 2
+
+
+def _counted(split: Mapping) -> int | None:
     for key in ("label_statistics", "labels_statistics"):
         if split.get(key):
-            return split[key].get("unique_labels") or 2
-    return 2
+            return split[key].get("unique_labels")
+    return None
 
 
 def _sampled(task: object, documents: int) -> float | None:

@@ -13,6 +13,10 @@ POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos
 RAW = "none"
 POST_PROCESSING = re.compile(r"none|center|zscore|soft-whiten\((0\.\d{1,4}|1)\)|remove-top\(([1-9]\d{0,2})\)")
 
+# The folder of the fitting texts' vectors, beside those of tasks, whose names begin with a letter or digit.
+FITTING = "_fitting"
+WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
+
 Layer = int | float
 Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as in the config
 

@@ -107,7 +107,8 @@ SCHEMA_FAULTS = {
     "span of an export": (
         {"exports.docs-cluster.span": "text"},
         "exports.docs-cluster.span: unknown key; "
-        "an export has model, adapter, prompt, pooling, layer, normalize, max_text_tokens, merged, dtype",
+        "an export has model, adapter, prompt, pooling, layer, post_processing, normalize, max_text_tokens, "
+        "merged, dtype",
     ),
     "missing key": (
         {"adapters.halves.steps": REMOVED},
@@ -715,7 +716,8 @@ def test_every_optional_key_has_a_default():
     without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
     # A style is of one kind. An ablation leaves out the key that it varies, and must name the others.
     kinds = [f".$defs.style.{kind}" for kind in ("chat", "plain", "turns")]
-    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in ("model", "adapter", "prompt", "pooling", "layer")]
+    parts = ("model", "adapter", "prompt", "pooling", "layer", "post_processing")
+    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in parts]
     assert without == kinds + fixed
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from promptpool.embedding.aggregation import Part, Readout, needed_keys
+from promptpool.embedding.aggregation import AggregatedPart, Aggregation
 from promptpool.embedding.post_processing import affine_of, fit
 
 LAST, FIRST = ("cluster", "last", -1), ("cluster", "weighted", 1)
@@ -19,13 +19,13 @@ def known(stored) -> dict:
     return {key: fit(rows) for key, rows in stored.items()}
 
 
-def two(scale: str, *weights: float) -> Readout:
-    parts = (Part("last", -1, "center", weights[0]), Part("weighted", 1, "zscore", weights[1]))
-    return Readout("both", -1, parts, scale)
+def two(scale: str, *weights: float) -> Aggregation:
+    parts = (AggregatedPart("last", -1, "center", weights[0]), AggregatedPart("weighted", 1, "zscore", weights[1]))
+    return Aggregation("both", -1, parts, scale)
 
 
 def test_one_part_without_a_scale_is_its_post_processing(stored, known):
-    readout = Readout("last+center", -1, (Part("last", -1, "center"),), None)
+    readout = Aggregation("last+center", -1, (AggregatedPart("last", -1, "center"),), None)
     assert np.array_equal(readout.read("cluster", stored, known), affine_of("center", known[LAST]).apply(stored[LAST]))
 
 
@@ -65,16 +65,9 @@ def test_a_vector_of_zeros_stays_one(stored, known):
     assert np.array_equal(two("text", 1, 1).read("cluster", still, flat), np.zeros((50, 12), np.float32))
 
 
-def test_a_readout_is_made_of_its_spec(stored, known):
+def test_a_readout_follows_its_spec(stored, known):
     spec = {"name": "both", "layer": -1, "scale": "text", "parts": [
         {"pooling": "last", "layer": -1, "post_processing": "center", "weight": 1},
         {"pooling": "weighted", "layer": 1, "post_processing": "zscore", "weight": 1}]}  # fmt: skip
-    readout = Readout.of(spec)
+    readout = Aggregation.of(spec)
     assert np.array_equal(readout.read("cluster", stored, known), two("text", 1, 1).read("cluster", stored, known))
-    assert needed_keys([spec]) == {("last", -1), ("weighted", 1)}
-
-
-def test_only_what_statistics_are_used_of_is_fitted():
-    part = {"pooling": "last", "layer": -1, "post_processing": "none", "weight": 1}
-    assert needed_keys([{"name": "a", "layer": -1, "scale": "text", "parts": [part]}]) == set()
-    assert needed_keys([{"name": "a", "layer": -1, "scale": "corpus", "parts": [part]}]) == {("last", -1)}

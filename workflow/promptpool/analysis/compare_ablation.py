@@ -12,7 +12,7 @@ from ..errors import PromptpoolError
 from ..statistics.best import Scores, ranks
 from ..statistics.estimates import Estimate, holm, mean_of, outcomes, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant
-from ..variants import layer_name, split_adapter_id
+from ..variants import RAW, layer_name, split_adapter_id, split_readout
 from .score_table import BASELINE
 
 RANKING = ["wins", "ties", "losses", "rank", "rank_low", "rank_high", "best", "p_best"]
@@ -84,6 +84,8 @@ def _shown(value: object) -> str:
 def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores]:
     """Value of the varied thing -> scores, for the variants that an ablation compares."""
     vary, fixed, found = spec["vary"], dict(spec["fixed"]), {}
+    if vary != "post_processing":
+        fixed.setdefault("post_processing", RAW)
     if "adapter" in fixed:
         fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
     chosen = (
@@ -91,6 +93,7 @@ def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[str, Scores
     )
     for variant, scores in variants.items():
         row = dict(zip(VARIANT, variant, strict=True))
+        row["pooling"], row["post_processing"] = split_readout(row["pooling"])
         if row["adapter"] == BASELINE or any(row[key] != wanted for key, wanted in fixed.items()):
             continue
         tuned = vary == "adapter" and row["step"]

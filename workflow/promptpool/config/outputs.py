@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from ..errors import PromptpoolError, choices
 from ..templates import SLOT
 from ..text.content_words import read_function_words
-from ..variants import BASE
+from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER
 from .adapters import adapter_ids
+from .aggregations import post_processing_fault
 from .references import checkpoint_faults, layers, no_echo, references
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIED = ("model", "adapter", "prompt", "pooling", "layer")
+OPTIONAL = "post_processing"  # none where an ablation neither varies nor fixes it
 
 
 def grid_faults(config: Mapping) -> Iterator[str]:
@@ -56,8 +58,9 @@ def ablations(config: Mapping) -> Iterator[str]:
             "model": grid["models"],
             "adapter": ["base"] if model is None else adapter_ids(config, model),  # models share no adapter
             "prompt": [*grid["prompts"], *config["ensembles"]],
-            "pooling": grid["poolings"],
-            "layer": grid["layers"],
+            "pooling": [*grid["poolings"], *config["aggregations"]],
+            "layer": [*grid["layers"], *([WHOLE_LAYER] if config["aggregations"] else [])],
+            OPTIONAL: list(dict.fromkeys([RAW, *grid["post_processing"]])),
         }
         if vary in fixed:
             yield f"{key}.fixed.{vary}: the ablation varies {vary}, so {fixed[vary]!r} can't be fixed; remove it"
@@ -117,7 +120,13 @@ def exports(config: Mapping) -> Iterator[str]:
         if config["prompts"][spec["prompt"]].count(SLOT) > 1:
             yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
         pooling = spec["pooling"]
-        if pooling not in EXPORTABLE:
+        yield from post_processing_fault(f"{key}.post_processing", spec["post_processing"])
+        if pooling in config["aggregations"]:
+            yield from _exported_aggregation(key, spec, config["aggregations"][pooling])
+        elif pooling not in POOLING_KEYS:
+            known = [*EXPORTABLE, *config["aggregations"]]
+            yield f"{key}.pooling: unknown pooling {pooling!r}; {choices(pooling, known)}"
+        elif pooling not in EXPORTABLE:
             what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
             yield (
                 f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
@@ -136,3 +145,22 @@ def exports(config: Mapping) -> Iterator[str]:
             ):
                 if fault:
                     yield f"{key}.merged: false, but {why}; {remedy}"
+
+
+def _exported_aggregation(key: str, spec: Mapping, aggregation: Mapping) -> Iterator[str]:
+    """What keeps an aggregation from being written as stock modules of sentence-transformers."""
+    poolings = [part["pooling"] for part in aggregation["parts"]]
+    for fault, what in (
+        (aggregation["scale"] != "corpus", "its scale is text, and stock modules can't scale parts of a vector; set "
+         f"aggregations.{spec['pooling']}.scale: corpus"),
+        (not set(poolings) <= set(EXPORTABLE), f"a part's pooling is none of {', '.join(EXPORTABLE)}; replace it"),
+        ("eos" in poolings and set(poolings) != {"eos"}, "one tokenizer can't end texts with EOS for some parts; use "
+         "eos for all or none"),
+        (spec["layer"] != WHOLE_LAYER or spec["post_processing"] != RAW, "its parts have their own layer and "
+         "post_processing; remove both keys here"),
+        (not spec["normalize"], "its vectors have length 1; write normalize: true"),
+        (not spec["merged"] and any(part["layer"] != -1 for part in aggregation["parts"]), "inner layers need merged "
+         "weights; write merged: true"),
+    ):  # fmt: skip
+        if fault:
+            yield f"{key}.pooling: aggregation {spec['pooling']!r} can't be exported: {what}"

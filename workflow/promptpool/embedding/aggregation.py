@@ -1,6 +1,6 @@
 """Readouts of stored vectors: one post-processed pooling, or several side by side, without a forward pass."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ TEXT, CORPUS = "text", "corpus"  # what a part's length is scaled by
 
 
 @dataclass(frozen=True)
-class Part:
+class AggregatedPart:
     """One pooled hidden state, post-processed. weight: its length in the whole."""
 
     pooling: str
@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Readout:
+class Aggregation:
     """Parts side by side, under the name and layer that the scores give them.
 
     scale: `text` gives every part of every text the length 1; `corpus` divides a part by its typical length over the
@@ -34,13 +34,13 @@ class Readout:
 
     name: str
     layer: Layer
-    parts: tuple[Part, ...]
+    parts: tuple[AggregatedPart, ...]
     scale: str | None
 
     @classmethod
-    def of(cls, spec: Mapping) -> "Readout":
+    def of(cls, spec: Mapping) -> "Aggregation":
         """From a mapping with the same keys."""
-        return cls(spec["name"], spec["layer"], tuple(Part(**part) for part in spec["parts"]), spec["scale"])
+        return cls(spec["name"], spec["layer"], tuple(AggregatedPart(**part) for part in spec["parts"]), spec["scale"])
 
     def read(self, prompt: str, vectors: Mapping[Key, np.ndarray], known: Mapping[Key, Statistics]) -> np.ndarray:
         """Float32 [texts, sum of widths]. vectors: stored matrices; known: the statistics of the same readouts."""
@@ -78,13 +78,3 @@ def unit(rows: np.ndarray) -> np.ndarray:
     """Rows of length 1; a row of zeros stays."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1).astype(np.float32)
-
-
-def needed_keys(specs: Iterable[Mapping]) -> set[tuple[str, Layer]]:
-    """(pooling, layer) of the vectors whose statistics these readouts use."""
-    return {
-        (part["pooling"], part["layer"])
-        for spec in specs
-        for part in spec["parts"]
-        if part["post_processing"] != RAW or spec["scale"] == CORPUS
-    }

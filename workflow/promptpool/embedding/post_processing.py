@@ -61,7 +61,7 @@ def floored(spread: np.ndarray) -> tuple[np.ndarray, float]:
 class Affine:
     """x -> (x - mean) @ matrix.T. matrix: float64 [dim, dim], None for the identity; mean: float64 [dim].
 
-    statistics: what it was made of; None for `none`, which needs none.
+    statistics: those that it uses; None for `none`, which needs none.
     """
 
     mean: np.ndarray | None
@@ -120,9 +120,7 @@ def affine_of(name: str, known: Statistics | None) -> Affine:
 def write_statistics(path: str | Path, known: Mapping[Key, Statistics]) -> None:
     """Writes a safetensors file with `mean`, `std`, `axes`, `spread` and `texts` of each key."""
     arrays = {
-        f"{key_text(key)}/{name}": np.asarray(value)
-        for key, one in known.items()
-        for name, value in vars(one).items()
+        f"{key_text(key)}/{name}": np.asarray(value) for key, one in known.items() for name, value in vars(one).items()
     }
     with atomic_path(path) as temporary:
         save_file(arrays, temporary)
@@ -134,13 +132,13 @@ class StatisticsFile(Mapping[Key, Statistics]):
     def __init__(self, path: str | Path):
         self.path = str(path)
         with safe_open(self.path, framework="np") as file:
-            self.names = {parse_key(name.rpartition("/")[0]): name.rpartition("/")[0] for name in file.keys()}  # noqa: SIM118 (no mapping)
+            keys = {name.rpartition("/")[0] for name in file.keys()}  # noqa: SIM118 (no mapping)
+        self.names = {parse_key(key): key for key in keys}
 
     def __getitem__(self, key: Key) -> Statistics:
         with safe_open(self.path, framework="np") as file:
-            read = {
-                name: file.get_tensor(f"{self.names[key]}/{name}") for name in ("mean", "std", "axes", "spread", "texts")
-            }
+            names = ("mean", "std", "axes", "spread", "texts")
+            read = {name: file.get_tensor(f"{self.names[key]}/{name}") for name in names}
         return Statistics(**{**read, "texts": int(read["texts"])})
 
     def __iter__(self) -> Iterator[Key]:

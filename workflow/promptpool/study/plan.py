@@ -91,6 +91,8 @@ def rows(study: Study) -> Iterator[Row]:
     yield _embeddings(study, sizes)
     rivals = sum(spec["kind"] == EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
     jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
+    if study.readouts():  # the statistics of each checkpoint, then the readouts' scores
+        jobs += len(study.states()) + len(study.grid_jobs())
     yield Row("scores", jobs, starts=rivals)
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
@@ -146,8 +148,10 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     grid, notes = study["grid"], set()
     vectors = len(grid["poolings"]) * len(grid["layers"])
-    for task in study["tasks"]:
-        count, length, note = task_size(study, task)
+    sizes_of_texts = [task_size(study, task) for task in study["tasks"]]
+    if study.readouts():
+        sizes_of_texts.append((study["fitting"]["texts"], assumptions()["tokens_of_unknown_text"], ""))
+    for count, length, note in sizes_of_texts:
         notes |= {note} if note else set()
         width = {"float32": 4, "float16": 2}.get(grid["storage"], 2 if count >= 100_000 else 4)
         for model, _ in study.states():

@@ -11,16 +11,18 @@ from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
+from ..variants import RAW
 from .entry_files import EntryFiles
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
+from .readout_jobs import ReadoutJobs
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs):
+class Study(EntryFiles, GridJobs, ReadoutJobs):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -42,7 +44,7 @@ class Study(EntryFiles, GridJobs):
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
-        return {**shown, "pairs": pairs, "adapters": adapters}
+        return self.without_readouts({**shown, "pairs": pairs, "adapters": adapters})
 
     # --- models and adapters -------------------------------------------------------------------
 
@@ -197,6 +199,12 @@ class Study(EntryFiles, GridJobs):
             for share in shares
         ]
 
+    def ablation_parts(self, name: str) -> list[str]:
+        """The manifests of the scores that an ablation reads; the readouts' only if it compares one."""
+        jobs = self.ablation_jobs(name)
+        own = [f"{self.results}/scores/{job}.json" for job in jobs]
+        return own + (self.readout_scores(jobs) if self.compares_readouts(self.config["ablations"][name]) else [])
+
     def ablation_spec(self, name: str) -> dict:
         """What changes an ablation's table, besides its inputs."""
         kept = ("vary", "baseline", "fixed", "values")
@@ -245,7 +253,10 @@ class Study(EntryFiles, GridJobs):
         return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
 
     def export_spec(self, name: str) -> dict:
-        return dict(self.config["exports"][name])
+        spec = dict(self.config["exports"][name])
+        if spec["post_processing"] == RAW:  # as before there was the key, so that nothing is exported again
+            del spec["post_processing"]
+        return spec
 
     def export_recipe(self, name: str) -> dict | None:
         adapter = self.config["exports"][name]["adapter"]

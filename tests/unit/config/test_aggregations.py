@@ -70,7 +70,11 @@ BAD = {
     "an export beside its base": (
         {"aggregations": {"two": {**TWO, "scale": "corpus"}}, "exports__docs-cluster__pooling": "two",
          "exports__docs-cluster__merged": False},
-        "exports.docs-cluster.pooling: aggregation 'two' can't be exported: inner layers need merged weights",
+        "exports.docs-cluster: a post-processing computes in float32; write merged: true and dtype: float32",
+    ),
+    "an export without statistics": (
+        {"exports__docs-cluster__post_processing": "center"},
+        "exports.docs-cluster.post_processing: 'center' is not in the grid, so its statistics are not fitted; add it to",
     ),
     "an export's post-processing": (
         {"exports__docs-cluster__post_processing": "whitened"},
@@ -108,6 +112,18 @@ def test_the_fitting_texts_are_embedded_once_a_checkpoint(jobs, share):
     shares = [*study.shares(), *({share} - set(study.shares()))]
     assert [task for one in shares for task in study.embedded_tasks(one)].count("_fitting") == 1
     assert study.embedded_files(share)[-1] == "results/demo/fitting/texts.parquet"
+
+
+def test_an_export_takes_the_statistics_of_its_own_checkpoint_and_family():
+    study = Study(resolve(asked(exports__second={"model": "nano-docs", "adapter": "halves@80", "prompt": "cluster",
+                                                 "pooling": "last", "post_processing": HALF})))  # fmt: skip
+    assert study.export_statistics("docs-cluster") == [] and study.export_params("docs-cluster") == {}
+    assert study.export_statistics("second") == ["results/demo/statistics/nano-docs/halves@80/fitted.json"]
+    found = study.export_params("second")
+    assert found["readout"] == next(
+        one for one in study.readouts() if one["name"] == f"last+{HALF}" and one["layer"] == -1
+    )
+    assert found["family"].removesuffix(".safetensors") in study.families
 
 
 def test_a_study_without_readouts_keeps_every_job_file_and_param():

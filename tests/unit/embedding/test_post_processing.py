@@ -61,6 +61,15 @@ def test_an_axis_that_no_fitted_text_used_is_not_blown_up():
     assert np.abs(new).max() < 40
 
 
+def test_texts_that_span_few_axes_leave_float32_enough_digits():
+    """A thousandth of the widest spread is the least: rounding of the vectors must not show afterwards."""
+    draw = np.random.default_rng(2)
+    few = (draw.normal(size=(40, 3)) @ draw.normal(size=(3, 64)) + 4).astype(np.float32)
+    mapped = affine_of("soft-whiten(1)", fit(few))
+    other = mapped.apply(few + draw.normal(size=few.shape).astype(np.float32) * 1e-6)
+    assert np.abs(mapped.apply(few) - other).max() < 0.01
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_vectors_that_are_all_the_same_stay_finite(name):
     """As of a prompt's last token at a layer that has not seen the text."""

@@ -119,19 +119,7 @@ def exports(config: Mapping) -> Iterator[str]:
             )
         if config["prompts"][spec["prompt"]].count(SLOT) > 1:
             yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
-        pooling = spec["pooling"]
-        yield from post_processing_fault(f"{key}.post_processing", spec["post_processing"])
-        if pooling in config["aggregations"]:
-            yield from _exported_aggregation(key, spec, config["aggregations"][pooling])
-        elif pooling not in POOLING_KEYS:
-            known = [*EXPORTABLE, *config["aggregations"]]
-            yield f"{key}.pooling: unknown pooling {pooling!r}; {choices(pooling, known)}"
-        elif pooling not in EXPORTABLE:
-            what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
-            yield (
-                f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
-                f"{choices(pooling, EXPORTABLE)}"
-            )
+        yield from _exported_pooling(key, spec, config)
         yield from layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
         if not spec["merged"]:
             for fault, why, remedy in (
@@ -147,6 +135,40 @@ def exports(config: Mapping) -> Iterator[str]:
                     yield f"{key}.merged: false, but {why}; {remedy}"
 
 
+def _exported_pooling(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    pooling = spec["pooling"]
+    yield from post_processing_fault(f"{key}.post_processing", spec["post_processing"])
+    if pooling in config["aggregations"] or spec["post_processing"] != RAW:
+        yield from _fitted_export(key, spec, config)
+    if pooling in config["aggregations"]:
+        yield from _exported_aggregation(key, spec, config["aggregations"][pooling])
+    elif pooling not in POOLING_KEYS:
+        known = [*EXPORTABLE, *config["aggregations"]]
+        yield f"{key}.pooling: unknown pooling {pooling!r}; {choices(pooling, known)}"
+    elif pooling not in EXPORTABLE:
+        what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
+        yield (
+            f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
+            f"{choices(pooling, EXPORTABLE)}"
+        )
+
+
+def _fitted_export(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    """What keeps an export from having statistics: they are fitted on what the grid scores."""
+    grid, named = config["grid"], spec["pooling"] in config["aggregations"]
+    for part, value, known in (
+        ("model", spec["model"], grid["models"]),
+        ("adapter", spec["adapter"], adapter_ids(config, spec["model"])),
+        ("prompt", spec["prompt"], grid["prompts"]),
+        ("post_processing", spec["post_processing"], [RAW, *grid["post_processing"]]),
+        *(() if named else (("pooling", spec["pooling"], grid["poolings"]), ("layer", spec["layer"], grid["layers"]))),
+    ):
+        if value not in known:
+            yield f"{key}.{part}: {value!r} is not in the grid, so its statistics are not fitted; add it to grid"
+    if spec["dtype"] != "float32" or not spec["merged"]:
+        yield f"{key}: a post-processing computes in float32; write merged: true and dtype: float32"
+
+
 def _exported_aggregation(key: str, spec: Mapping, aggregation: Mapping) -> Iterator[str]:
     """What keeps an aggregation from being written as stock modules of sentence-transformers."""
     poolings = [part["pooling"] for part in aggregation["parts"]]
@@ -159,8 +181,6 @@ def _exported_aggregation(key: str, spec: Mapping, aggregation: Mapping) -> Iter
         (spec["layer"] != WHOLE_LAYER or spec["post_processing"] != RAW, "its parts have their own layer and "
          "post_processing; remove both keys here"),
         (not spec["normalize"], "its vectors have length 1; write normalize: true"),
-        (not spec["merged"] and any(part["layer"] != -1 for part in aggregation["parts"]), "inner layers need merged "
-         "weights; write merged: true"),
     ):  # fmt: skip
         if fault:
             yield f"{key}.pooling: aggregation {spec['pooling']!r} can't be exported: {what}"

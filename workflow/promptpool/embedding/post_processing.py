@@ -18,8 +18,9 @@ from ..artifacts.files import atomic_path
 from ..errors import PromptpoolError
 from ..variants import POST_PROCESSING, RAW, Key, key_text, parse_key
 
-# A spread below this share of the median one counts as that share. So an axis that few texts used is not blown up.
-LEAST_SPREAD = 0.1
+# A spread below these shares of the median and of the widest counts as that. So an axis that few texts used is not
+# blown up, and float32 has digits enough for what is left.
+OF_MEDIAN, OF_WIDEST = 0.1, 1e-3
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ def fit(vectors: np.ndarray) -> Statistics:
 
 
 def floored(spread: np.ndarray) -> tuple[np.ndarray, float]:
-    """Spreads that can be divided by, and the least of them: LEAST_SPREAD of the median, 1 if there is no spread."""
-    positive = spread[spread > 1e-12 * max(1e-300, spread.max())]
-    least = LEAST_SPREAD * float(np.median(positive)) if len(positive) else 1.0
+    """Spreads that can be divided by, and the least of them; 1 if there is no spread."""
+    widest = float(spread.max(initial=0.0))
+    seen = spread[spread > 1e-7 * widest]  # the others are rounding
+    least = max(OF_MEDIAN * float(np.median(seen)), OF_WIDEST * widest) if len(seen) else 1.0
     return np.maximum(spread, least), least
 
 

@@ -12,6 +12,7 @@ class ReadoutJobs:
     results: str
     share_tasks: Callable[[str], list[str]]
     export_spec: Callable[[str], dict]
+    grid_families: Callable[[], dict[str, dict[str, str]]]
 
     def readouts(self) -> list[dict]:
         """Every post-processed pooling of the grid, then every aggregation: `name`, `layer`, `parts`, `scale`."""
@@ -29,6 +30,32 @@ class ReadoutJobs:
         spec = self.config["aggregations"][name]
         return {"name": name, "layer": WHOLE_LAYER, "parts": [dict(part) for part in spec["parts"]],
                 "scale": spec["scale"]}  # fmt: skip
+
+    def export_readout(self, name: str) -> dict | None:
+        """The readout that an export holds; None for a pooling as it comes."""
+        spec = self.config["exports"][name]
+        pooling, post_processing = spec["pooling"], spec["post_processing"]
+        if pooling in self.config["aggregations"]:
+            return self.aggregation(pooling)
+        if post_processing == RAW:
+            return None
+        part = {"pooling": pooling, "layer": spec["layer"], "post_processing": post_processing, "weight": 1}
+        whole = readout_name(pooling, post_processing)
+        return {"name": whole, "layer": spec["layer"], "parts": [part], "scale": None}
+
+    def export_statistics(self, name: str) -> list[str]:
+        """The manifest of the statistics that an export holds, as a rule's input."""
+        spec = self.config["exports"][name]
+        where = f"{self.results}/statistics/{spec['model']}/{spec['adapter']}/fitted.json"
+        return [where] if self.export_readout(name) else []
+
+    def export_params(self, name: str) -> dict:
+        """`readout` and `family`, the name of its statistics' file, as params; nothing for a pooling as it comes."""
+        readout, prompt = self.export_readout(name), self.config["exports"][name]["prompt"]
+        if readout is None:
+            return {}
+        family = next(family for family, own in self.grid_families().items() if prompt in own)
+        return {"readout": readout, "family": f"{family}.safetensors"}
 
     def compares_readouts(self, ablation: Mapping) -> bool:
         """Whether an ablation compares post-processings or aggregations, not only poolings as they come."""

@@ -74,7 +74,8 @@ BAD = {
     ),
     "an export without statistics": (
         {"exports__docs-cluster__post_processing": "center"},
-        "exports.docs-cluster.post_processing: 'center' is not in the grid, so its statistics are not fitted; add it to",
+        "exports.docs-cluster.post_processing: 'center' is not in the grid, so its statistics are not fitted; "
+        "add it to grid",
     ),
     "an export's post-processing": (
         {"exports__docs-cluster__post_processing": "whitened"},

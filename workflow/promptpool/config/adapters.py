@@ -46,6 +46,8 @@ def recipe(config: Mapping, name: str) -> dict:
     kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
+    if kept["noise"] == "none":  # as before there was the key, so that nothing is trained again
+        del kept["noise"]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same
         kept["lora"] = {**kept["lora"], "target_modules": kept["lora"]["target_modules"][0]}
     weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None

@@ -99,7 +99,8 @@ def affine_of(name: str, known: Statistics | None) -> Affine:
     found = POST_PROCESSING.fullmatch(name)
     if found is None:
         raise PromptpoolError(
-            f"post_processing: unknown {name!r}; use none, center, zscore, soft-whiten(0.5) or remove-top(1)"
+            f"post_processing: unknown post-processing {name!r}; use none, center, zscore, soft-whiten(0.5) or "
+            "remove-top(1)"
         )
     if name == RAW:
         return Affine(None, None, known)

@@ -2,7 +2,7 @@ import re
 
 from promptpool.figures.registry import FIGURES
 
-TRAINED = sorted(study["adapters"])
+TRAINED = sorted(name for name, spec in study["adapters"].items() if not spec["path"])
 
 
 rule figures:

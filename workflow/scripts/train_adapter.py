@@ -5,18 +5,24 @@ folder = snakemake.output.weights.removesuffix(".tar")
 with job_of(snakemake, writes=[folder]):
     from promptpool.artifacts.files import pack_folder
     from promptpool.hub.snapshots import pinned
+    from promptpool.training.take_adapter import given_folder, take_adapter
     from promptpool.training.train_adapter import train_adapter
 
-    how = dict(snakemake.params.execution)
-    train_adapter(
-        snakemake.input.pairs,
-        folder,
-        gpus=how.pop("gpus"),
-        device=how.pop("device"),
-        execution=how,
-        spec=snakemake.params.spec,
-        template=snakemake.params.template,
-        scratch=f"{folder}.scratch",
-        **pinned(snakemake.params.model, str(snakemake.input.snapshot)),
-    )
+    how, params = dict(snakemake.params.execution), snakemake.params
+    where = pinned(params.model, str(snakemake.input.snapshot))
+    if params.spec.get("path"):
+        given = given_folder(params.spec["path"], snakemake.input.given)
+        take_adapter(given, folder, spec=params.spec, template=params.template, **where)
+    else:
+        train_adapter(
+            snakemake.input.pairs,
+            folder,
+            gpus=how.pop("gpus"),
+            device=how.pop("device"),
+            execution=how,
+            spec=params.spec,
+            template=params.template,
+            scratch=f"{folder}.scratch",
+            **where,
+        )
     pack_folder(folder, snakemake.output.weights)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import PromptpoolError
 from ..variants import BASE, split_adapter_id
 
+GIVEN = ("path", "revision", "steps", "prompt", "pooling")  # what counts of an adapter that others trained
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -41,9 +42,11 @@ def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
 
 def recipe(config: Mapping, name: str) -> dict:
     """What changes an adapter's weights: all its keys except model, pairs and EXECUTION, the weights of its pair sets
-    in their order (null for none), and the study's dtype."""
+    in their order (null for none), and the study's dtype. Of an adapter with a path, only GIVEN."""
     spec = config["adapters"][name]
-    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", *EXECUTION)}
+    if spec["path"]:
+        return {key: spec[key] for key in GIVEN}
+    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", "path", "revision", *EXECUTION)}
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
     if kept["noise"] == "none":  # as before there was the key, so that nothing is trained again

@@ -99,12 +99,33 @@ def adapters(config: Mapping) -> Iterator[str]:
         if name in TAKEN:
             yield f"{key}: {name!r} is a reserved name; choose another"
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
-        yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
+        yield from given_adapter(key, spec)
+        yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
         yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        if spec["path"]:
+            continue
         yield from training_length(key, spec)
         yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)
+
+
+def given_adapter(key: str, spec: Mapping) -> Iterator[str]:
+    """Faults of an adapter that others trained, and of one without pairs that they did not."""
+    path = spec["path"]
+    if path is None:
+        if spec["pairs"] is None:
+            yield f"{key}.pairs: missing; name the sets of pairs it is trained on, or its path if others trained it"
+        return
+    if spec["pairs"] is not None:
+        yield f"{key}.pairs: an adapter with a path is not trained here; remove pairs"
+    if len(spec["steps"]) > 1:
+        count = len(spec["steps"])
+        yield f"{key}.steps: an adapter with a path is one checkpoint, and {count} steps are named; name one"
+    if looks_local(path):
+        yield from no_revision(key, spec)
+        if not Path(path).is_dir():
+            yield f"{key}.path: no such directory: {path!r}; fix the path, or give a hub id such as owner/name"
 
 
 def training_length(key: str, spec: Mapping) -> Iterator[str]:

@@ -203,6 +203,8 @@ def scored(card: Card) -> str:
 
 
 def data(card: Card) -> str:
+    if not card.data and card.recipe is not None:
+        return f"Not known: others trained the adapter, {code(card.recipe['path'])}."
     if not card.data:
         return "None: the base model was not tuned."
     rows = [

@@ -38,7 +38,11 @@ def model_faults(study: Study) -> Iterator[str]:
         folder = folder_of(study, name)
         if folder is None:
             continue
-        tuned = {key: spec["lora"]["target_modules"] for key, spec in adapters.items() if spec["model"] == name}
+        tuned = {
+            key: spec["lora"]["target_modules"]
+            for key, spec in adapters.items()
+            if spec["model"] == name and not spec["path"]
+        }
         exports = {key: spec for key, spec in study["exports"].items() if spec["model"] == name}
         yield from _faults(f"models.{name}", folder, tuned, exports, study["grid"]["layers"])
 

@@ -127,6 +127,8 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     notes = []
     for name, spec in study["adapters"].items():
+        if spec["path"]:
+            continue
         size = sizes[spec["model"]]
         steps = spec["max_steps"]
         if steps is None:

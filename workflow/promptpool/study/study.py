@@ -81,7 +81,7 @@ class Study(EntryFiles, GridJobs, ReadoutJobs):
 
     def adapter_pairs(self, name: str) -> list[str]:
         """The pair sets an adapter is trained on, in the order of their weights."""
-        return list(self.config["adapters"][name]["pairs"])
+        return list(self.config["adapters"][name]["pairs"] or ())
 
     # --- pairs and tasks -----------------------------------------------------------------------
 
@@ -264,5 +264,5 @@ class Study(EntryFiles, GridJobs, ReadoutJobs):
 
     def export_pairs(self, name: str) -> dict:
         adapter = self.config["exports"][name]["adapter"]
-        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"]
+        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"] or []
         return {pair: self.pairs_spec(pair) for pair in names}

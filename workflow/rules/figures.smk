@@ -1,8 +1,9 @@
 import re
 
+from promptpool.config.adapters import untrained
 from promptpool.figures.registry import FIGURES
 
-TRAINED = sorted(name for name, spec in study["adapters"].items() if not spec["path"])
+TRAINED = sorted(name for name, spec in study["adapters"].items() if not untrained(spec))
 
 
 rule figures:

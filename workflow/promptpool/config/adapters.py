@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import PromptpoolError
 from ..variants import BASE, split_adapter_id
 
-GIVEN = ("path", "revision", "steps", "prompt", "pooling")  # what counts of an adapter that others trained
+NAMED = ("steps", "prompt", "pooling")  # what counts of an adapter that is not trained here, besides its origin
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -40,13 +40,20 @@ def checkpoints(config: Mapping, names: Iterable[str]) -> list[str]:
     return [f"{name}@{step}" for name in names for step in config["adapters"][name]["steps"]]
 
 
+def untrained(spec: Mapping) -> bool:
+    """Whether an adapter is not trained here: others trained it, or it is a mean of adapters."""
+    return bool(spec["path"] or spec["mean_of"])
+
+
 def recipe(config: Mapping, name: str) -> dict:
     """What changes an adapter's weights: all its keys except model, pairs and EXECUTION, the weights of its pair sets
-    in their order (null for none), and the study's dtype. Of an adapter with a path, only GIVEN."""
+    in their order (null for none), and the study's dtype. Of an untrained one, its origin and NAMED."""
     spec = config["adapters"][name]
-    if spec["path"]:
-        return {key: spec[key] for key in GIVEN}
-    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", "path", "revision", *EXECUTION)}
+    if untrained(spec):
+        origin = ("path", "revision") if spec["path"] else ("mean_of",)
+        return {key: spec[key] for key in (*origin, *NAMED)}
+    left_out = ("model", "pairs", "path", "revision", "mean_of", *EXECUTION)
+    kept = {key: value for key, value in spec.items() if key not in left_out}
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
     if kept["noise"] == "none":  # as before there was the key, so that nothing is trained again

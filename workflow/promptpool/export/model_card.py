@@ -203,8 +203,10 @@ def scored(card: Card) -> str:
 
 
 def data(card: Card) -> str:
-    if not card.data and card.recipe is not None:
-        return f"Not known: others trained the adapter, {code(card.recipe['path'])}."
+    if not card.data and {"path", "mean_of"} & set(card.recipe or ()):
+        if "path" in card.recipe:
+            return f"Not known: others trained the adapter, {code(card.recipe['path'])}."
+        return f"Those of its members: the adapter is the mean of {', '.join(map(code, card.recipe['mean_of']))}."
     if not card.data:
         return "None: the base model was not tuned."
     rows = [

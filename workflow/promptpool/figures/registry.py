@@ -45,8 +45,9 @@ def _steps(study: StudyView, name: str) -> dict[str, list[str]]:
 
 
 def _trained(study: StudyView) -> list[str]:
-    """The adapters that the study trains; others gave the rest."""
-    return [name for name, spec in sorted(study["adapters"].items()) if not (spec or {}).get("path")]
+    """The adapters that the study trains: neither given by others nor a mean of adapters."""
+    specs = {name: spec or {} for name, spec in study["adapters"].items()}
+    return sorted(name for name, spec in specs.items() if not spec.get("path") and not spec.get("mean_of"))
 
 
 def _adapters(study: StudyView, name: str) -> dict[str, list[str]]:

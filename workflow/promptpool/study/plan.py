@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from ..artifacts.files import atomic_path
+from ..config.adapters import untrained
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
 from .plan_checks import PLANNING_FILE, missing
@@ -127,7 +128,7 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     notes = []
     for name, spec in study["adapters"].items():
-        if spec["path"]:
+        if untrained(spec):
             continue
         size = sizes[spec["model"]]
         steps = spec["max_steps"]

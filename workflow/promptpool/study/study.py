@@ -67,8 +67,17 @@ class Study(EntryFiles, GridJobs, ReadoutJobs):
 
     def adapter_checks(self) -> list[str]:
         """The files that confirm that the scored adapters were trained on the right pairs, as a rule's input."""
-        names = sorted({adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"})
+        scored = {adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"}
+        names = sorted(scored.union(*(self.members_of(name) for name in scored)))
         return [f"{self.results}/checks/training_data/{name}.json" for name in names]
+
+    def members_of(self, name: str) -> set[str]:
+        """The adapters that a mean is of; none for another adapter."""
+        return {adapter_of(self.config, member)[0] for member in self.config["adapters"][name]["mean_of"] or ()}
+
+    def adapter_members(self, name: str) -> list[str]:
+        """Their directories, as a rule's input."""
+        return [f"{self.results}/adapters/{member}" for member in sorted(self.members_of(name))]
 
     def adapter_path(self, adapter: str) -> str | None:
         """The directory of one step's weights; None for `base`."""

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoTokenizer
 
 from ..artifacts.files import atomic_path, write_json, write_sidecar
 from ..errors import PromptpoolError
-from ..hub.safe_loading import NO_CODE
 from ..hub.snapshots import held
 from ..models.backbone import adapter_weights, load_backbone, vocabulary_digest
 
@@ -29,23 +27,42 @@ def take_adapter(given: str, out: str, *, spec: Mapping, template: str, model: s
     weights = {name.replace(CAUSAL, BARE, 1): weight for name, weight in adapter_weights(given).items()}
     config = json.loads(Path(given, "adapter_config.json").read_text(encoding="utf-8"))
     require_lora(config, given)
-    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE)
+    inputs = [str(Path(given) / name) for name in ("adapter_model.safetensors", "adapter_config.json")]
+    put_in_place(
+        out, weights, config, spec=spec, template=template, model=model, revision=revision, inputs=inputs,
+        started=started,
+    )  # fmt: skip
+
+
+def put_in_place(
+    out: str,
+    weights: Mapping[str, torch.Tensor],
+    config: Mapping,
+    *,
+    spec: Mapping,
+    template: str,
+    model: str,
+    revision: str | None,
+    inputs: Sequence[str],
+    started: float,
+) -> None:
+    """Writes an adapter that was not trained here as if it had been. PromptpoolError if it does not fit the model."""
     (step,) = spec["steps"]
     with atomic_path(out) as temporary:
         place = temporary / f"step-{step}"
         place.mkdir(parents=True)
-        save_file({name: weight.to(torch.float32).contiguous() for name, weight in weights.items()},
-                  place / "adapter_model.safetensors")  # fmt: skip
+        whole = {name: weight.to(torch.float32).contiguous() for name, weight in weights.items()}
+        save_file(whole, place / "adapter_model.safetensors")
         write_json(place / "adapter_config.json", {**config, "task_type": "FEATURE_EXTRACTION", "inference_mode": True})
-        load_backbone(model, revision, place, device="cpu", dtype="float32")  # every key has its place, or it fails
+        backbone = load_backbone(model, revision, place, device="cpu", dtype="float32")  # every key has its place
     write_sidecar(
         out,
-        inputs=[str(Path(given) / name) for name in ("adapter_model.safetensors", "adapter_config.json")],
+        inputs=inputs,
         spec={**spec, "template": template},
         started=started,
         base_model=model,
         base_revision=revision,
-        vocabulary=vocabulary_digest(tokenizer),
+        vocabulary=vocabulary_digest(backbone.tokenizer),
     )
 
 

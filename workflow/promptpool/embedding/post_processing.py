@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..artifacts.files import atomic_path
 from ..errors import PromptpoolError
@@ -126,7 +126,7 @@ def write_statistics(path: str | Path, known: Mapping[Key, Statistics]) -> None:
         f"{key_text(key)}/{name}": np.asarray(value) for key, one in known.items() for name, value in vars(one).items()
     }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary)
+        temporary.write_bytes(save(arrays))  # save_file would let nobody else read it
 
 
 class StatisticsFile(Mapping[Key, Statistics]):

@@ -31,6 +31,9 @@ class SampleStudy:
     def benchmarks(self) -> dict[str, dict[str, str]]:
         return {"own": dict.fromkeys(TASKS, "Clustering")}
 
+    def adapter(self, training: str) -> dict:
+        return self["adapters"][training]
+
     def trainings(self) -> list[str]:
         return list(self["adapters"])
 

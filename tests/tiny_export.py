@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from promptpool.export.check_parity import check_parity
 from promptpool.export.export_model import Training, export_model
+from promptpool.export.readout_modules import Fitted
 from promptpool.models.checkpoint import Checkpoint
 
 LIMIT = 12
@@ -47,18 +48,23 @@ def tables(folder: Path) -> dict:
             "pairs": {"rewritten": {"corpus": "lines"}}, "recipe": {"batch_size": 8, "lora": {"rank": 4}}}  # fmt: skip
 
 
-def export(out: Path, base: Path, adapter: Path | None, given: dict, *, template: str = PROMPT, **changes) -> Path:
-    """Exports one variant of `base`."""
+def export(
+    out: Path, base: Path, adapter: Path | None, given: dict, *, template: str = PROMPT, readout=None, **changes
+) -> Path:
+    """Exports one variant of `base`. readout: (its spec, the file of its statistics)."""
     spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
     export_model(
         str(out), name=out.name, spec=spec, checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter)),
         template=template, headline=given["headline"], facts=given["facts"],
         training=Training(**{key: given[key] for key in ("pairs", "qc", "recipe")}),
+        readout=readout and Fitted(*readout),
     )  # fmt: skip
     return out
 
 
-def parity(exported: Path, base: Path, adapter: Path | None, *, template: str = PROMPT, **changes) -> dict:
+def parity(
+    exported: Path, base: Path, adapter: Path | None, *, template: str = PROMPT, readout=None, **changes
+) -> dict:
     """What the parity check finds of an export, its own texts being LINES."""
     texts, out = exported.with_name("texts.parquet"), exported.with_name("parity.json")
     pd.DataFrame({"text": LINES}).to_parquet(texts)
@@ -66,5 +72,6 @@ def parity(exported: Path, base: Path, adapter: Path | None, *, template: str = 
     check_parity(
         str(exported), str(texts), str(out), spec=spec, template=template,
         checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), device="cpu"),
+        readout=readout and Fitted(*readout),
     )  # fmt: skip
     return json.loads(out.read_text())

@@ -1,10 +1,21 @@
 """The names of a variant's vector: a pooling with its span, and a layer. No tensors, as the config check reads this."""
 
+import re
+
 from .errors import PromptpoolError
 
 POOLINGS = ("mean", "last", "eos", "weighted", "max", "concat", "attention")
 # What a config may name: `mean` reads all tokens, `mean:text` only those of the text. EOS is never part of a text.
 POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos"))
+
+# What is done to a pooled vector afterwards, with statistics of unlabelled texts. Scores write it behind the pooling:
+# `last+center`. The numbers: the exponent of whitening, and how many axes are removed.
+RAW = "none"
+POST_PROCESSING = re.compile(r"none|center|zscore|soft-whiten\((0\.\d{1,4}|1)\)|remove-top\(([1-9]\d{0,2})\)")
+
+# The folder of the fitting texts' vectors, beside those of tasks, whose names begin with a letter or digit.
+FITTING = "_fitting"
+WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
 
 Layer = int | float
 Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as in the config
@@ -16,6 +27,17 @@ def split_pooling(key: str) -> tuple[str, str]:
         raise PromptpoolError(f"poolings: unknown pooling {key!r}; use one of {', '.join(POOLING_KEYS)}")
     name, _, span = key.partition(":")
     return name, span or "all"
+
+
+def readout_name(pooling: str, post_processing: str = RAW) -> str:
+    """What the column `pooling` of the scores holds: `last`, or `last+center`."""
+    return pooling if post_processing == RAW else f"{pooling}+{post_processing}"
+
+
+def split_readout(name: str) -> tuple[str, str]:
+    """The (pooling, post-processing) that `readout_name` joined. A pooling may also be an aggregation's name."""
+    pooling, _, post_processing = name.partition("+")
+    return pooling, post_processing or RAW
 
 
 def layer_number(layer: Layer, depth: int) -> int:

@@ -10,6 +10,8 @@ rule train_adapter:
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
         snapshot=lambda w: study.snapshot("models", study.adapter(w.name)["model"]),
         files=lambda w: study.local_files("models", study.adapter(w.name)["model"]),
+        members=lambda w: study.adapter_members(w.name),
+        given=lambda w: study.snapshot("adapters", w.name) + study.local_files("adapters", w.name),
     output:
         weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows changes a directory's times
         told=f"{R}/adapters/{{name}}.meta.json",

@@ -13,6 +13,7 @@ rule export_model:
         summary=f"{R}/summary.parquet",
         facts=FACTS,
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
+        statistics=lambda w: study.export_statistics(w.name),
     output:
         directory(f"{R}/models/{{name}}"),
     log:
@@ -20,7 +21,7 @@ rule export_model:
     conda:
         "../../envs/main.yaml"
     params:
-        spec=lambda w: study.export_spec(w.name),
+        spec=lambda w: study.export_spec(w.name) | study.export_params(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
@@ -39,6 +40,7 @@ rule check_parity:
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),
+        statistics=lambda w: study.export_statistics(w.name),
     output:
         f"{R}/parity/{{name}}.json",
     log:
@@ -48,7 +50,7 @@ rule check_parity:
     resources:
         gpu=1,
     params:
-        spec=lambda w: study.export_spec(w.name),
+        spec=lambda w: study.export_spec(w.name) | study.export_params(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
         template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],

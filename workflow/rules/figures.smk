@@ -1,8 +1,9 @@
 import re
 
+from promptpool.config.adapters import untrained
 from promptpool.figures.registry import FIGURES
 
-TRAINED = sorted(study.trainings())
+TRAINED = sorted(name for name in study.trainings() if not untrained(study.adapter(name)))
 
 
 rule figures:

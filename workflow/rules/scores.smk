@@ -2,7 +2,7 @@ EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] ==
 SCORED = [
     f"{R}/scores/{job}.json"
     for job in [*study.grid_jobs(), *(f"baselines/{baseline}" for baseline in study["baselines"])]
-]
+] + study.readout_scores(study.grid_jobs())
 FACTS = expand(f"{R}/tasks/{{task}}/facts.json", task=study["tasks"])
 
 
@@ -153,7 +153,7 @@ for ABLATION in sorted(study["ablations"]):
 rule compare_ablation:
     """The effect of one varied thing: paired differences to its baseline, with intervals, from only what it compares."""
     input:
-        parts=lambda w: [f"{R}/scores/{job}.json" for job in study.ablation_jobs(w.name)],
+        parts=lambda w: study.ablation_parts(w.name),
         facts=lambda w: expand(f"{R}/tasks/{{task}}/facts.json", task=study.ablation_tasks(w.name)),
     output:
         f"{R}/ablations/{{name}}.parquet",
@@ -189,7 +189,7 @@ rule summarise_scores:
         "../../envs/main.yaml"
     params:
         run=study["run"],
-        exports=study["exports"],
+        exports={name: study.export_spec(name) for name in study["exports"]},
         prompts=study.prompts,
         seeds=study.first_seeds(),
         code=code_digest("summarise_scores"),

@@ -2,6 +2,7 @@ from promptpool.runtime.job import job_of
 
 with job_of(snakemake):
     from promptpool.export.export_model import Training, export_model
+    from promptpool.export.readout_modules import fitted_readout
     from promptpool.hub.snapshots import pinned
     from promptpool.models.checkpoint import Checkpoint
 
@@ -10,6 +11,7 @@ with job_of(snakemake):
         snakemake.output[0],
         name=snakemake.wildcards.name,
         spec=params.spec,
+        readout=fitted_readout(params.spec, snakemake.input.statistics),
         checkpoint=Checkpoint(**pinned(params.model, str(given.snapshot)), adapter=params.adapter),
         template=params.template,
         headline=given.summary,

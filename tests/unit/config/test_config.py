@@ -107,7 +107,8 @@ SCHEMA_FAULTS = {
     "span of an export": (
         {"exports.docs-cluster.span": "text"},
         "exports.docs-cluster.span: unknown key; "
-        "an export has model, adapter, prompt, pooling, layer, normalize, max_text_tokens, merged, dtype",
+        "an export has model, adapter, prompt, pooling, layer, post_processing, normalize, max_text_tokens, "
+        "merged, dtype",
     ),
     "missing key": (
         {"adapters.halves.steps": REMOVED},
@@ -146,7 +147,7 @@ SCHEMA_FAULTS = {
     ),
     "single name for a list": (
         {"adapters.halves.pairs": "halves"},
-        "adapters.halves.pairs: expected a list or keys of its own, not 'halves'; put it in square brackets",
+        "adapters.halves.pairs: expected a list or keys of its own or null, not 'halves'; put it in square brackets",
     ),
     "section without its keys": (
         {"adapters.halves.lora": None},
@@ -715,7 +716,8 @@ def test_every_optional_key_has_a_default():
     without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
     # A style is of one kind. An ablation leaves out the key that it varies, and must name the others.
     kinds = [f".$defs.style.{kind}" for kind in ("chat", "plain", "turns")]
-    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in ("model", "adapter", "prompt", "pooling", "layer")]
+    parts = ("model", "adapter", "prompt", "pooling", "layer", "post_processing")
+    fixed = [f".$defs.ablation.properties.fixed.{key}" for key in parts]
     assert without == kinds + fixed
 
 
@@ -767,9 +769,10 @@ def test_a_recipe_has_what_changes_an_adapter_and_nothing_else():
     config["adapters"]["halves"] |= {"pairs": {"halves": 1, "continue": 3}, "gpus": 2, "micro_batch_size": 8}
     full = resolve(config)
     spec = recipe(full, "halves")
-    assert not set(spec) & {"model", "pairs", "seeds", *EXECUTION} and spec["dtype"] == full["dtype"]
+    left_out = {"model", "pairs", "path", "revision", "mean_of", "noise", "seeds", *EXECUTION}
+    assert not set(spec) & left_out and spec["dtype"] == full["dtype"]
     assert spec["weights"] == [1, 3] and Study(full).adapter_pairs("halves") == ["continue", "halves"]
-    assert set(spec) | {"model", "pairs", "seeds", *EXECUTION} == set(full["adapters"]["halves"]) | {"weights", "dtype"}
+    assert set(spec) | left_out == set(full["adapters"]["halves"]) | {"weights", "dtype"}
 
 
 def test_weights_keep_their_sets_in_any_order_of_keys():

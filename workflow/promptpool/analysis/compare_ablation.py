@@ -12,7 +12,7 @@ from ..errors import PromptpoolError
 from ..statistics.best import Scores, ranks
 from ..statistics.estimates import Estimate, holm, mean_of, outcomes, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
-from ..variants import layer_name, split_adapter_id
+from ..variants import RAW, layer_name, split_adapter_id, split_readout
 from .ablation_grid import AXES
 from .axes import baseline_of, compared, varied
 from .score_table import BASELINE
@@ -101,11 +101,14 @@ def _place(value: Sequence[str], baseline: Sequence[str], axes: Sequence[str]) -
 def _values(variants: Mapping[tuple, Scores], spec: Mapping) -> dict[tuple[str, ...], Scores]:
     """Value on each axis -> scores, for the variants that an ablation compares."""
     axes, fixed, found = varied(spec), dict(spec["fixed"]), {}
+    if "post_processing" not in axes:
+        fixed.setdefault("post_processing", RAW)
     if "adapter" in fixed:
         fixed["adapter"], fixed["step"] = split_adapter_id(fixed["adapter"])
     chosen = {axis: set(map(_shown, values)) for axis in axes if (values := compared(spec, axis)) is not None}
     for variant, scores in variants.items():
         row = dict(zip(VARIANT, variant, strict=True))
+        row["pooling"], row["post_processing"] = split_readout(row["pooling"])
         if row["adapter"] == BASELINE or any(row[key] != wanted for key, wanted in fixed.items()):
             continue
         if row["step"]:

@@ -10,7 +10,7 @@ from ..artifacts.files import atomic_path, write_table
 from ..statistics.best import Scores, best_difference, best_of
 from ..statistics.estimates import Estimate, interval, mean_of, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
-from ..variants import split_adapter_id
+from ..variants import RAW, readout_name, split_adapter_id
 from .ablation_grid import as_markdown
 from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
@@ -87,18 +87,17 @@ def _exports(variants: Mapping[tuple, Scores], exports: Mapping, prompts: Mappin
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
         layer = spec.get("layer", -1)
-        variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], spec["pooling"], layer)
+        pooling = readout_name(spec["pooling"], spec.get("post_processing", RAW))
+        variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], pooling, layer)
         if variant not in variants:
             continue
         rows.append(_row(f"export {name}", "score", variant, interval(variants[variant])))
         for task, sample in variants[variant].items():
             rows.append(_row(f"export {name}", "score", variant, interval({task: sample}), task))
-        start = (spec["model"], "base", 0, plain[0] if plain else "", spec["pooling"], layer)
+        start = (spec["model"], "base", 0, plain[0] if plain else "", pooling, layer)
         if start in variants:
             difference = paired(variants[variant], variants[start])
-            rows.append(
-                _row(f"export {name} - untuned, no prompt, {spec['pooling']}", "difference", variant, difference)
-            )
+            rows.append(_row(f"export {name} - untuned, no prompt, {pooling}", "difference", variant, difference))
     return rows
 
 

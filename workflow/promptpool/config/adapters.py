@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ..errors import PromptpoolError
 from ..variants import BASE, seed_name, split_adapter_id, split_seed
 
+NAMED = ("steps", "prompt", "pooling")  # what counts of an adapter that is not trained here, besides its origin
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -56,16 +57,28 @@ def seeded(config: Mapping, adapter: str) -> list[str]:
     return [f"{training}@{step}" for training in trainings(config, name)]
 
 
+def untrained(spec: Mapping) -> bool:
+    """Whether an adapter is not trained here: others trained it, or it is a mean of adapters."""
+    return bool(spec["path"] or spec["mean_of"])
+
+
 def recipe(config: Mapping, training: str) -> dict:
     """What changes a training's weights: all keys of its adapter except model, pairs, seeds and EXECUTION, its own
-    seed, the weights of its pair sets in their order (null for none), and the study's dtype."""
+    seed, the weights of its pair sets in their order (null for none), and the study's dtype. Of an untrained one, its
+    origin and NAMED."""
     name, seed = split_seed(training)
     spec = config["adapters"][name]
-    kept = {key: value for key, value in spec.items() if key not in ("model", "pairs", "seeds", *EXECUTION)}
+    if untrained(spec):
+        origin = ("path", "revision") if spec["path"] else ("mean_of",)
+        return {key: spec[key] for key in (*origin, *NAMED)}
+    left_out = ("model", "pairs", "seeds", "path", "revision", "mean_of", *EXECUTION)
+    kept = {key: value for key, value in spec.items() if key not in left_out}
     if seed is not None:
         kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
+    if kept["noise"] == "none":  # as before there was the key, so that nothing is trained again
+        del kept["noise"]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same
         kept["lora"] = {**kept["lora"], "target_modules": kept["lora"]["target_modules"][0]}
     weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import PromptpoolError
 from ..templates import Template
+from .aggregations import aggregations
 from .benchmarks import unknown_tasks
 from .files import corpus_file_problems, task_file_problems, topic_problems
 from .inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
@@ -22,8 +23,8 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     only if `files` is true, because that takes longest.
     """
     checks = (
-        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles, tasks,
-        unknown_tasks, baselines, ablations, attention, exports, text_map_faults,
+        secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles,
+        aggregations, tasks, unknown_tasks, baselines, ablations, attention, exports, text_map_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

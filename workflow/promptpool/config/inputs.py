@@ -10,7 +10,8 @@ from ..hub.snapshots import looks_local
 from ..pairs.styles import TEXT_STYLES, known_styles, turns
 from ..templates import SLOT
 from ..variants import BASE
-from .references import docstrings_only, no_echo, no_revision, references
+from .adapters import untrained
+from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
@@ -99,14 +100,45 @@ def adapters(config: Mapping) -> Iterator[str]:
         if name in TAKEN:
             yield f"{key}: {name!r} is a reserved name; choose another"
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
-        yield from references(f"{key}.pairs", "pairs", spec["pairs"], config, "pairs")
+        yield from untrained_adapter(key, spec, config)
+        yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
         yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
         yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        if untrained(spec):
+            continue
         if spec["seeds"] and spec["seed"] not in (None, spec["seeds"][0]):
             yield f"{key}.seed: {spec['seed']} is not the first of seeds, {spec['seeds'][0]}; remove seed"
         yield from training_length(key, spec)
         yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)
+
+
+def untrained_adapter(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    """Faults of an adapter that others trained or that is a mean, and of one without pairs that is neither."""
+    path, members = spec["path"], spec["mean_of"]
+    if not untrained(spec):
+        if spec["pairs"] is None:
+            yield f"{key}.pairs: missing; name the sets of pairs it is trained on, or its path if others trained it"
+        return
+    what = "an adapter with a path" if path else "a mean of adapters"
+    if spec["pairs"] is not None:
+        yield f"{key}.pairs: {what} is not trained{' here' * bool(path)}; remove pairs"
+    if spec["seeds"]:
+        yield f"{key}.seeds: {what} is not trained{' here' * bool(path)}; remove seeds"
+    if path and members:
+        yield f"{key}.mean_of: an adapter with a path is no mean; remove one of the two"
+    if len(spec["steps"]) > 1:
+        yield f"{key}.steps: {what} is one checkpoint, and {len(spec['steps'])} steps are named; name one"
+    for member in members or ():
+        if member == BASE:
+            yield f"{key}.mean_of: {BASE!r} is no adapter; name checkpoints"
+        yield from checkpoint_faults(f"{key}.mean_of", member, config, spec["model"])
+        if config["adapters"][member.partition("@")[0]]["mean_of"]:
+            yield f"{key}.mean_of: {member!r} is itself a mean; name its members"
+    if path and looks_local(path):
+        yield from no_revision(key, spec)
+        if not Path(path).is_dir():
+            yield f"{key}.path: no such directory: {path!r}; fix the path, or give a hub id such as owner/name"
 
 
 def training_length(key: str, spec: Mapping) -> Iterator[str]:

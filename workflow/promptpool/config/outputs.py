@@ -6,12 +6,14 @@ from ..analysis.axes import baseline_of, values_of, varied
 from ..errors import PromptpoolError, choices
 from ..templates import SLOT
 from ..text.content_words import read_function_words
-from ..variants import BASE
+from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER
 from .adapters import adapter_ids
+from .aggregations import post_processing_fault
 from .references import checkpoint_faults, layers, no_echo, references
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIED = ("model", "adapter", "prompt", "pooling", "layer")
+OPTIONAL = "post_processing"  # none where an ablation neither varies nor fixes it
 
 
 def grid_faults(config: Mapping) -> Iterator[str]:
@@ -59,8 +61,9 @@ def ablations(config: Mapping) -> Iterator[str]:
             # Models share no adapter, so over models the adapter is base or varies too.
             "adapter": ["base"] if model is None and "adapter" not in axes else adapter_ids(config, model),
             "prompt": [*grid["prompts"], *config["ensembles"]],
-            "pooling": grid["poolings"],
-            "layer": grid["layers"],
+            "pooling": [*grid["poolings"], *config["aggregations"]],
+            "layer": [*grid["layers"], *([WHOLE_LAYER] if config["aggregations"] else [])],
+            OPTIONAL: list(dict.fromkeys([RAW, *grid["post_processing"]])),
         }
         for vary in axes:
             if vary in fixed:
@@ -88,8 +91,8 @@ def _axes(key: str, spec: Mapping) -> Iterator[str]:
     """The faults of what varies, and of how baseline and values name it."""
     axes = varied(spec)
     for vary in axes:
-        if vary not in VARIED:
-            yield f"{key}.vary: unknown vary {vary!r}; {choices(vary, VARIED)}"
+        if vary not in (*VARIED, OPTIONAL):
+            yield f"{key}.vary: unknown vary {vary!r}; {choices(vary, (*VARIED, OPTIONAL))}"
     if len(axes) not in (1, 2) or len(set(axes)) < len(axes):
         yield f"{key}.vary: {list(axes)} is not one thing, nor two different ones; name one or two"
     if isinstance(spec["vary"], list) and len(axes) == 1:
@@ -146,13 +149,7 @@ def exports(config: Mapping) -> Iterator[str]:
             )
         if config["prompts"][spec["prompt"]].count(SLOT) > 1:
             yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
-        pooling = spec["pooling"]
-        if pooling not in EXPORTABLE:
-            what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
-            yield (
-                f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
-                f"{choices(pooling, EXPORTABLE)}"
-            )
+        yield from _exported_pooling(key, spec, config)
         yield from layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
         if not spec["merged"]:
             for fault, why, remedy in (
@@ -166,3 +163,54 @@ def exports(config: Mapping) -> Iterator[str]:
             ):
                 if fault:
                     yield f"{key}.merged: false, but {why}; {remedy}"
+
+
+def _exported_pooling(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    pooling = spec["pooling"]
+    yield from post_processing_fault(f"{key}.post_processing", spec["post_processing"])
+    if pooling in config["aggregations"] or spec["post_processing"] != RAW:
+        yield from _fitted_export(key, spec, config)
+    if pooling in config["aggregations"]:
+        yield from _exported_aggregation(key, spec, config["aggregations"][pooling])
+    elif pooling not in POOLING_KEYS:
+        known = [*EXPORTABLE, *config["aggregations"]]
+        yield f"{key}.pooling: unknown pooling {pooling!r}; {choices(pooling, known)}"
+    elif pooling not in EXPORTABLE:
+        what = "weigh tokens by attention" if pooling == "attention" else "pool only some of a text's tokens"
+        yield (
+            f"{key}.pooling: {pooling!r} can't be exported: sentence-transformers' own modules can't {what}; "
+            f"{choices(pooling, EXPORTABLE)}"
+        )
+
+
+def _fitted_export(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    """What keeps an export from having statistics: they are fitted on what the grid scores."""
+    grid, named = config["grid"], spec["pooling"] in config["aggregations"]
+    for part, value, known in (
+        ("model", spec["model"], grid["models"]),
+        ("adapter", spec["adapter"], adapter_ids(config, spec["model"])),
+        ("prompt", spec["prompt"], grid["prompts"]),
+        ("post_processing", spec["post_processing"], [RAW, *grid["post_processing"]]),
+        *(() if named else (("pooling", spec["pooling"], grid["poolings"]), ("layer", spec["layer"], grid["layers"]))),
+    ):
+        if value not in known:
+            yield f"{key}.{part}: {value!r} is not in the grid, so its statistics are not fitted; add it to grid"
+    if spec["dtype"] != "float32" or not spec["merged"]:
+        yield f"{key}: a post-processing computes in float32; write merged: true and dtype: float32"
+
+
+def _exported_aggregation(key: str, spec: Mapping, aggregation: Mapping) -> Iterator[str]:
+    """What keeps an aggregation from being written as stock modules of sentence-transformers."""
+    poolings = [part["pooling"] for part in aggregation["parts"]]
+    for fault, what in (
+        (aggregation["scale"] != "corpus", "its scale is text, and stock modules can't scale parts of a vector; set "
+         f"aggregations.{spec['pooling']}.scale: corpus"),
+        (not set(poolings) <= set(EXPORTABLE), f"a part's pooling is none of {', '.join(EXPORTABLE)}; replace it"),
+        ("eos" in poolings and set(poolings) != {"eos"}, "one tokenizer can't end texts with EOS for some parts; use "
+         "eos for all or none"),
+        (spec["layer"] != WHOLE_LAYER or spec["post_processing"] != RAW, "its parts have their own layer and "
+         "post_processing; remove both keys here"),
+        (not spec["normalize"], "its vectors have length 1; write normalize: true"),
+    ):  # fmt: skip
+        if fault:
+            yield f"{key}.pooling: aggregation {spec['pooling']!r} can't be exported: {what}"

@@ -20,6 +20,7 @@ from ..errors import PromptpoolError
 from ..models.checkpoint import Checkpoint
 from ..models.precision import EXACT, exact, in_words, processor
 from ..templates import Template
+from .readout_modules import Fitted
 from .saved_layout import round_weights
 
 PARITY = 0.9999
@@ -35,6 +36,7 @@ def check_parity(
     spec: Mapping,
     checkpoint: Checkpoint,
     template: str,
+    readout: Fitted | None = None,
 ) -> None:
     """Fails unless the exported model gives the pipeline's vectors on 100 texts, in float32, at any batch size.
 
@@ -50,10 +52,10 @@ def check_parity(
     )  # fmt: skip
     place = str(engine.backbone.device)
     sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])
-    unrounded = mine = pipeline_vectors(engine, sample, template, spec)
+    unrounded = mine = pipeline_vectors(engine, sample, template, spec, readout)
     if spec["dtype"] != "float32":
         round_weights(engine.backbone.model, spec["dtype"])
-        mine = pipeline_vectors(engine, sample, template, spec)
+        mine = pipeline_vectors(engine, sample, template, spec, readout)
     del engine  # only one model at a time in memory
     with pinned_base(exported, checkpoint.model, checkpoint.revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
@@ -71,7 +73,7 @@ def check_parity(
     write_json(out, facts)
     write_sidecar(
         out,
-        inputs=[texts, exported],
+        inputs=[texts, exported, *([readout.statistics] if readout else [])],
         spec=spec,
         started=started,
         device=place,
@@ -81,9 +83,14 @@ def check_parity(
     )
 
 
-def pipeline_vectors(engine: Embedder, texts: Sequence[str], template: str, spec: Mapping) -> np.ndarray:
+def pipeline_vectors(
+    engine: Embedder, texts: Sequence[str], template: str, spec: Mapping, readout: Fitted | None = None
+) -> np.ndarray:
     """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 if the export's are."""
-    rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
+    if readout:
+        rows = readout.vectors(engine, texts, spec["prompt"], template)
+    else:
+        rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
 
 

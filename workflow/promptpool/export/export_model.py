@@ -28,7 +28,8 @@ from ..templates import Template
 from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
 from .model_card import Card, model_card
-from .saved_layout import keep_layers, round_weights, save_model, save_modules, save_tokenizer
+from .readout_modules import Fitted, readout_modules
+from .saved_layout import keep_layers, plain_modules, round_weights, save_model, save_modules, save_tokenizer
 
 LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less count as the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
@@ -57,20 +58,23 @@ def export_model(
     headline: str,
     facts: Sequence[str],
     training: Training,
+    readout: Fitted | None = None,
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
 
     The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
     spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
-    give each task's type. Raises PromptpoolError, before anything is written, for an adapter that is damaged, zero or
-    without effect, and for a text limit beyond the model's.
+    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. Raises
+    PromptpoolError, before anything is written, for an adapter that is damaged, zero or without effect, and for a text
+    limit beyond the model's.
     """
     started = time.time()
     model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
     parsed = Template.parse(spec["prompt"], template)
     require_whole_text_model(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), model, spec, name)
+    pooling = readout.poolings[0] if readout else spec["pooling"]
     built = sentence_model(
-        model, parsed, spec["pooling"], spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
+        model, parsed, pooling, spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
         device="cpu",
     )  # fmt: skip
     transformer = built[0]
@@ -82,17 +86,30 @@ def export_model(
         require_effect(built, before, spec, name)
     beside = bool(adapter) and not spec["merged"]
     depth = len(decoder_layers(transformer.model))
-    layer = layer_number(spec["layer"], depth)
-    if layer < depth:
-        keep_layers(transformer.model, layer + 1)
+    parts = [(part["pooling"], part["layer"]) for part in readout.parts] if readout else [(pooling, spec["layer"])]
+    numbers = [layer_number(layer, depth) for _, layer in parts]
+    if max(numbers) < depth:
+        keep_layers(transformer.model, max(numbers) + 1)
+    elif min(numbers) < depth:
+        transformer.model.config.output_hidden_states = True
+    width, saved = transformer.get_embedding_dimension(), min(max(numbers) + 1, depth)
+    if readout:
+        read = [(name, number) for (name, _), number in zip(parts, numbers, strict=True)]
+        modules = readout_modules(width, read, saved, readout.dense(spec["prompt"]))
+        dim = modules[-1][1]["out_features"]
+    else:
+        modules = plain_modules(width, pooling, numbers[0] if numbers[0] < depth else None)
+        dim = built.get_embedding_dimension()
     variant, known = variant_of(spec, template), read_facts(facts)
+    if readout:
+        variant |= readout.facts(spec["prompt"])
     card = Card(
         name=name,
         variant=variant,
         base=base_facts(model, revision),
         merged=not beside,
         dtype=spec["dtype"],
-        dim=built.get_embedding_dimension(),
+        dim=dim,
         scores=scores_of(name, pd.read_parquet(headline)),
         tasks={task: fact["type"] for task, fact in known.items()},
         measure=measures(known),
@@ -107,18 +124,11 @@ def export_model(
         else:
             save_model(temporary, transformer.model, spec["dtype"])
         save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
-        save_modules(
-            temporary,
-            width=transformer.get_embedding_dimension(),
-            pooling=spec["pooling"],
-            max_tokens=transformer.max_seq_length,
-            normalize=spec["normalize"],
-            layer=layer if layer < depth else None,
-        )
+        save_modules(temporary, modules, max_tokens=transformer.max_seq_length, normalize=spec["normalize"])
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *facts, *training.qc]
+    inputs = [*weights, headline, *facts, *training.qc, *([readout.statistics] if readout else [])]
     write_sidecar(
         out,
         inputs=inputs,

@@ -10,6 +10,8 @@ import pandas as pd
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from .readout_modules import parts_in_words
+
 
 @dataclass(frozen=True)
 class Card:
@@ -90,12 +92,23 @@ def facts(card: Card) -> str:
         "licence": licence(base["licence"]),
         "adapter": adapter,
         "prompt": code(variant["prompt"]),
-        "pooling": f"{variant['pooling']}, of {layer}",
+        "pooling": parts_in_words(variant["parts"]) if "parts" in variant else f"{variant['pooling']}, of {layer}",
         "length of a vector": "1" if variant["normalize"] else "as it comes",
         "longest text": f"{variant['max_text_tokens']} tokens",
+        **fitted(variant),
         "weights": card.dtype if card.merged else "the base model's, and the adapter's",
     }
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
+
+
+def fitted(variant: Mapping) -> dict[str, str]:
+    """What a post-processing was fitted on, for the facts; nothing without one."""
+    if "parts" not in variant:
+        return {}
+    scale = {"corpus": "each part has its typical length over these texts"}.get(variant["scale"])
+    return {
+        "post-processing": f"fitted on {variant['fitted_texts']:,} unlabelled texts" + (f"; {scale}" if scale else "")
+    }
 
 
 def licence(found: Mapping) -> str:
@@ -113,7 +126,8 @@ def loading(card: Card) -> str:
         f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # or the path of this directory\n"
         'vectors = model.encode(["a text", "another text"])'
     )
-    newest = card.variant["pooling"] == "concat"
+    parts = card.variant.get("parts", ())
+    newest = card.variant["pooling"] == "concat" or len(parts) > 0
     least = "6" if newest else "5.1 (which strips white space round a text; 6 does not)"
     lines = [fenced(code_block, "python"), f"It needs sentence-transformers {least} or newer, and no code of its own."]
     if not card.merged:
@@ -205,6 +219,10 @@ def how_sure(card: Card) -> str:
 
 
 def data(card: Card) -> str:
+    if not card.data and {"path", "mean_of"} & set(card.recipe or ()):
+        if "path" in card.recipe:
+            return f"Not known: others trained the adapter, {code(card.recipe['path'])}."
+        return f"Those of its members: the adapter is the mean of {', '.join(map(code, card.recipe['mean_of']))}."
     if not card.data:
         return "None: the base model was not tuned."
     rows = [

@@ -7,6 +7,7 @@ new keys.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from ..artifacts.files import package_versions
 from ..errors import PromptpoolError
 from ..models.decoder import decoder_layers
 
+SavedModule = tuple[str, dict | None, Mapping[str, torch.Tensor]]  # its kind, config and weights
 SWITCHES = {
     "mean": "pooling_mode_mean_tokens",
     "last": "pooling_mode_lasttoken",
@@ -30,25 +32,35 @@ ALL_SWITCHES = (
 )  # fmt: skip
 
 
-def save_modules(
-    folder: Path, *, width: int, pooling: str, max_tokens: int, normalize: bool, layer: int | None = None
-) -> None:
-    """Writes modules.json and each module's config. The model's weights and tokenizer are in `folder` itself.
+def plain_modules(width: int, pooling: str, layer: int | None) -> list[SavedModule]:
+    """The modules after the Transformer for one pooling.
 
-    width: of a hidden state. max_tokens: of a whole input, including the prompt. layer: the inner hidden state that is
-    pooled, counted in the saved layers (see `keep_layers`); None pools the last.
+    width: of a hidden state; layer: the inner hidden state that is pooled, counted in the saved layers (see
+    `keep_layers`); None pools the last.
     """
-    parts: dict[str, dict | None] = {"Transformer": None}
-    if layer is not None:
-        # The average runs from one layer to another: the first has all the weight, the last (normalised) none.
-        parts["WeightedLayerPooling"] = {
-            "word_embedding_dimension": width, "layer_start": layer, "num_hidden_layers": layer + 1
-        }  # fmt: skip
-    parts["Pooling"] = pooling_config(width, pooling)
-    if normalize:
-        parts["Normalize"] = None
+    inner = [] if layer is None else [layer_module(width, layer, layer + 1)]
+    return [*inner, ("Pooling", pooling_config(width, pooling), {})]
+
+
+def layer_module(width: int, layer: int, saved: int) -> SavedModule:
+    """Chooses one hidden state of a model of `saved` layers.
+
+    The average runs from that layer to the last, which is normalised: the first has all the weight, the others none.
+    """
+    config = {"word_embedding_dimension": width, "layer_start": layer, "num_hidden_layers": saved}
+    weights = torch.zeros(saved + 1 - layer)
+    weights[0] = 1.0
+    return "WeightedLayerPooling", config, {"layer_weights": weights}
+
+
+def save_modules(folder: Path, parts: Sequence[SavedModule], *, max_tokens: int, normalize: bool) -> None:
+    """Writes modules.json and each module's config and weights. The Transformer's lie in `folder` itself.
+
+    parts: the modules after it; max_tokens: of a whole input, including the prompt.
+    """
+    last = [("Normalize", None, {})] if normalize else []
     modules = []
-    for number, (kind, config) in enumerate(parts.items()):
+    for number, (kind, config, weights) in enumerate([("Transformer", None, {}), *parts, *last]):
         path = "" if kind == "Transformer" else f"{number}_{kind}"
         modules.append(
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -56,8 +68,8 @@ def save_modules(
         if config:  # Normalize has none, and git keeps no empty folder
             (folder / path).mkdir(parents=True)
             write_json_file(folder / path / "config.json", config)
-        if kind == "WeightedLayerPooling":
-            save_file({"layer_weights": torch.tensor([1.0, 0.0])}, folder / path / "model.safetensors")
+        if weights:
+            save_file(dict(weights), folder / path / "model.safetensors")
     write_json_file(folder / "modules.json", modules)
     write_json_file(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
     versions = package_versions(["sentence-transformers", "transformers", "torch"])

@@ -9,6 +9,7 @@ import pandas as pd
 from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
+from ..variants import split_readout
 from .palette import FLOOR_LINES, GREY, SERIES
 from .style import WIDTH, drawing, grid, reference_lines, series
 
@@ -102,7 +103,8 @@ def cost_scores(
     """
     means = variant_means(scores, facts)
     tasks = scores["task"].nunique()
-    variants = means[means["adapter"] != BASELINE].assign(eos=lambda table: table["pooling"] == "eos")
+    variants = means[means["adapter"] != BASELINE].copy()
+    variants["eos"] = variants["pooling"].map(lambda name: split_readout(name)[0] == "eos")
     variants = variants.merge(costs, on=["model", "prompt", "eos", "layer"], how="left")
     lacking = int((variants["mean"].isna() | variants["flops"].isna()).sum())
     variants = variants.dropna(subset=["mean", "flops"])

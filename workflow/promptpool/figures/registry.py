@@ -44,8 +44,14 @@ def _steps(study: StudyView, name: str) -> dict[str, list[str]]:
     return {"scores": [scores], "steps_table": [table], "facts": facts, "measure": facts}
 
 
+def _trained(study: StudyView) -> list[str]:
+    """The trainings of this study, without adapters that others trained and means of adapters."""
+    specs = {name: study.adapter(name) or {} for name in study.trainings()}
+    return sorted(name for name, spec in specs.items() if not spec.get("path") and not spec.get("mean_of"))
+
+
 def _adapters(study: StudyView, name: str) -> dict[str, list[str]]:
-    folders = [f"{study.results}/adapters/{adapter}" for adapter in sorted(study.trainings())]
+    folders = [f"{study.results}/adapters/{adapter}" for adapter in _trained(study)]
     return {"logs": folders, "validations": folders}
 
 
@@ -196,7 +202,7 @@ FIGURES: tuple[Figure, ...] = (
         title="training curves",
         category="Training",
         section="training",
-        when=lambda study: bool(study["adapters"]),
+        when=lambda study: bool(_trained(study)),
         caption="Training by step, one line for each adapter: the loss; the in-batch accuracy (how often a text's "
         "nearest positive of the step is its own); and, if pairs were held out by source text, how often a held-out "
         "text finds its own positive among all held-out positives, with 95 % intervals and the untuned model at step "

@@ -1,7 +1,8 @@
 """Positives without a language model: a text's other half, itself, or itself with seeded noise.
 
-The default noise rates are those of arXiv 2507.22729. That a text is always changed if possible is our choice, because
-an unchanged one would be `identity` under another name.
+The default rates are those of arXiv 2507.22729. Its code draws noise differently, while it trains: see
+training/published_noise.py. That a text is always changed if possible is our choice, because an unchanged one would be
+`identity` under another name.
 """
 
 import random

@@ -35,9 +35,10 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
     for name, spec in sorted(config["tasks"].items()):
         if spec["source"] == "mteb":
             needs[f"tasks.{name}"] = _data_sets(f"tasks.{name}", spec)
-    for name, spec in sorted(config["baselines"].items()):
-        if spec.get("path") and not looks_local(spec["path"]):
-            needs[f"baselines.{name}"] = [_need(MODEL, **spec)]
+    for section in ("baselines", "adapters"):
+        for name, spec in sorted(config[section].items()):
+            if spec.get("path") and not looks_local(spec["path"]):
+                needs[f"{section}.{name}"] = [_need(MODEL, path=spec["path"], revision=spec["revision"])]
     return needs
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from ..config.adapters import untrained
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
 from .study import Study
@@ -38,7 +39,11 @@ def model_faults(study: Study) -> Iterator[str]:
         folder = folder_of(study, name)
         if folder is None:
             continue
-        tuned = {key: spec["lora"]["target_modules"] for key, spec in adapters.items() if spec["model"] == name}
+        tuned = {
+            key: spec["lora"]["target_modules"]
+            for key, spec in adapters.items()
+            if spec["model"] == name and not untrained(spec)
+        }
         exports = {key: spec for key, spec in study["exports"].items() if spec["model"] == name}
         yield from _faults(f"models.{name}", folder, tuned, exports, study["grid"]["layers"])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from ..artifacts.files import atomic_path
+from ..config.adapters import untrained
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
 from .detectable import in_words, study_detectable
@@ -92,6 +93,8 @@ def rows(study: Study) -> Iterator[Row]:
     yield _embeddings(study, sizes)
     rivals = sum(spec["kind"] == EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
     jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
+    if study.readouts():  # the statistics of each checkpoint, then the readouts' scores
+        jobs += len(study.states()) + len(study.grid_jobs())
     yield Row("scores", jobs, starts=rivals)
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
@@ -127,6 +130,8 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
     notes = []
     for name in study.trainings():
         spec = study.adapter(name)
+        if untrained(spec):
+            continue
         size = sizes[spec["model"]]
         steps = spec["max_steps"]
         if steps is None:
@@ -148,8 +153,10 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = disk = 0.0
     grid, notes = study["grid"], set()
     vectors = len(grid["poolings"]) * len(grid["layers"])
-    for task in study["tasks"]:
-        count, length, note = task_size(study, task)
+    sizes_of_texts = [task_size(study, task) for task in study["tasks"]]
+    if study.readouts():
+        sizes_of_texts.append((study["fitting"]["texts"], assumptions()["tokens_of_unknown_text"], ""))
+    for count, length, note in sizes_of_texts:
         notes |= {note} if note else set()
         width = {"float32": 4, "float16": 2}.get(grid["storage"], 2 if count >= 100_000 else 4)
         for model, _ in study.states():

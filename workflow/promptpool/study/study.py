@@ -12,17 +12,18 @@ from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.content_words import FUNCTION_WORDS
-from ..variants import split_seed
+from ..variants import RAW, split_seed
 from .entry_files import EntryFiles
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
+from .readout_jobs import ReadoutJobs
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs):
+class Study(EntryFiles, GridJobs, ReadoutJobs):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -44,7 +45,7 @@ class Study(EntryFiles, GridJobs):
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
-        return {**shown, "pairs": pairs, "adapters": adapters}
+        return self.without_readouts({**shown, "pairs": pairs, "adapters": adapters})
 
     # --- models and adapters -------------------------------------------------------------------
 
@@ -82,8 +83,17 @@ class Study(EntryFiles, GridJobs):
 
     def adapter_checks(self) -> list[str]:
         """The files that confirm that the scored adapters were trained on the right pairs, as a rule's input."""
-        names = sorted({adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"})
+        scored = {adapter_of(self.config, adapter)[0] for _, adapter in self.states() if adapter != "base"}
+        names = sorted(scored.union(*(self.members_of(name) for name in scored)))
         return [f"{self.results}/checks/training_data/{name}.json" for name in names]
+
+    def members_of(self, name: str) -> set[str]:
+        """The adapters that a mean is of; none for another adapter."""
+        return {adapter_of(self.config, member)[0] for member in self.adapter(name)["mean_of"] or ()}
+
+    def adapter_members(self, name: str) -> list[str]:
+        """Their directories, as a rule's input."""
+        return [f"{self.results}/adapters/{member}" for member in sorted(self.members_of(name))]
 
     def adapter_path(self, adapter: str) -> str | None:
         """The directory of one step's weights; None for `base`."""
@@ -96,7 +106,7 @@ class Study(EntryFiles, GridJobs):
 
     def adapter_pairs(self, name: str) -> list[str]:
         """The pair sets an adapter is trained on, in the order of their weights."""
-        return list(self.adapter(name)["pairs"])
+        return list(self.adapter(name)["pairs"] or ())
 
     # --- pairs and tasks -----------------------------------------------------------------------
 
@@ -220,6 +230,12 @@ class Study(EntryFiles, GridJobs):
             for share in shares
         ]
 
+    def ablation_parts(self, name: str) -> list[str]:
+        """The manifests of the scores that an ablation reads; the readouts' only if it compares one."""
+        jobs = self.ablation_jobs(name)
+        own = [f"{self.results}/scores/{job}.json" for job in jobs]
+        return own + (self.readout_scores(jobs) if self.compares_readouts(self.config["ablations"][name]) else [])
+
     def ablation_spec(self, name: str) -> dict:
         """What changes an ablation's table, besides its inputs."""
         kept = ("vary", "baseline", "fixed", "values")
@@ -273,7 +289,10 @@ class Study(EntryFiles, GridJobs):
         return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
 
     def export_spec(self, name: str) -> dict:
-        return dict(self.config["exports"][name])
+        spec = dict(self.config["exports"][name])
+        if spec["post_processing"] == RAW:  # as before there was the key, so that nothing is exported again
+            del spec["post_processing"]
+        return spec
 
     def export_recipe(self, name: str) -> dict | None:
         adapter = self.config["exports"][name]["adapter"]
@@ -281,5 +300,5 @@ class Study(EntryFiles, GridJobs):
 
     def export_pairs(self, name: str) -> dict:
         adapter = self.config["exports"][name]["adapter"]
-        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"]
+        names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"] or []
         return {pair: self.pairs_spec(pair) for pair in names}

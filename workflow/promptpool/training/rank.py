@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import AutoConfig, AutoTokenizer, set_seed
 from transformers.utils import logging
@@ -24,6 +23,7 @@ from ..models.precision import in_words, processor, training_dtype, training_pre
 from ..templates import SLOT, Composer, Template, format_joint
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE
+from .published_noise import pairs_to_read
 from .sampler import PairBatches
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
@@ -90,13 +90,22 @@ def train_rank(
         live, least = 2 * how["micro_batch_size"] * tuned.max_seq_length, 1
     else:
         live, least = live_tokens(tuned, place, how["gradient_checkpointing"]), SMALLEST
+    batches = batches_of(table, tuned, texts, spec, args.per_device_train_batch_size)
     trainer = ContrastiveTrainer(
         model=tuned,
         args=args,
-        train_dataset=Dataset.from_dict({"text": texts["text"], "positive": texts["positive"], "label": ids(texts)}),
+        train_dataset=pairs_to_read(
+            table,
+            texts,
+            ids(texts),
+            spec,
+            lambda: batches.epoch,
+            Template.parse(spec["prompt"], template),
+            lambda: AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE),
+        ),
         loss=loss_of(tuned, spec, live, max(least, min(CHUNK_TOKENS[place.type], live)), gather=args.world_size > 1),
         callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
-        batches=batches_of(table, tuned, texts, spec, args.per_device_train_batch_size),
+        batches=batches,
         where=out,
     )
     checkpoints.trainer = trainer

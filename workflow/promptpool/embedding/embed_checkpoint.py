@@ -53,8 +53,8 @@ def embed_checkpoint(
     texts: task -> its recorded texts; families: family -> its prompts; ensembles: name -> its prompts. Each file, at
     {task}/{family}.safetensors beside the manifest, has the keys "prompt/pooling/layer", [texts, dim], rows in the
     order of the texts. A file that still depends on the same is kept, a text that several tasks share is embedded
-    once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between. fuse: whether the
-    layers are compiled; None: on a GPU, where all missing files together are worth it.
+    once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between. fuse: whether
+    the layers are compiled; None: on a GPU, where all missing files together are worth it.
     """
     started = time.time()
     known = {task: texts_of(path) for task, path in texts.items()}

@@ -20,8 +20,10 @@ import numpy as np
 import torch
 from promptpool.embedding import family_pooling
 from promptpool.embedding import tree_attention as trees
+from promptpool.embedding.embedder import SLACK
 from promptpool.embedding.forward_passes import Layout, TreePass
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
+from promptpool.models.fused_layers import OPTIONS, number_attention
 from promptpool.models.precision import exact
 from torch._inductor import compile_fx, config, metrics
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -47,6 +49,7 @@ SHAPES = {
 }  # fmt: skip
 LAYERS = {"qwen3-0.6b": 28, "llama-3.2-1b": 16}
 aten = torch.ops.aten
+plain_attended = trees._attended
 inside = {"attention": False, "layer": False}
 
 
@@ -109,10 +112,10 @@ def sdpa(q, k, v, attn_mask=None, is_causal=False, scale=None, enable_gqa=False,
     return aten._scaled_dot_product_efficient_attention(q, k, v, attn_mask, False, 0.0, is_causal, scale=scale)[0]
 
 
-def attention(*args, **kwargs):
+def attended(*args, **kwargs):
     inside["attention"] = True
     try:
-        return trees.tree_attention(*args, **kwargs)
+        return plain_attended(*args, **kwargs)
     finally:
         inside["attention"] = False
 
@@ -137,10 +140,10 @@ def counted_pass(name: str, lengths: list[int]) -> Counted:
     for layer in model.layers:
         layer.register_forward_pre_hook(lambda *_: inside.update(layer=True))
         layer.register_forward_hook(lambda *_: inside.update(layer=False))
-    layout = Layout((), plant(SUFFIXES, 0), POOLINGS, (LAYERS[name],), 0, 0.05)
-    plain, register = torch.nn.functional.scaled_dot_product_attention, trees.AttentionInterface.register
+    layout = Layout((), plant(SUFFIXES, 0), POOLINGS, (LAYERS[name],), 0, SLACK)
+    plain = torch.nn.functional.scaled_dot_product_attention
     torch.nn.functional.scaled_dot_product_attention = sdpa
-    register(trees.IMPLEMENTATION, attention)
+    trees._attended = attended
     for module in (trees, family_pooling):
         module.exact = lambda device: contextlib.nullcontext()  # meta has no autocast
     try:
@@ -148,7 +151,7 @@ def counted_pass(name: str, lengths: list[int]) -> Counted:
             TreePass(model, layout).run([Trunk([5] * length, 0, length) for length in lengths])
     finally:
         torch.nn.functional.scaled_dot_product_attention = plain
-        register(trees.IMPLEMENTATION, torch.compiler.disable(trees.tree_attention))
+        trees._attended = plain_attended
         for module in (trees, family_pooling):
             module.exact = exact
     return counted
@@ -163,7 +166,8 @@ def fused_layer(name: str) -> tuple[float, int]:
         torch._dynamo.reset()
         metrics.reset()
         model = model_of(name, 1, "cpu")
-        model.layers[0].forward = torch.compile(model.layers[0].forward, dynamic=False)
+        number_attention(model.layers[0])
+        model.layers[0].forward = torch.compile(model.layers[0].forward, dynamic=False, options=OPTIONS)
         with config.patch({"force_disable_caches": True}):
             tree = plant([(3,)])
             batch = pack_trunks([Trunk([5] * 15, 0, 15)] * rows, tree, 0)

@@ -97,7 +97,7 @@ def the_order_of_keys(config: dict) -> None:
 
 
 def the_device(config: dict) -> None:
-    config |= {"device": "cpu", "jobs_per_gpu": 3}
+    config |= {"device": "cpu", "jobs_per_gpu": 3, "fuse": False}
 
 
 def a_batch_size(config: dict) -> None:

@@ -30,7 +30,7 @@ rule embed_checkpoint:
         model=lambda w: study.model(w.model),
         adapter=lambda w: study.adapter_path(w.adapter),
         dtype=study["dtype"],
-        execution=lambda w, output: study.execution(),
+        execution=lambda w, output: study.execution("embeddings"),
         code=code_digest("embed_checkpoint"),
     script:
         "../scripts/embed_checkpoint.py"

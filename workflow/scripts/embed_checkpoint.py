@@ -6,7 +6,7 @@ with job_of(snakemake):
     from promptpool.hub.snapshots import pinned
     from promptpool.models.checkpoint import Checkpoint
 
-    params = snakemake.params
+    params, how = snakemake.params, dict(snakemake.params.execution)
     embed_checkpoint(
         snakemake.output[0],
         texts=dict(zip(params.tasks, snakemake.input.texts, strict=True)),
@@ -16,9 +16,10 @@ with job_of(snakemake):
             **pinned(params.model, str(snakemake.input.snapshot)),
             adapter=params.adapter,
             dtype=params.dtype,
-            **params.execution,
+            device=how["device"],
         ),
         grid=Grid(**params.grid),
         workers=max(1, snakemake.resources.get("gpu", 1)),
+        fuse=how["fuse"],
         code=params.code,
     )

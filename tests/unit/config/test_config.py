@@ -799,6 +799,7 @@ def test_how_a_job_runs_reaches_it_by_one_way_with_all_defaults():
     config["adapters"]["halves"] |= {"gpus": 2, "tracking": {"wandb": "mine"}}
     study = Study(resolve(config))
     assert study.execution() == {"device": "auto"}
+    assert study.execution("embeddings") == {"device": "auto", "fuse": None}
     assert study.execution("adapters", "halves") == {
         "device": "auto", "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
         "tracking": {"tensorboard": True, "wandb": "mine"},
@@ -807,6 +808,15 @@ def test_how_a_job_runs_reaches_it_by_one_way_with_all_defaults():
     assert study.execution("pairs", "halves").keys() == {"device", "options", "shard_size"}
     for name in study["adapters"]:  # and is no part of what decides its weights
         assert not set(EXECUTION) & set(study.adapter_spec(name))
+
+
+def test_layers_are_fused_by_a_key_that_no_result_knows():
+    words = {"auto": None, "on": True, "off": False}  # YAML's own words
+    for word, fuse in words.items():
+        study = Study(resolve(demo() | yaml.safe_load(f"fuse: {word}")))
+        assert study.execution("embeddings") == {"device": "auto", "fuse": fuse}
+        assert "fuse" not in study.shown() and study.grid_spec() == Study(resolve(demo())).grid_spec()
+    assert told(demo(fuse="always")) == ("config.yaml: fuse: unknown fuse 'always'; use one of auto, True, False")
 
 
 def server(**openai: object) -> Study:

@@ -56,7 +56,7 @@ def test_a_compiler_that_fails_is_one_warning_and_the_same_vectors(tmp_path, mon
     path = str(tiny_model(tmp_path / "model"))
     wanted = Embedder.load(path, device="cpu").grid(MANY, PROMPTS, POOLINGS, LAYERS)
 
-    def compile_(plain, dynamic):
+    def compile_(plain, dynamic, options):
         return lambda *args, **kwargs: (plain(*args, **kwargs) if after else None, failing())
 
     monkeypatch.setattr(torch, "compile", compile_)
@@ -70,7 +70,7 @@ def test_a_compiler_that_fails_is_one_warning_and_the_same_vectors(tmp_path, mon
 
 
 def test_an_error_of_the_model_is_not_taken_for_the_compilers(tmp_path, monkeypatch):
-    def compile_(plain, dynamic):
+    def compile_(plain, dynamic, options):
         def broken(*args, **kwargs):
             raise RuntimeError("shapes do not match")
 

@@ -77,13 +77,17 @@ class FamilyBatches:
         )
         return False
 
+    def worth_fusing(self, tokens: Callable[[], int]) -> bool:
+        """Whether passes over so many tokens take so long that compiling the layers saves time: on a GPU alone."""
+        return self.device.type == "cuda" and worth_fusing(self.model, tokens())
+
     def fuse_if_worth(self, fuse: bool | None, tokens: int) -> None:
-        """Compiles the model's layers, once, if `fuse`; None: on a GPU whose passes over `tokens` would take long.
+        """Compiles the model's layers, once, if `fuse`; None: where passes over `tokens` are worth it.
 
         Not for a model whose prompts have passes of their own: their attention would be part of the graphs.
         """
         if fuse is None:
-            fuse = self.device.type == "cuda" and worth_fusing(self.model, tokens)
+            fuse = self.worth_fusing(lambda: tokens)
         if fuse and self.fused is None and self.takes_trees:
             self.fused = FusedLayers(self.model)
 

@@ -45,6 +45,7 @@ def embed_checkpoint(
     grid: Grid,
     ensembles: Mapping[str, Sequence[str]] | None = None,
     workers: int = 1,
+    fuse: bool | None = None,
     code: str = "",
 ) -> None:
     """Writes one checkpoint's vectors, and at `out` the manifest that lists them.
@@ -52,11 +53,12 @@ def embed_checkpoint(
     texts: task -> its recorded texts; families: family -> its prompts; ensembles: name -> its prompts. Each file, at
     {task}/{family}.safetensors beside the manifest, has the keys "prompt/pooling/layer", [texts, dim], rows in the
     order of the texts. A file that still depends on the same is kept, a text that several tasks share is embedded
-    once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between.
+    once, and a killed job resumes at the first missing chunk. workers: GPUs to share the texts between. fuse: whether
+    the layers are compiled; None: on a GPU, where all missing files together are worth it.
     """
     started = time.time()
     known = {task: texts_of(path) for task, path in texts.items()}
-    with ParallelEmbedder(checkpoint, grid, workers) as parallel:
+    with ParallelEmbedder(checkpoint, grid, workers, fuse) as parallel:
         parts = planned(out, known, families, parallel, code)
         shared = {kind: _shared(known, parts, kind) for kind in {part.storage for part in parts}}
         inputs = {task: [path, *checkpoint.files] for task, path in texts.items()}
@@ -65,6 +67,7 @@ def embed_checkpoint(
             for part in parts
             if not is_kept(part.path, part.made_of) and not fetch_part(part.path, part.made_of, inputs[part.task], out)
         ]
+        parallel.decide_fusing([(known[part.task], families[part.family]) for part in missing])
         done = {(part.task, part.family) for part in parts} - {(part.task, part.family) for part in missing}
         total = sum(len(known[part.task]) for part in missing)
         with tqdm(total=total, desc="embed", unit="text", mininterval=2, disable=not total) as bar:

@@ -29,7 +29,8 @@ END_POOLINGS = ("last", "eos")  # poolings that read the prompt's last token alo
 SHARED_FROM = 4  # a shorter head costs less when repeated in every text than as shared keys
 CHUNK_BYTES, CHUNK_MOST = 64 * 2**20, 256 * 2**20  # small arrays are soon used again, and fresh ones are slow
 CHUNK_TEXTS = 1_024  # enough for full batches and tiles
-SLACK = 0.05  # padding a tile may hold on a GPU, where many small calls cost more than the padding
+SAMPLE = 256  # texts whose tokens say how many all have
+SLACK = 0.02  # padding a tile may hold on a GPU, where many small calls cost more than the padding
 
 
 class Embedder:
@@ -212,6 +213,14 @@ class Embedder:
         return sum(
             sum(map(len, rows)) + len(rows) * len(work.layout.tree.ids) for work, rows in zip(works, ids, strict=True)
         )
+
+    def tokens_of(
+        self, texts: Sequence[str], prompts: Mapping[str, str], poolings: Sequence[str], layers: Sequence[Layer]
+    ) -> int:
+        """About how many tokens the passes over some texts take, without shared heads: known from a sample."""
+        works = [self._work(family, poolings, layers) for family in self.families(prompts)]
+        some = texts[:: -(-len(texts) // SAMPLE)]
+        return self._tokens(works, self._ids(works, some, range(len(some)))) * len(texts) // len(some)
 
     def _require_room(self, work: TreeWork, texts: Sequence[str], trunks: Sequence[Trunk]) -> None:
         """Raises PromptpoolError for a text that, with its prompt, is longer than the model reads."""

@@ -47,16 +47,16 @@ class ParallelEmbedder:
     processes; a `with` block does it too.
     """
 
-    def __init__(self, checkpoint: Checkpoint, grid: Grid, workers: int = 1):
-        """workers: GPUs, at most as many as there are. On a CPU, processes."""
-        self.checkpoint, self.grid = checkpoint, grid
+    def __init__(self, checkpoint: Checkpoint, grid: Grid, workers: int = 1, fuse: bool | None = None):
+        """workers: GPUs, at most as many as there are. On a CPU, processes. fuse: see Embedder.load."""
+        self.checkpoint, self.grid, self.fuse = checkpoint, grid, fuse
         self.place = pick_device(checkpoint.device)
         self.workers = min(workers, torch.cuda.device_count()) if self.place.type == "cuda" else workers
         self._others: list[ProcessPoolExecutor] = []
 
     @cached_property
     def embedder(self) -> Embedder:
-        return load(self.checkpoint, self.grid, str(self.place))
+        return load(self.checkpoint, self.grid, str(self.place), self.fuse)
 
     def __enter__(self) -> "ParallelEmbedder":
         return self
@@ -68,6 +68,17 @@ class ParallelEmbedder:
         for other in self._others:
             other.shutdown(cancel_futures=True)
         self._others = []
+
+    def decide_fusing(self, files: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> None:
+        """Decides once, by the texts and the prompts of all files together, whether the layers are compiled.
+
+        One small file must not undo what the others are worth, nor decide for a process of another GPU.
+        """
+        if self.fuse is None and files:
+            embedder, axes = self.embedder, (self.grid.poolings, self.grid.layers)
+            self.fuse = embedder.fuse = embedder.batches.worth_fusing(
+                lambda: sum(embedder.tokens_of(*one, *axes) for one in files) // self.workers
+            )
 
     def write(
         self, file: VectorFile, texts: Sequence[str], prompts: Mapping[str, str], progress: Callable[[int, float], None]
@@ -89,7 +100,7 @@ class ParallelEmbedder:
             progress(done if self.workers == 1 else min(len(texts), file.rows_finished()), speed)
 
         others = [
-            process.submit(write_elsewhere, self.checkpoint, self.grid, device, file, texts, prompts, share)
+            process.submit(write_elsewhere, self.checkpoint, self.grid, device, file, texts, prompts, share, self.fuse)
             for process, device, share in self._shares(size)
         ]
         write_share(embedder, self.grid, file, texts, prompts, Share(size, 0, self.workers), report)
@@ -111,7 +122,7 @@ class ParallelEmbedder:
         ]
 
 
-def load(checkpoint: Checkpoint, grid: Grid, device: str) -> Embedder:
+def load(checkpoint: Checkpoint, grid: Grid, device: str, fuse: bool | None = None) -> Embedder:
     """The embedder of a checkpoint on a device, which makes the grid's vectors."""
     return Embedder.load(
         checkpoint.model,
@@ -122,6 +133,7 @@ def load(checkpoint: Checkpoint, grid: Grid, device: str) -> Embedder:
         max_text_tokens=grid.max_text_tokens,
         tokenization=grid.tokenization,
         text_normalisation=grid.text_normalisation,
+        fuse=fuse,
     )
 
 
@@ -136,10 +148,11 @@ def write_elsewhere(
     texts: Sequence[str],
     prompts: Mapping[str, str],
     share: Share,
+    fuse: bool | None = None,
 ) -> int:
     """In another process: its share, with the embedder that it keeps. Returns the tokens run."""
     if not _OWN:
-        _OWN.append(load(checkpoint, grid, device))
+        _OWN.append(load(checkpoint, grid, device, fuse))
     (embedder,) = _OWN
     before = embedder.batches.tokens
     write_share(embedder, grid, file, texts, prompts, share)
@@ -178,6 +191,7 @@ def run_facts(embedder: Embedder, grid: Grid) -> dict:
         "processor": processor(backbone.device),
         "tuning_kept": backbone.kept,
         "one_pass": embedder.batches.takes_trees,
+        "fused_layers": embedder.batches.fused is not None and embedder.batches.fused.works,
         "exportable": embedder.exportable,
         "token_budget": embedder.batches.budget.tokens,
         "layer_numbers": {layer_name(layer): layer_number(layer, depth) for layer in grid.layers},

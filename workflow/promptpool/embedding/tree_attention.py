@@ -15,10 +15,13 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from ..errors import PromptpoolError
 from ..models.decoder import decoder_layers
+from ..models.fused_layers import NUMBER
 from ..models.precision import exact
 from .packing import Batch, Tile, Trunk, pack_trunks, plant
 
 IMPLEMENTATION = "promptpool_tree"
+QUERIES = 128  # a tile's columns that attend together: none computes the keys that follow all of them
+ALIGNED = 8  # a GPU's kernels copy a mask whose rows do not begin at multiples of it
 Rows = list[Tensor]  # the attention rows of each tile: [rows, picks, head + width], head-mean
 ReadLayer = Callable[[int, Tensor, Rows | None], None]
 
@@ -48,13 +51,15 @@ class _Plan:
     kept: dict[int, Rows] = field(default_factory=dict)
     masks: dict[tuple, Tensor] = field(default_factory=dict)
 
-    def mask(self, number: int, window: int | None, dtype: torch.dtype) -> Tensor:
-        """Additive, [k, 1, width, head + width]."""
-        tile, key = self.batch.tiles[number], (number, window, dtype)
+    def mask(self, number: int, window: int | None, dtype: torch.dtype, group: int = 1) -> Tensor:
+        """Additive, [k, 1, width x group, head + width]: each query's row as often as a group has heads."""
+        tile, key = self.batch.tiles[number], (number, window, dtype, group)
         if key not in self.masks:
             allowed = tile.allowed(self.batch.tree, self.batch.head, window)
-            zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-            self.masks[key] = zeros.masked_fill_(~allowed, float("-inf"))
+            rows, _, width, keys = allowed.shape
+            bias = torch.zeros(rows, 1, width, group, keys + -keys % ALIGNED, dtype=dtype, device=allowed.device)
+            bias[..., :keys].masked_fill_(~allowed.unsqueeze(3), float("-inf"))
+            self.masks[key] = bias.flatten(2, 3)[..., :keys]
         return self.masks[key]
 
 
@@ -69,35 +74,74 @@ def tree_attention(
     query [1, heads, tokens, dim]; key, value [1, kv_heads, tokens, dim]; `mask` is ignored; the active plan has it.
     Returns [1, tokens, heads, dim]. ValueError outside a pass of this module, PromptpoolError for attention sinks.
     """
+    # A compiled layer writes its queries in this order at once. The heads of a group then read one key as it is.
+    if kwargs.get("s_aux") is not None:
+        raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
+    grouped = query.unflatten(1, (key.shape[1], -1))[0].transpose(1, 2)
+    if grouped.shape[2] > 1:
+        grouped = grouped.contiguous()
+    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    more = scale, kwargs.get("softcap"), kwargs.get("sliding_window")
+    if torch.compiler.is_compiling():
+        return opaque_attention(grouped, key, value, getattr(module, NUMBER), *more), None
+    return _attended(grouped, key, value, module.layer_idx, *more), None
+
+
+@torch.library.custom_op("promptpool::tree_attention", mutates_args=())
+def opaque_attention(
+    query: Tensor, key: Tensor, value: Tensor, layer: Tensor, scale: float, softcap: float | None, window: int | None
+) -> Tensor:
+    """What a compiled layer calls: one operator to its graph, of which no shape of a tile makes another graph.
+
+    layer: its number, which in a tensor is no constant of the graph that all layers share (fused_layers.NUMBER).
+    """
+    return _attended(query, key, value, int(layer), scale, softcap, window)
+
+
+@opaque_attention.register_fake
+def _(query, key, value, layer, scale, softcap, window):
+    return query.new_empty(1, query.shape[1], query.shape[0] * query.shape[2], value.shape[-1])
+
+
+def _attended(
+    query: Tensor, key: Tensor, value: Tensor, layer: int, scale: float, softcap: float | None, window: int | None
+) -> Tensor:
+    """query: [kv_heads, tokens, group, dim], the heads that share a key together. [1, tokens, heads, dim]."""
     plan = _plan.get()
     if plan is None:
         raise ValueError(f"{IMPLEMENTATION} runs only inside forward.run, which sets who may attend to whom")
-    if kwargs.get("s_aux") is not None:
-        raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
-    layer = module.layer_idx
-    scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
-    softcap, window = kwargs.get("softcap"), kwargs.get("sliding_window")
-    if plan.keep:
-        plan.head.keys[layer], plan.head.values[layer] = key, value
+    head, group = plan.batch.head, query.shape[2]
+    if plan.keep:  # a compiled layer uses its memory again
+        plan.head.keys[layer], plan.head.values[layer] = key.clone(), value.clone()
     plan.kept.pop(layer, None)  # of a compiled layer that failed after its attention, and runs again
-    out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
+    out = query.new_empty(query.shape[1], *query.shape[::2], value.shape[-1])  # [tokens, kv_heads, group, dim]
     for number, tile in enumerate(plan.batch.tiles):
-        q, k, v = (_rows(states, tile) for states in (query, key, value))
-        if plan.batch.head:
+        q = query[:, tile.tokens].unflatten(1, (tile.rows, tile.width)).flatten(2, 3).transpose(0, 1)
+        k, v = (_rows(states, tile) for states in (key, value))
+        if head:
             k, v = (_behind(plan.head.keys[layer], k), _behind(plan.head.values[layer], v))
-        near = window if window is not None and plan.batch.head + tile.width > window else None
-        plain = plan.batch.tree.is_chain and tile.even and not plan.batch.head and near is None
-        bias = None if plain else plan.mask(number, near, query.dtype)
-        result = _attend(q, k, v, bias, scale, softcap)
-        out[0, tile.tokens].unflatten(0, (tile.rows, tile.width)).copy_(result.transpose(1, 2))
+        near = window if window is not None and head + tile.width > window else None
+        plain = plan.batch.tree.is_chain and tile.even and not head and near is None and group == 1
+        bias = None if plain else plan.mask(number, near, query.dtype, group)
+        own = out[tile.tokens].unflatten(0, (tile.rows, tile.width))
+        for columns in _parts(tile.width) if bias is not None else [slice(0, tile.width)]:
+            some, seen = slice(columns.start * group, columns.stop * group), head + columns.stop
+            part = bias if bias is None else bias[:, :, some, :seen]
+            result = _attend(q[:, :, some], k[:, :, :seen], v[:, :, :seen], part, scale, softcap)
+            own[:, columns].copy_(result.unflatten(2, (-1, group)).permute(0, 2, 1, 3, 4))
         if plan.picks is not None and layer in plan.recorded:
             bias = plan.mask(number, near, query.dtype)
             with exact(q.device):
                 plan.kept.setdefault(layer, []).append(_recorded(q, k, bias, plan.picks[number], scale, softcap))
-    return out, None
+    return out.flatten(1, 2).unsqueeze(0)
 
 
-AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(tree_attention))  # outside of a compiled layer
+AttentionInterface.register(IMPLEMENTATION, tree_attention)
+
+
+def _parts(width: int) -> list[slice]:
+    """A tile's columns in parts of QUERIES at most. No token attends to a later column."""
+    return [slice(start, min(start + QUERIES, width)) for start in range(0, width, QUERIES)]
 
 
 def _rows(states: Tensor, tile: Tile) -> Tensor:
@@ -110,32 +154,30 @@ def _behind(shared: Tensor, own: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
-    """[rows, heads, width, dim]. bias None: causal."""
-    grouped = q.shape[1] != k.shape[1]
+    """[rows, kv_heads, queries, dim]. bias None: causal."""
     if softcap is None:
-        if grouped and q.device.type != "cpu":  # on a GPU, kernels that take a mask need equal numbers of heads
-            k, v, grouped = *(x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v)), False
-        return nn.functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias, is_causal=bias is None, scale=scale, enable_gqa=grouped
-        )
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=bias is None, scale=scale)
     if bias is None:
         bias = torch.full((q.shape[2], k.shape[2]), float("-inf"), dtype=q.dtype, device=q.device).triu(1)
-    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
     logits = torch.tanh(q @ k.transpose(2, 3) * (scale / softcap)) * softcap + bias
     return logits.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
 
 
 def _recorded(q: Tensor, k: Tensor, bias: Tensor, picks: Tensor, scale: float, softcap: float | None) -> Tensor:
-    """Head-mean attention of the picked queries, [rows, picks, keys] float32, without the full matrix."""
-    rows, heads, _, dim = q.shape
+    """Head-mean attention of the picked queries, [rows, picks, keys] float32, without the full matrix.
+
+    q: [rows, kv_heads, width x group, dim]; bias: [k, 1, width, keys].
+    """
+    rows, heads, queries, dim = q.shape
     index = picks.expand(rows, -1)
-    picked = q.gather(2, index[:, None, :, None].expand(-1, heads, -1, dim)).float()
-    picked = picked.unflatten(1, (k.shape[1], -1)).flatten(2, 3)  # queries of one key-value head together
-    logits = (picked @ k.float().transpose(2, 3) * scale).unflatten(2, (-1, index.shape[1])).flatten(1, 2)
+    group = queries // bias.shape[2]
+    places = (index[:, :, None] * group + torch.arange(group, device=q.device)).flatten(1)
+    picked = q.gather(2, places[:, None, :, None].expand(-1, heads, -1, dim)).float()
+    logits = (picked @ k.float().transpose(2, 3) * scale).unflatten(2, (-1, group))
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
     own = bias.expand(rows, -1, -1, -1).gather(2, index[:, None, :, None].expand(-1, 1, -1, bias.shape[-1]))
-    return (logits + own.float()).softmax(-1).mean(1)
+    return (logits + own.float().unsqueeze(3)).softmax(-1).mean((1, 3))
 
 
 class _Enough(Exception):  # noqa: N818 (no fault)

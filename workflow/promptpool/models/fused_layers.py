@@ -15,6 +15,8 @@ from .decoder import decoder_layers
 from .memory import is_device_fault, is_out_of_memory
 
 WORTH_SECONDS = 60.0  # of a GPU's forward passes: a third of them is saved, and a compilation takes about 20 s
+NUMBER = "layer_number"  # of an attention module: its `layer_idx` as a tensor, so that no graph holds it
+OPTIONS = {"force_pointwise_cat": True}  # rotary positions are then read where they are, and written nowhere
 GPU_FLOPS = 150e12  # a second that an unfused pass reaches, about; only the order of magnitude counts
 
 
@@ -30,11 +32,12 @@ class FusedLayers:
     def __init__(self, model: PreTrainedModel):
         self.model, self.works = model, True
         for layer in decoder_layers(model):
+            number_attention(layer)
             layer.forward = self._fused(layer)
 
     def _fused(self, layer: nn.Module) -> Callable:
         plain = layer.forward
-        compiled = torch.compile(plain, dynamic=True)
+        compiled = torch.compile(plain, dynamic=True, options=OPTIONS)
 
         def forward(*args, **kwargs):
             if self.works:
@@ -58,6 +61,13 @@ class FusedLayers:
         """The layers as they were."""
         for layer in decoder_layers(self.model):
             layer.__dict__.pop("forward", None)
+
+
+def number_attention(layer: nn.Module) -> None:
+    """Gives a layer's attention its number as a tensor (NUMBER)."""
+    for part in layer.modules():
+        if isinstance(getattr(part, "layer_idx", None), int):
+            setattr(part, NUMBER, torch.tensor(part.layer_idx))
 
 
 def of_the_compiler(error: BaseException) -> bool:

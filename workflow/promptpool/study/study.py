@@ -40,7 +40,11 @@ class Study(EntryFiles, GridJobs, ReadoutJobs):
 
     def shown(self) -> dict:
         """The config as the report prints it, without what changes no result (and may contain an address)."""
-        shown = {key: value for key, value in self.config.items() if key not in ("device", "jobs_per_gpu", "backends")}
+        shown = {
+            key: value
+            for key, value in self.config.items()
+            if key not in ("device", "jobs_per_gpu", "fuse", "backends")
+        }
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
@@ -151,6 +155,8 @@ class Study(EntryFiles, GridJobs, ReadoutJobs):
         how = {"device": self.config["device"]}
         if section == "adapters":
             return how | {key: self.adapter(name)[key] for key in EXECUTION}
+        if section == "embeddings":
+            return how | {"fuse": {"auto": None}.get(self.config["fuse"], self.config["fuse"])}
         if section == "pairs":
             return how | {"options": self.backend_options(name), "shard_size": self.config["pairs"][name]["shard_size"]}
         return how

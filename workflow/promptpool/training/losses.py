@@ -8,6 +8,7 @@ recomputes only what memory could not hold.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
+from .ahead import LENGTHS
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
 PADDING = 0.1  # of a step's computed tokens: the most that may be padding
@@ -98,8 +100,8 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self._places, self._alive, self._left, self._largest = None, {}, self.live_tokens, (0, 0)
         self.mini_batch_num_tokens = self.chunk.tokens
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
-            together, self._places = by_length(features)
-            features = cut_chunks(together, self.chunk.tokens)
+            together, self._places, lengths = by_length(features)
+            features = cut_chunks(together, lengths, self.chunk.tokens)
             self.mini_batch_num_tokens, self.mini_batch_size = None, 2 * len(labels)  # a chunk is cut no further
         self._keys = {id(side): number for number, side in enumerate(features)}
         self._last = (len(features) - 1, len(features[-1].get("attention_mask", labels)))
@@ -227,27 +229,30 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return facts
 
 
-def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor]:
-    """Both sides' texts as one batch, the longest first, and where each text went, sides in order.
+def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor, list[int]]:
+    """Both sides' texts as one batch, the longest first, where each text went, sides in order, and their lengths.
 
-    Neighbours then have similar lengths, so a chunk of them has little padding. Assumes right padding.
+    Neighbours then have similar lengths, so a chunk of them has little padding. Assumes right padding. A side's lengths
+    come with it (ahead.with_lengths); otherwise they are counted here.
     """
     width = max(side["input_ids"].shape[1] for side in sides)
-    together = dict(sides[0])
+    known = [side[LENGTHS] if LENGTHS in side else side["attention_mask"].sum(1).tolist() for side in sides]
+    lengths = np.array([length for side in known for length in side])
+    longest_first = np.argsort(-lengths, kind="stable")
+    together = {name: values for name, values in sides[0].items() if name != LENGTHS}
     for name in ("input_ids", "attention_mask"):  # a padded id is masked, so any value will do
         together[name] = torch.cat([F.pad(side[name], (0, width - side[name].shape[1])) for side in sides])
-    order = together["attention_mask"].sum(1).argsort(descending=True, stable=True)
+    order = torch.from_numpy(longest_first).to(together["input_ids"].device)
     for name in ("input_ids", "attention_mask"):
         together[name] = together[name][order]
-    return together, order.argsort()
+    return together, order.argsort(), lengths[longest_first].tolist()
 
 
-def cut_chunks(together: Mapping[str, Tensor], most: int) -> list[dict[str, Tensor]]:
+def cut_chunks(together: Mapping[str, Tensor], lengths: Sequence[int], most: int) -> list[dict[str, Tensor]]:
     """A batch, its longest texts first, in chunks of at most `most` tokens, each as wide as its longest text.
 
     tokens: of each chunk, without padding.
     """
-    lengths = together["attention_mask"].sum(1).tolist()
     chunks = []
     for begin, end in chunks_of(lengths, most):
         chunk = {**together, "tokens": sum(lengths[begin:end])}

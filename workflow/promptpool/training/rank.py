@@ -284,6 +284,7 @@ def trainer_arguments(
         report_to=weights_and_biases(how["tracking"]["wandb"], where),
         run_name=Path(where).name,
         dataloader_drop_last=True,
+        dataloader_pin_memory=False,  # the thread that makes batches uses no GPU, and ids are few bytes
         ddp_find_unused_parameters=False,
     )
     args._n_gpu = min(1, args.n_gpu)  # one process uses one GPU: never the trainer's own DataParallel

@@ -21,6 +21,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from ..artifacts.files import atomic_path, content_digests, remove, sidecar_path, write_sealed
 from ..artifacts.integrity import sealed
 from ..errors import PromptpoolError
+from .ahead import Ahead
 from .lora import learning, save_adapter
 from .losses import FACTS
 from .sampler import PairBatches
@@ -40,6 +41,7 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
     def __init__(self, *args, batches: PairBatches, where: str, **kwargs):
         self.batches, self.where = batches, where
         self.clock = time.monotonic()
+        self.ahead: Ahead | None = None  # the current epoch's batches
         super().__init__(*args, **kwargs)
         self.remove_callback(PrinterCallback)  # it would print every row
 
@@ -48,6 +50,28 @@ class ContrastiveTrainer(SentenceTransformerTrainer):
 
     def get_batch_sampler(self, *args, **kwargs) -> PairBatches:
         return self.batches
+
+    def get_train_dataloader(self):
+        loader = super().get_train_dataloader()
+        loader.device = None  # batches stay on the host until their step; a thread makes them
+        return loader
+
+    def get_batch_samples(self, epoch_iterator, *args, **kwargs):
+        if self.ahead is None or self.ahead.source is not epoch_iterator:
+            self._end_ahead()
+            self.ahead = Ahead(epoch_iterator)
+        return super().get_batch_samples(self.ahead, *args, **kwargs)
+
+    def _end_ahead(self) -> None:
+        if self.ahead is not None:
+            self.ahead.close()
+            self.ahead = None
+
+    def train(self, *args, **kwargs):
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self._end_ahead()
 
     def training_step(self, model, inputs, *args, **kwargs) -> torch.Tensor:
         while True:
@@ -197,6 +221,8 @@ class Checkpoints(TrainerCallback):
     def _judge(self, state) -> None:
         if self.validate is not None and state.is_world_process_zero:
             started = time.monotonic()
+            if self.trainer.ahead is not None:
+                self.trainer.ahead.settle()
             self.trainer.log(self.validate(self.trainer.model))
             self.trainer.clock += time.monotonic() - started  # not part of the step's time
 

@@ -97,7 +97,7 @@ def _elsewhere(groups: Sequence[list[ScorePart]], count: int) -> Iterator[int]:
     os.environ.update(dict.fromkeys(THREADS, "1"))  # they read it when they are first imported
     forget_script()
     context = get_context("forkserver")
-    context.set_forkserver_preload(["promptpool.scoring.scorer"])
+    context.set_forkserver_preload(["promptpool.scoring.scorer", "torch"])  # MTEB imports torch when it scores
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=end_with_parent)
     try:
         coming = [pool.submit(score_group, group) for group in groups]

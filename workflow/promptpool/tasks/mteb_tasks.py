@@ -20,6 +20,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.results import TaskResult
 
 from ..errors import PromptpoolError
+from .absent_models import absent_models
 from ..hub.snapshots import snapshots
 from .datasets import read_from
 from .encoders import LookupEncoder, RecordingEncoder
@@ -154,15 +155,16 @@ def _shallow(value: Any) -> Any:
 
 def evaluate(encoder: LookupEncoder, task: AbsTask, predictions: Path | None = None) -> TaskResult:
     """MTEB's own result of one encoder on one task. predictions: a folder where MTEB saves its predictions."""
-    results = mteb.evaluate(
-        encoder,
-        task,
-        co2_tracker=False,
-        cache=None,
-        show_progress_bar=False,
-        encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
-        prediction_folder=predictions,
-    )
+    with absent_models():
+        results = mteb.evaluate(
+            encoder,
+            task,
+            co2_tracker=False,
+            cache=None,
+            show_progress_bar=False,
+            encode_kwargs={"batch_size": BATCH, "show_progress_bar": False},
+            prediction_folder=predictions,
+        )
     (result,) = results.task_results
     if not isinstance(result, TaskResult) or not result.scores:
         raise PromptpoolError(f"task {task.metadata.name}: MTEB returned no score; see the job's log")

@@ -20,8 +20,8 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.results import TaskResult
 
 from ..errors import PromptpoolError
-from .absent_models import absent_models
 from ..hub.snapshots import snapshots
+from .absent_models import absent_models
 from .datasets import read_from
 from .encoders import LookupEncoder, RecordingEncoder
 

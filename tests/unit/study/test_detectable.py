@@ -15,7 +15,8 @@ CONSTANTS = {"runs": 60, "documents": 60_000}
 MEASURED = {
     "Gaussian, 600": (600, 20, 3.32), "Gaussian, 1000": (1000, 20, 3.23), "Gaussian, 2048": (2048, 20, 3.34),
     "clinc150 domains, 600": (600, 10, 4.30), "clinc150 domains, 1000": (1000, 10, 3.85),
-    "clinc150 domains, 2048": (2048, 10, 3.21), "banking77, 600": (600, 77, 1.53), "arXiv archives, 600": (600, 18, 2.37),
+    "clinc150 domains, 2048": (2048, 10, 3.21), "banking77, 600": (600, 77, 1.53),
+    "arXiv archives, 600": (600, 18, 2.37),
 }  # fmt: skip
 
 
@@ -38,11 +39,11 @@ def test_the_shipped_constants_are_near_what_was_measured(case):
 
 
 def test_tasks_average():
-    study = Study(resolve(demo(tasks={name: {"source": "mteb", "name": "TwentyNewsgroupsClustering.v2"} for name in "ab"},
-                               attention=None, ablations={}, map=None)))  # fmt: skip
+    tasks = {name: {"source": "mteb", "name": "TwentyNewsgroupsClustering.v2"} for name in "ab"}
+    study = Study(resolve(demo(tasks=tasks, attention=None, ablations={}, map=None)))
     found = study_detectable(study, CONSTANTS)
     assert found.mean == pytest.approx(found.tasks["a"] / 2**0.5) and found.unknown == ()
-    assert clustering_size(study, "a") == (2328, 20) or clustering_size(study, "a")[1] == 20
+    assert clustering_size(study, "a") == (2382, 20)
 
 
 def test_own_files_are_counted_and_docstrings_once_they_are_built(tmp_path):

@@ -4,7 +4,13 @@ import pandas as pd
 import pytest
 import yaml
 from promptpool.config.resolve import resolve
-from promptpool.study.detectable import POWER, clustering_size, in_words, study_detectable, task_detectable
+from promptpool.study.detectable import (
+    HALF_WIDTHS,
+    clustering_size,
+    detectable_lines,
+    study_detectable,
+    task_detectable,
+)
 from promptpool.study.plan import assumptions, table
 from promptpool.study.study import Study
 from sample_config import ROOT, demo
@@ -28,13 +34,13 @@ def in_the_repository(monkeypatch):
 def test_one_task_by_hand():
     assert task_detectable(600, 10, CONSTANTS) == pytest.approx(1.4 * ((60 + 100) / 10) ** 0.5)
     t = stats.t.ppf(0.975, 15)
-    assert pytest.approx((t + stats.norm.ppf(0.8)) / t, abs=0.01) == POWER
+    assert pytest.approx((t + stats.norm.ppf(0.8)) / t, abs=0.01) == HALF_WIDTHS
 
 
 @pytest.mark.parametrize("case", MEASURED)
 def test_the_shipped_constants_are_near_what_was_measured(case):
     documents, labels, half_width = MEASURED[case]
-    found = task_detectable(documents, labels, assumptions()["detectable"]) / POWER
+    found = task_detectable(documents, labels, assumptions()["detectable"]) / HALF_WIDTHS
     assert 1 / 1.6 < found / half_width < 1.6
 
 
@@ -53,7 +59,7 @@ def test_own_files_are_counted_and_docstrings_once_they_are_built(tmp_path):
     study.results = str(tmp_path)
     assert clustering_size(study, "Own") == (30, 3) and clustering_size(study, "DocstringSummaries") is None
     found = study_detectable(study, CONSTANTS)
-    assert list(found.tasks) == ["Own"] and "StdlibTopics" in in_words(found)[-1]
+    assert list(found.tasks) == ["Own"] and "StdlibTopics" in detectable_lines(found)[-1]
     built = tmp_path / "tasks/DocstringSummaries"
     built.mkdir(parents=True)
     pd.DataFrame({"text": ["x"] * 50, "label": list("abcde") * 10}).to_parquet(built / "labelled.parquet")
@@ -67,4 +73,4 @@ def test_other_types_have_no_estimate_and_the_plan_says_so():
     text = table(paper)
     assert "Detectable difference: about " in text and "the mean over 8 clustering tasks" in text
     assert "Not in it, for want of a count or a formula: EmotionClassification" in text
-    assert "no estimate" in in_words(study_detectable(Study(resolve(demo(run="never-built"))), CONSTANTS))[0]
+    assert "no estimate" in detectable_lines(study_detectable(Study(resolve(demo(run="never-built"))), CONSTANTS))[0]

@@ -17,7 +17,7 @@ from ..data.tables import read_labelled
 from ..tasks.catalogue import catalogue
 from .study import Study
 
-POWER = 1.4  # (Student's 2.13 of some 15 degrees of freedom + the normal's 0.84 of four fifths) / 2.13
+HALF_WIDTHS = 1.4  # (Student's 2.13 of some 15 degrees of freedom + the normal's 0.84 of four fifths) / 2.13
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Detectable:
 
 def task_detectable(documents: int, labels: int, constants: Mapping) -> float:
     """The difference on one clustering task that 4 of 5 studies would find, in points."""
-    return POWER * float(np.sqrt((constants["runs"] + constants["documents"] / documents) / labels))
+    return HALF_WIDTHS * float(np.sqrt((constants["runs"] + constants["documents"] / documents) / labels))
 
 
 def clustering_size(study: Study, name: str) -> tuple[int, int] | None:
@@ -65,7 +65,7 @@ def study_detectable(study: Study, constants: Mapping) -> Detectable:
     return Detectable(tasks, tuple(name for name, size in sizes.items() if not size))
 
 
-def in_words(found: Detectable) -> list[str]:
+def detectable_lines(found: Detectable) -> list[str]:
     """The plan's lines."""
     if not found.tasks:
         return ["Detectable difference: no estimate, because no clustering task is counted yet."]

@@ -15,7 +15,7 @@ import yaml
 from ..artifacts.files import atomic_path
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
-from .detectable import in_words, study_detectable
+from .detectable import detectable_lines, study_detectable
 from .plan_checks import PLANNING_FILE, missing
 from .study import Study
 
@@ -244,7 +244,7 @@ def table(study: Study, visible: int = 0) -> str:
         f"start h: GPU-hours on top, of jobs that start a model: {assumptions()['start_seconds']} s each, assumed.",
         "CPU core-hours: in float32, as measured. Both cover only models; k-means, t-SNE and the like come on top.",
         *(f"Note: {note}" for note in notes),
-        *in_words(study_detectable(study, assumptions()["detectable"])),
+        *detectable_lines(study_detectable(study, assumptions()["detectable"])),
         *(f"Missing: {problem}" for problem in problems),
         *(["Nothing is missing."] if not problems else []),
     ]) + "\n"  # fmt: skip

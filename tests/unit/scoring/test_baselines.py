@@ -124,6 +124,31 @@ def rows(task: ScoredTask, folder, name: str, baseline: dict, vectors: str | Non
     return pd.read_parquet(table)
 
 
+def test_each_of_several_dimensions_has_its_own_rows(task, tmp_path):
+    """Under pooling `svd-<dim>`, with the scores, replicates and MTEB revision that the dimension alone would give."""
+    out = tmp_path / "tfidf.json"
+    score_baseline(str(out), [task], name="tfidf", baseline={"kind": "tfidf-svd", "dim": [2, 6]}, vectors=None)
+    (table,), (results,) = (list(listed_files([out], suffix)) for suffix in (".parquet", ".results.jsonl"))
+    found = pd.read_parquet(table)
+    assert set(found["pooling"]) == {"svd-2", "svd-6"} and set(found["model"]) == {"tfidf"}
+    lines = [json.loads(line) for line in Path(results).read_text().splitlines()]
+    assert [line["model_meta"]["revision"] for line in lines] == ["svd-2", "svd-6"]
+    for dim in (2, 6):
+        alone = rows(task, tmp_path, f"alone-{dim}", {"kind": "tfidf-svd", "dim": dim})
+        own = found[found["pooling"] == f"svd-{dim}"].reset_index(drop=True)
+        assert set(alone["pooling"]) == {"none"}
+        pd.testing.assert_frame_equal(
+            own.drop(columns=["model", "pooling"]), alone.drop(columns=["model", "pooling"]), check_exact=False
+        )
+    main = found[found["metric"] == "main_score"].groupby("pooling")["value"].mean()
+    assert main["svd-2"] != main["svd-6"]
+
+
+def test_a_list_of_one_dimension_is_that_dimension(task, tmp_path):
+    found = rows(task, tmp_path, "one", {"kind": "tfidf-svd", "dim": [6]})
+    assert set(found["pooling"]) == {"none"}
+
+
 def test_many_seeds_of_the_random_floor_are_one_set_of_rows(task, tmp_path):
     found = rows(task, tmp_path, "random", {"kind": "random", "dim": 8, "seeds": 4})
     main = found[found["metric"] == "main_score"]

@@ -23,6 +23,14 @@ def test_correlations_are_scipys(metric, theirs):
     np.testing.assert_allclose(found, [theirs(GOLD[d], NEAR[d])[0] for d in draws(150)], atol=1e-12)
 
 
+def test_draws_that_do_not_fit_at_once_are_the_same(monkeypatch):
+    labels, predicted = RNG.integers(0, 2, 150), {"cosine_scores": NEAR}
+    whole = [of_correlation("cosine_spearman", GOLD, predicted), of_pair_classes("cosine_ap", labels, predicted)]
+    monkeypatch.setattr(resampling, "MOST_NUMBERS", 1000)
+    parts = [of_correlation("cosine_spearman", GOLD, predicted), of_pair_classes("cosine_ap", labels, predicted)]
+    np.testing.assert_allclose(whole, parts, atol=1e-14)
+
+
 def test_average_precision_is_scikit_learns():
     labels, scores = RNG.integers(0, 2, 150), NEAR.round(1)  # with ties
     found = of_pair_classes("cosine_ap", labels, {"cosine_scores": scores})

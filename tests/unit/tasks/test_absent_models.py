@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from promptpool.tasks.absent_models import NAME, absent_models
+from promptpool.tasks.absent_models import SENTENCE_TRANSFORMERS, absent_models
 
 SCORE = """
 import json, sys
@@ -48,19 +48,19 @@ def test_scores_are_the_same_and_nothing_is_imported(name, monkeypatch):
 
 
 def test_the_stand_in_is_there_in_the_block_alone(monkeypatch):
-    monkeypatch.delitem(sys.modules, NAME, raising=False)
-    real = find_spec(NAME)
+    monkeypatch.delitem(sys.modules, SENTENCE_TRANSFORMERS, raising=False)
+    real = find_spec(SENTENCE_TRANSFORMERS)
     with pytest.raises(RuntimeError, match="x"), absent_models():
-        stand_in = sys.modules[NAME]
+        stand_in = sys.modules[SENTENCE_TRANSFORMERS]
         assert not isinstance(object(), (stand_in.SentenceTransformer, stand_in.CrossEncoder))
-        assert find_spec(NAME) == real  # others ask whether it is installed
+        assert find_spec(SENTENCE_TRANSFORMERS) == real  # others ask whether it is installed
         raise RuntimeError("x")
-    assert NAME not in sys.modules
+    assert SENTENCE_TRANSFORMERS not in sys.modules
 
 
 def test_what_is_imported_stays():
     import sentence_transformers
 
     with absent_models():
-        assert sys.modules[NAME] is sentence_transformers
-    assert sys.modules[NAME] is sentence_transformers
+        assert sys.modules[SENTENCE_TRANSFORMERS] is sentence_transformers
+    assert sys.modules[SENTENCE_TRANSFORMERS] is sentence_transformers

@@ -11,6 +11,7 @@ from ..pairs.styles import TEXT_STYLES, known_styles, turns
 from ..templates import SLOT
 from ..variants import BASE
 from .adapters import untrained
+from .packaged import packaged_faults
 from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
 
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -206,7 +207,9 @@ def baselines(config: Mapping) -> Iterator[str]:
         if spec["prompt"].count("{text}") != 1:
             slots = spec["prompt"].count("{text}")
             yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
-        if looks_local(path):
+        if spec["package"]:
+            yield from packaged_faults(key, spec)
+        elif looks_local(path):
             yield from no_revision(key, spec)
             if not Path(path).is_dir():
                 yield f"{key}.path: no such directory: {path!r}; fix the path, or give a hub id such as owner/name"

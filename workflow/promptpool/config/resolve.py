@@ -11,6 +11,7 @@ from ..errors import PromptpoolError
 from .adapters import adapter_ids, adapter_of
 from .benchmarks import expand_benchmarks
 from .checks import first_problem
+from .packaged import place_packaged
 from .paths import PATH_KEYS
 from .schema import fill_defaults
 from .sources import file_at_fault, repeated_key
@@ -23,7 +24,8 @@ def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files:
 
     The tasks of `benchmarks` are added to `tasks`. A null that stands for another value is replaced by it: `seed`
     of pairs and adapters (the first of an adapter's `seeds`), `name` of an MTEB task, `max_text_tokens` of an export.
-    Resolving a resolved config changes nothing.
+    A baseline inside a package gets the path of its directory, or is left out. Resolving a resolved config changes
+    nothing.
 
     source: the config file's name, for the error's prefix. With several files, the one at fault is named.
     files: whether users' files are read and checked too. The start of a study does so. Its jobs read the config again
@@ -82,6 +84,7 @@ def _with_inherited(config: dict) -> dict:
     for name, spec in config["tasks"].items():
         if spec["source"] == "mteb" and spec["name"] is None:
             spec["name"] = name
+    place_packaged(config)
     for spec in config["exports"].values():
         if spec["max_text_tokens"] is None:
             spec["max_text_tokens"] = config["grid"]["max_text_tokens"]

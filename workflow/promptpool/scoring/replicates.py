@@ -1,7 +1,5 @@
 """Uses what MTEB predicts to add replicates of the main score over documents, pairs or queries."""
 
-import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,14 +47,15 @@ def observed(encoder: LookupEncoder, task: AbsTask, memory: dict | None = None) 
     )
     if own or not isinstance(task, plain):
         return evaluate(encoder, task), {}
-    with tempfile.TemporaryDirectory() as folder:
-        result = evaluate(encoder, task, Path(folder))
-        saved = Path(folder, task.prediction_file_name)
-        predicted = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else {}
-    places = [(subset, split) for subset in predicted if subset != "mteb_model_meta" for split in predicted[subset]]
-    found = {}
-    for subset, split in places:
-        values = _of(task, _rows(task, subset, split), predicted[subset][split])
+    predicted, found = {}, {}
+
+    def keep(predictions, *args, hf_split, hf_subset, **kwargs):
+        predicted[hf_split, hf_subset] = predictions
+
+    task._save_task_predictions = keep  # instead of a file of JSON
+    result = evaluate(encoder, task, Path("unused"))
+    for (split, subset), predictions in predicted.items():
+        values = _of(task, _rows(task, subset, split), predictions)
         if values is not None:
             found[split, subset, "all", RESAMPLED] = values
     return result, found

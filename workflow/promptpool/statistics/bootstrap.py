@@ -3,12 +3,14 @@ pairs, the queries or the test texts, from MTEB's predictions. All variants shar
 paired (Efron and Tibshirani 1993, chapters 6 and 8).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 REPLICATES = 200
 SEED = 42
+MOST_NUMBERS = 2_000_000  # of one array, 16 MB
 PAIR_SCORES = {
     "similarity": "similarity_scores",
     "cosine": "cosine_scores",
@@ -38,17 +40,49 @@ def of_correlation(metric: str, gold: Sequence[float], predicted: Mapping[str, S
     key = PAIR_SCORES.get(kind or "similarity")
     if correlation not in ("spearman", "pearson") or key is None or predicted.get(key) is None:
         return None
-    a, b = np.asarray(gold, dtype=float), np.asarray(predicted[key], dtype=float)
+    sides = [np.asarray(values, dtype=float) for values in (gold, predicted[key])]
     if correlation == "pearson":
-        return replicates(len(a), lambda drawn, _: float(np.corrcoef(a[drawn], b[drawn])[0, 1]))
-    a, b = (np.unique(values, return_inverse=True)[1] for values in (a, b))  # sorted once, not in every draw
-    return replicates(len(a), lambda drawn, _: float(np.corrcoef(_ranks(a[drawn]), _ranks(b[drawn]))[0, 1]))
+        fixed = [(values - values.mean())[:, None] for values in sides]
+        return np.concatenate([_correlation(counts, *fixed) for counts in _counts(len(sides[0]))])
+    sides = [np.unique(values, return_inverse=True)[1] for values in sides]  # sorted once, not in every draw
+    blocks = _counts(len(sides[0]))
+    return np.concatenate([_correlation(counts, *(_ranks(counts, places) for places in sides)) for counts in blocks])
 
 
-def _ranks(places: np.ndarray) -> np.ndarray:
-    """Ranks of values that are given by their places in order. Ties share the mean rank."""
-    counts = np.bincount(places)
-    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+def _counts(units: int) -> Iterable[np.ndarray]:
+    """How often the draws of `replicates` have each unit, float64 [units, some draws], as many at once as fit. Kept for
+    the next variant where all of them fit.
+    """
+    return _kept_counts(units) if REPLICATES * units <= MOST_NUMBERS else _blocks(units)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_counts(units: int) -> tuple[np.ndarray, ...]:
+    return tuple(_blocks(units))
+
+
+def _blocks(units: int) -> Iterator[np.ndarray]:
+    rng, block = np.random.default_rng(SEED), max(1, MOST_NUMBERS // units)
+    for start in range(0, REPLICATES, block):
+        drawn = [rng.integers(0, units, units) for _ in range(min(block, REPLICATES - start))]
+        yield np.stack([np.bincount(one, minlength=units) for one in drawn], axis=1).astype(float)
+
+
+def _ranks(counts: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Each unit's rank in each draw, of values given by their places in order. Ties share the mean rank."""
+    order = np.argsort(places, kind="stable")
+    of_value = np.add.reduceat(counts[order], np.flatnonzero(np.diff(places[order], prepend=-1)), axis=0)
+    return (np.cumsum(of_value, axis=0) - (of_value - 1) / 2)[places]
+
+
+def _correlation(counts: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's correlation in each draw, [draws]; a, b: [units, draws] or [units, 1]."""
+    total = counts.sum(axis=0)
+    a, b = (side - np.einsum("ud,ud->d", counts, np.broadcast_to(side, counts.shape)) / total for side in (a, b))
+    weighted = counts * a
+    both, of_a = (np.einsum("ud,ud->d", weighted, np.broadcast_to(side, counts.shape)) for side in (b, a))
+    of_b = np.einsum("ud,ud,ud->d", counts, *[np.broadcast_to(b, counts.shape)] * 2)
+    return both / np.sqrt(of_a * of_b)
 
 
 def of_pair_classes(metric: str, gold: Sequence[int], predicted: Mapping[str, Sequence[float]]) -> np.ndarray | None:
@@ -59,12 +93,8 @@ def of_pair_classes(metric: str, gold: Sequence[int], predicted: Mapping[str, Se
         return None
     labels = np.asarray(gold, dtype=bool)
     sorts = [_by_score(labels, np.asarray(predicted[key], dtype=float)) for key in keys]
-
-    def score(drawn: np.ndarray, _: np.random.Generator) -> float:
-        counts = np.bincount(drawn, minlength=len(labels))
-        return max(_average_precision(counts, *one) for one in sorts)
-
-    return replicates(len(labels), score)
+    blocks = _counts(len(labels))
+    return np.concatenate([np.max([_average_precision(counts, *one) for one in sorts], axis=0) for counts in blocks])
 
 
 def _by_score(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,15 +103,14 @@ def _by_score(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     return order, labels[order], np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
 
 
-def _average_precision(counts: np.ndarray, order: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> float:
-    """The mean over the positives of the precision at their score, as in scikit-learn. Pair i counts counts[i]
-    times.
+def _average_precision(counts: np.ndarray, order: np.ndarray, labels: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The mean over the positives of the precision at their score, as in scikit-learn, in each draw. Pair i counts
+    counts[i] times.
     """
     weights = counts[order]
-    hits, seen = np.cumsum(weights * labels)[ends], np.cumsum(weights)[ends]
-    found = np.diff(hits, prepend=0)
-    there = found > 0
-    return float(np.sum(found[there] * hits[there] / seen[there]) / hits[-1]) if hits[-1] else 0.0
+    hits, seen = np.cumsum(weights * labels[:, None], axis=0)[ends], np.cumsum(weights, axis=0)[ends]
+    found = np.diff(hits, axis=0, prepend=0)
+    return (found * hits / np.maximum(seen, 1)).sum(axis=0) / np.maximum(hits[-1], 1)
 
 
 def of_classes(metric: str, gold: Sequence[int], predicted: Sequence[Sequence[int]]) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from ..data.tables import read_labelled
 from ..tasks.catalogue import catalogue
 from .study import Study
 
-FOUND_AT = 1.4  # (Student's 2.13 of some 15 degrees of freedom + the normal's 0.84 of four fifths) / 2.13
+HALF_WIDTHS = 1.4  # (Student's 2.13 of some 15 degrees of freedom + the normal's 0.84 of four fifths) / 2.13
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Detectable:
 
 def task_detectable(documents: int, labels: int, constants: Mapping) -> float:
     """The difference on one clustering task that 4 of 5 studies would find, in points."""
-    return FOUND_AT * float(np.sqrt((constants["runs"] + constants["documents"] / documents) / labels))
+    return HALF_WIDTHS * float(np.sqrt((constants["runs"] + constants["documents"] / documents) / labels))
 
 
 def clustering_size(study: Study, name: str) -> tuple[int, int] | None:

@@ -11,22 +11,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
 
-NAME = "sentence_transformers"
+SENTENCE_TRANSFORMERS = "sentence_transformers"
 ASKED_FOR = ("SentenceTransformer", "CrossEncoder")
 
 
 @contextmanager
 def absent_models() -> Iterator[None]:
     """In this block, two empty classes stand for sentence-transformers, unless it is imported already."""
-    if NAME in sys.modules:
+    if SENTENCE_TRANSFORMERS in sys.modules:
         yield
         return
-    stand_in = ModuleType(NAME)
-    stand_in.__spec__ = find_spec(NAME)  # other libraries ask whether the package is installed
+    stand_in = ModuleType(SENTENCE_TRANSFORMERS)
+    stand_in.__spec__ = find_spec(SENTENCE_TRANSFORMERS)  # other libraries ask whether the package is installed
     for name in ASKED_FOR:
         setattr(stand_in, name, type(name, (), {}))
-    sys.modules[NAME] = stand_in
+    sys.modules[SENTENCE_TRANSFORMERS] = stand_in
     try:
         yield
     finally:
-        del sys.modules[NAME]
+        del sys.modules[SENTENCE_TRANSFORMERS]

@@ -16,12 +16,10 @@ ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 
 @functools.cache
 def catalogue() -> Mapping:
-    """The catalogue's sections.
-
-    `mteb`: its version. `tasks`: name -> type. `data`: name -> [repository, revision] of each of its data sets.
-    `texts`: name -> [unique texts, characters], null if MTEB has not counted them. `labels`: name -> different labels,
-    of clustering tasks that MTEB has counted. `benchmarks`: name -> entries, each a task's name or a mapping with
-    `name`, and with `subsets` and `splits` if the benchmark uses fewer than the task has.
+    """The catalogue's sections. `mteb`: its version. `tasks`: name -> type. `data`: name -> [repository, revision] of
+    each of its data sets. `texts`: name -> [unique texts, characters], null if MTEB has not counted them. `labels`:
+    name -> different labels, of clustering tasks that MTEB has counted. `benchmarks`: name -> entries, each a task's
+    name or a mapping with `name`, and with `subsets` and `splits` if the benchmark uses fewer than the task has.
     """
     return json.loads(CATALOGUE_FILE.read_text(encoding="utf-8"))
 

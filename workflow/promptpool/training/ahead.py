@@ -25,7 +25,7 @@ class Ahead:
 
     def __init__(self, source: Iterator[dict]):
         self.source = source
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches ahead")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ahead")
         self._coming: Future | None = None
 
     def __iter__(self) -> "Ahead":

@@ -23,7 +23,7 @@ from promptpool.embedding import tree_attention as trees
 from promptpool.embedding.embedder import SLACK
 from promptpool.embedding.forward_passes import Layout, TreePass
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
-from promptpool.models.fused_layers import OPTIONS, number_attention
+from promptpool.models.fused_layers import OPTIONS, number_attention, parts
 from promptpool.models.precision import exact
 from torch._inductor import compile_fx, config, metrics
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -135,9 +135,10 @@ def lengths_of(kind: str, budget: int, nodes: int) -> list[int]:
     return lengths[: int(np.searchsorted(np.cumsum(lengths + nodes), budget))].tolist()
 
 
-def counted_pass(name: str, lengths: list[int]) -> Counted:
+def counted_pass(name: str, lengths: list[int]) -> tuple[Counted, int]:
+    """What a pass dispatches, and its tokens with padding."""
     model = model_of(name, LAYERS[name], "meta")
-    for layer in model.layers:
+    for layer in parts(model):
         layer.register_forward_pre_hook(lambda *_: inside.update(layer=True))
         layer.register_forward_hook(lambda *_: inside.update(layer=False))
     layout = Layout((), plant(SUFFIXES, 0), POOLINGS, (LAYERS[name],), 0, SLACK)
@@ -148,17 +149,20 @@ def counted_pass(name: str, lengths: list[int]) -> Counted:
         module.exact = lambda device: contextlib.nullcontext()  # meta has no autocast
     try:
         with Counted() as counted:
-            TreePass(model, layout).run([Trunk([5] * length, 0, length) for length in lengths])
+            trunks = [Trunk([5] * length, 0, length) for length in lengths]
+            TreePass(model, layout).run(trunks)
     finally:
         torch.nn.functional.scaled_dot_product_attention = plain
         trees._attended = plain_attended
         for module in (trees, family_pooling):
             module.exact = exact
-    return counted
+    return counted, pack_trunks(trunks, layout.tree, 0, 0, SLACK).ids.shape[1]
 
 
-def fused_layer(name: str) -> tuple[float, int]:
-    """Bytes a token and kernels of a compiled layer's fused operators: the slope between two numbers of tokens."""
+def fused_part(name: str, number: int) -> tuple[float, int]:
+    """Bytes a token and kernels of a compiled layer's, or the last norm's, fused operators: the slope between two
+    numbers of tokens.
+    """
     found = []
     compile_fx.inductor_metrics_log.setLevel(logging.INFO)  # else the compiler does not count
     compile_fx.inductor_metrics_log.propagate = False
@@ -167,7 +171,8 @@ def fused_layer(name: str) -> tuple[float, int]:
         metrics.reset()
         model = model_of(name, 1, "cpu")
         number_attention(model.layers[0])
-        model.layers[0].forward = torch.compile(model.layers[0].forward, dynamic=False, options=OPTIONS)
+        part = parts(model)[number]
+        part.forward = torch.compile(part.forward, dynamic=False, options=OPTIONS)
         with config.patch({"force_disable_caches": True}):
             tree = plant([(3,)])
             batch = pack_trunks([Trunk([5] * 15, 0, 15)] * rows, tree, 0)
@@ -185,7 +190,7 @@ def main() -> None:
     asked = parser.parse_args()
     results = []
     for name in SHAPES:
-        moved, kernels = fused_layer(name)
+        counts = [(LAYERS[name], *fused_part(name, 0)), (1, *fused_part(name, -1))]  # the layers, the norm
         nodes = len(plant(SUFFIXES, 0).ids)
         weights = sum(
             w.numel() for key, w in model_of(name, LAYERS[name], "meta").named_parameters() if "embed" not in key
@@ -193,16 +198,16 @@ def main() -> None:
         for kind, budget in (("short", 16_384), ("short", 131_072), ("long", 16_384), ("long", 131_072)):
             lengths = lengths_of(kind, budget, nodes)
             tokens = sum(lengths) + nodes * len(lengths)
-            counted = counted_pass(name, lengths)
+            counted, padded = counted_pass(name, lengths)
             useful = 2 * weights * tokens / PEAK
             plain = counted.seconds.total()
-            fused = LAYERS[name] * max(moved * tokens / BYTES, kernels * LAUNCH)
+            fused = sum(many * max(moved * padded / BYTES, kernels * LAUNCH) for many, moved, kernels in counts)
             compiled = plain - counted.seconds["layers' elementwise"] + fused
             row = {
                 "model": name, "texts": kind, "tokens": tokens, "share_plain": useful / plain,
                 "share_compiled": useful / compiled, "bar": BARS[name], "kernels_plain": counted.kernels.total(),
                 "kernels_compiled": counted.kernels.total()
-                - counted.kernels["layers' elementwise"] + kernels * LAYERS[name],
+                - counted.kernels["layers' elementwise"] + sum(many * kernels for many, _, kernels in counts),
                 "compiled_seconds": {**{k: v for k, v in counted.seconds.items()}, "layers' elementwise": fused},
             }  # fmt: skip
             results.append(row)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from promptpool.embedding import tree_attention as forward
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
 from promptpool.embedding.pooling import POOLINGS
+from promptpool.embedding.token_budget import TokenBudget
 from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.templates import Template
@@ -83,6 +85,30 @@ def test_one_pass_equals_separate_plain_passes(models, architecture, bos):
     assert set(grid) == set(plain)
     worst = {key: relative(grid[key], plain[key]) for key in plain}
     assert {key: value for key, value in worst.items() if not value < 1e-5} == {}
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "gemma2", "gpt2"])
+def test_long_tiles_attend_in_parts_and_give_the_same(models, architecture, monkeypatch):
+    """Grouped heads, one head a key, soft caps, windows: a part's end falls in trunks, in branches and in padding."""
+    embedder = Embedder.load(str(models(architecture)), device="cpu", dtype="float32", max_text_tokens=LIMIT)
+    wanted = plain_vectors(models(architecture), embedder, MANY, PROMPTS, LAYERS)
+    work = embedder._work
+
+    def padded(*given):  # as on a GPU: tiles hold padding
+        found = work(*given)
+        return replace(found, layout=replace(found.layout, slack=0.5))
+
+    monkeypatch.setattr(embedder, "_work", padded)
+    monkeypatch.setattr(embedder.batches, "budget", TokenBudget(4_096))
+    for queries in (1, 7, 1_000):
+        monkeypatch.setattr(forward, "QUERIES", queries)
+        grid = embedder.grid(MANY, PROMPTS, POOLINGS, LAYERS)
+        assert max(relative(grid[key], wanted[key]) for key in wanted) < 1e-5
+
+
+def test_no_part_computes_the_keys_behind_it():
+    assert forward._parts(257) == [slice(0, 86), slice(86, 172), slice(172, 257)]
+    assert forward._parts(128) == [slice(0, 128)] and forward._parts(1) == [slice(0, 1)]
 
 
 def test_variants_of_the_grid_are_different_vectors(qwen):

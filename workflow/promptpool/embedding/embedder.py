@@ -30,7 +30,7 @@ SHARED_FROM = 4  # a shorter head costs less when repeated in every text than as
 CHUNK_BYTES, CHUNK_MOST = 64 * 2**20, 256 * 2**20  # small arrays are soon used again, and fresh ones are slow
 CHUNK_TEXTS = 1_024  # enough for full batches and tiles
 SAMPLE = 256  # texts whose tokens say how many all have
-SLACK = 0.02  # padding a tile may hold on a GPU, where many small calls cost more than the padding
+SLACK = 0.01  # padding a tile may hold on a GPU, where many small calls cost more than the padding
 
 
 class Embedder:

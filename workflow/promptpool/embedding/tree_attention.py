@@ -140,8 +140,9 @@ AttentionInterface.register(IMPLEMENTATION, tree_attention)
 
 
 def _parts(width: int) -> list[slice]:
-    """A tile's columns in parts of QUERIES at most. No token attends to a later column."""
-    return [slice(start, min(start + QUERIES, width)) for start in range(0, width, QUERIES)]
+    """A tile's columns in equal parts of at most QUERIES. No token attends to a later column."""
+    step = -(-width // -(-width // QUERIES))
+    return [slice(start, min(start + step, width)) for start in range(0, width, step)]
 
 
 def _rows(states: Tensor, tile: Tile) -> Tensor:

@@ -1,7 +1,7 @@
 """Fuses the elementwise operators of a decoder's layers with torch.compile, and goes without where that fails.
 
-Each layer's `forward` is compiled with dynamic shapes; all layers share the graphs. Attention runs outside of them
-(no graph holds tree_attention), so that shapes of tiles compile nothing. Hooks on layers work as before.
+Each layer's `forward` is compiled with dynamic shapes; all layers share the graphs. To them attention is one operator,
+tree_attention's, so that shapes of tiles compile nothing. Hooks on layers work as before.
 """
 
 import warnings
@@ -27,16 +27,17 @@ def worth_fusing(model: PreTrainedModel, tokens: int) -> bool:
 
 
 class FusedLayers:
-    """A model's layers, compiled. works: False once a compilation has failed; the layers then run as they were."""
+    """A model's layers and its last norm, compiled. works: False once a compilation has failed: they run as before."""
 
     def __init__(self, model: PreTrainedModel):
         self.model, self.works = model, True
         for layer in decoder_layers(model):
             number_attention(layer)
-            layer.forward = self._fused(layer)
+        for part in parts(model):
+            part.forward = self._fused(part)
 
-    def _fused(self, layer: nn.Module) -> Callable:
-        plain = layer.forward
+    def _fused(self, part: nn.Module) -> Callable:
+        plain = part.forward
         compiled = torch.compile(plain, dynamic=True, options=OPTIONS)
 
         def forward(*args, **kwargs):
@@ -59,8 +60,16 @@ class FusedLayers:
 
     def undo(self) -> None:
         """The layers as they were."""
-        for layer in decoder_layers(self.model):
-            layer.__dict__.pop("forward", None)
+        for part in parts(self.model):
+            part.__dict__.pop("forward", None)
+
+
+def parts(model: PreTrainedModel) -> list[nn.Module]:
+    """What is compiled: the layers, and a norm after them."""
+    layers = list(decoder_layers(model))
+    inside = {id(part) for layer in layers for part in layer.modules()}
+    norms = [part for part in model.modules() if id(part) not in inside and "norm" in type(part).__name__.lower()]
+    return [*layers, *norms]
 
 
 def number_attention(layer: nn.Module) -> None:

@@ -10,10 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ..errors import PromptpoolError
-from ..models.backbone import adapter_weights
 from .take_adapter import put_in_place
 
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
@@ -28,12 +25,16 @@ def average_adapters(
     members: directories of LoRA weights for `model`; spec: the mean's `recipe`, whose only step names it. A layer that
     a member does not adapt counts as unchanged by it. Raises PromptpoolError for a member that is not plain LoRA.
     """
+    import torch
+
+    from ..models.backbone import adapter_weights
+
     started = time.time()
     weights = [adapter_weights(member) for member in members]
     configs = [json.loads(Path(member, "adapter_config.json").read_text(encoding="utf-8")) for member in members]
     scales = [scale_of(config, member) for config, member in zip(configs, members, strict=True)]
     layers = sorted({name.removesuffix(DOWN) for own in weights for name in own if name.endswith(DOWN)})
-    together: dict[str, torch.Tensor] = {}
+    together = {}
     for layer in layers:
         having = [(own, scale) for own, scale in zip(weights, scales, strict=True) if layer + DOWN in own]
         down = torch.cat([own[layer + DOWN].float() for own, _ in having])

@@ -4,14 +4,14 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING
 
 from ..artifacts.files import atomic_path, write_json, write_sidecar
 from ..errors import PromptpoolError
 from ..hub.snapshots import held
-from ..models.backbone import adapter_weights, load_backbone, vocabulary_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CAUSAL, BARE = "base_model.model.model.", "base_model.model."  # the same layers in a causal LM, and without its head
 
@@ -23,6 +23,8 @@ def take_adapter(given: str, out: str, *, spec: Mapping, template: str, model: s
     scored under. Keys of a causal LM are renamed: loaded as they are, they would silently be no adapter. Raises
     PromptpoolError for another kind of adapter, further trained weights, and weights that do not fit the model.
     """
+    from ..models.backbone import adapter_weights
+
     started = time.time()
     weights = {name.replace(CAUSAL, BARE, 1): weight for name, weight in adapter_weights(given).items()}
     config = json.loads(Path(given, "adapter_config.json").read_text(encoding="utf-8"))
@@ -36,7 +38,7 @@ def take_adapter(given: str, out: str, *, spec: Mapping, template: str, model: s
 
 def put_in_place(
     out: str,
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, "Tensor"],
     config: Mapping,
     *,
     spec: Mapping,
@@ -47,6 +49,11 @@ def put_in_place(
     started: float,
 ) -> None:
     """Writes an adapter that was not trained here as if it had been. PromptpoolError if it does not fit the model."""
+    import torch
+    from safetensors.torch import save_file
+
+    from ..models.backbone import load_backbone, vocabulary_digest
+
     (step,) = spec["steps"]
     with atomic_path(out) as temporary:
         place = temporary / f"step-{step}"

@@ -144,7 +144,7 @@ SINGLE = [
     ("embedding.pooling", "position_weights", POOLS),
     ("training.losses", "info_nce", {"train_adapter"}),
     ("pairs.semantic", "similarities", {"make_pairs semantic"}),
-    ("scoring.replicates", "_retrieval", {"score_checkpoint", "score_baseline"}),
+    ("scoring.replicates", "_retrieval", {"score_checkpoint", "score_baseline", "score_readouts"}),
     ("figures.tuned", "tuned", {"draw_tuned"}),
     ("figures.readers", "read_costs", {"draw_cost_scores", "draw_layer_curves"}),  # found by an argument's name
     ("figures.readers", "read_shown", {"draw_attention_bars"}),

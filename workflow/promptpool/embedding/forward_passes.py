@@ -13,8 +13,9 @@ from ..errors import PromptpoolError
 from ..models.decoder import decoder_layers
 from ..models.memory import is_device_fault, is_out_of_memory
 from .family_pooling import Readout
+from .layer_states import reading
 from .packing import Batch, Tree, Trunk, pack_trunks, plant
-from .tree_attention import IMPLEMENTATION, Head, reading, run, run_head
+from .tree_attention import IMPLEMENTATION, Head, run, run_head
 
 Found = dict[int, Tensor]  # layer number -> [texts, parts, dim] float32
 

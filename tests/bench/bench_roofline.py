@@ -23,7 +23,7 @@ from promptpool.embedding import tree_attention as trees
 from promptpool.embedding.embedder import SLACK
 from promptpool.embedding.forward_passes import Layout, TreePass
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
-from promptpool.models.fused_layers import OPTIONS, number_attention, parts
+from promptpool.models.fused_layers import OPTIONS, compiled_parts, number_attention
 from promptpool.models.precision import exact
 from torch._inductor import compile_fx, config, metrics
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -138,7 +138,7 @@ def lengths_of(kind: str, budget: int, nodes: int) -> list[int]:
 def counted_pass(name: str, lengths: list[int]) -> tuple[Counted, int]:
     """What a pass dispatches, and its tokens with padding."""
     model = model_of(name, LAYERS[name], "meta")
-    for layer in parts(model):
+    for layer in compiled_parts(model):
         layer.register_forward_pre_hook(lambda *_: inside.update(layer=True))
         layer.register_forward_hook(lambda *_: inside.update(layer=False))
     layout = Layout((), plant(SUFFIXES, 0), POOLINGS, (LAYERS[name],), 0, SLACK)
@@ -171,7 +171,7 @@ def fused_part(name: str, number: int) -> tuple[float, int]:
         metrics.reset()
         model = model_of(name, 1, "cpu")
         number_attention(model.layers[0])
-        part = parts(model)[number]
+        part = compiled_parts(model)[number]
         part.forward = torch.compile(part.forward, dynamic=False, options=OPTIONS)
         with config.patch({"force_disable_caches": True}):
             tree = plant([(3,)])

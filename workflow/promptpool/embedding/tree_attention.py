@@ -78,8 +78,7 @@ def tree_attention(
     if kwargs.get("s_aux") is not None:
         raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
     grouped = query.unflatten(1, (key.shape[1], -1))[0].transpose(1, 2)
-    if grouped.shape[2] > 1:
-        grouped = grouped.contiguous()
+    grouped = grouped.contiguous() if grouped.shape[2] > 1 else grouped
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     more = scale, kwargs.get("softcap"), kwargs.get("sliding_window")
     if torch.compiler.is_compiling():
@@ -91,10 +90,7 @@ def tree_attention(
 def opaque_attention(
     query: Tensor, key: Tensor, value: Tensor, layer: Tensor, scale: float, softcap: float | None, window: int | None
 ) -> Tensor:
-    """What a compiled layer calls: one operator to its graph, of which no shape of a tile makes another graph.
-
-    layer: its number, which in a tensor is no constant of the graph that all layers share (fused_layers.NUMBER).
-    """
+    """One operator to a compiled layer, whatever the shapes of tiles. layer: see fused_layers.NUMBER."""
     return _attended(query, key, value, int(layer), scale, softcap, window)
 
 

@@ -33,7 +33,7 @@ class FusedLayers:
         self.model, self.works = model, True
         for layer in decoder_layers(model):
             number_attention(layer)
-        for part in parts(model):
+        for part in compiled_parts(model):
             part.forward = self._fused(part)
 
     def _fused(self, part: nn.Module) -> Callable:
@@ -60,11 +60,11 @@ class FusedLayers:
 
     def undo(self) -> None:
         """The layers as they were."""
-        for part in parts(self.model):
+        for part in compiled_parts(self.model):
             part.__dict__.pop("forward", None)
 
 
-def parts(model: PreTrainedModel) -> list[nn.Module]:
+def compiled_parts(model: PreTrainedModel) -> list[nn.Module]:
     """What is compiled: the layers, and a norm after them."""
     layers = list(decoder_layers(model))
     inside = {id(part) for layer in layers for part in layer.modules()}

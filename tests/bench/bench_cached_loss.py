@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow OMP_NUM_THREADS=1 python tests/bench/bench_cached_loss.py --rounds 3
 
-Both losses see the same tuned model, the same tokens and all negatives of the batch; forward, backward, clipping and
+Both losses see the same tuned model, the same tokens and all negatives of the batch. Forward, backward, clipping and
 the optimizer count, tokenizing does not. Dropout is off, so both losses and gradients must be equal: this is checked first.
 sentence-transformers' token-packed variant (`mini_batch_num_tokens`) counts no padding; its flattened inputs need flash
 attention, which a CPU has not. *Little memory*: no chunk keeps its graph here either, as in sentence-transformers.
@@ -84,8 +84,10 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = str(NANO if asked.model == "nano" else wide(Path(folder)))
-        how = {"device": torch.device("cpu"), "dtype": torch.float32, "attention": "sdpa", "checkpointing": False}
-        model = tunable_model(path, Template.parse("cluster", TEMPLATE), SPEC, 100, revision=None, **how)
+        model = tunable_model(
+            path, Template.parse("cluster", TEMPLATE), SPEC, 100, revision=None, device=torch.device("cpu"),
+            dtype=torch.float32, attention="sdpa", checkpointing=False,
+        )  # fmt: skip
         model.train()
         ways = losses(model)
         features = batches(model, asked.batch, asked.rounds + 1)

@@ -78,8 +78,7 @@ def tree_attention(
     if kwargs.get("s_aux") is not None:
         raise PromptpoolError(f"{type(module).__name__}: attention sinks are not part of the tree attention")
     grouped = query.unflatten(1, (key.shape[1], -1))[0].transpose(1, 2)
-    if grouped.shape[2] > 1:
-        grouped = grouped.contiguous()
+    grouped = grouped.contiguous() if grouped.shape[2] > 1 else grouped
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     more = scale, kwargs.get("softcap"), kwargs.get("sliding_window")
     if torch.compiler.is_compiling():

@@ -99,11 +99,14 @@ def made_up(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
 
 
 def demo(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
-    """The whole demo in a copy of the checkout's files."""
+    """The whole demo in a copy of the checkout's files; both sides run the old one's study."""
     folder = room / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     skipped = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".vllm")
     shutil.copytree(checkout, folder, ignore=skipped)
+    if given.old:
+        study = "workflow/profiles/demo/study.yaml"
+        shutil.copyfile(given.old / study, folder / study)
     return run(folder, folder, "--workflow-profile", "workflow/profiles/demo")
 
 

@@ -92,8 +92,20 @@ rule gather_scores:
     conda:
         "../../envs/main.yaml"
     params:
-        sort_by=["model", "adapter", "step", "seed", "prompt", "pooling", "layer", "task", "split", "subset", "level",
-                 "metric"],
+        sort_by=[
+            "model",
+            "adapter",
+            "step",
+            "seed",
+            "prompt",
+            "pooling",
+            "layer",
+            "task",
+            "split",
+            "subset",
+            "level",
+            "metric",
+        ],
         seeds=study.first_seeds(),
         code=code_digest("gather_scores"),
     script:

@@ -160,3 +160,20 @@ def test_a_study_without_readouts_keeps_every_job_file_and_param():
 def test_an_ablation_reads_readouts_only_if_it_compares_one(ablation, reads):
     study = Study(resolve(asked(ablations={"one": ablation})))
     assert any("readout_scores" in path for path in study.ablation_parts("one")) == reads
+
+
+@pytest.mark.parametrize(
+    ("spec", "reads"),
+    [
+        ({"vary": ["prompt", "post_processing"], "baseline": {"prompt": "none", "post_processing": "none"}}, True),
+        ({"vary": ["prompt", "pooling"], "baseline": {"prompt": "none", "pooling": "mean"}}, True),
+        ({"vary": ["prompt", "pooling"], "baseline": {"prompt": "none", "pooling": "mean"},
+          "values": {"pooling": ["last"]}}, False),
+        ({"vary": ["prompt", "pooling"], "baseline": {"prompt": "none", "pooling": "two"},
+          "values": {"pooling": ["last"]}}, True),
+    ],
+)  # fmt: skip
+def test_a_table_of_two_axes_reads_the_readouts_scores_if_it_compares_one(spec, reads):
+    fixed = {key: value for key, value in {**FIXED, "pooling": "last"}.items() if key not in spec["vary"]}
+    study = Study(resolve(asked(ablations={"table": {**spec, "fixed": fixed}})))
+    assert any("/readout_scores/" in part for part in study.ablation_parts("table")) == reads

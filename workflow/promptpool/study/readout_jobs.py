@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from ..analysis.axes import baseline_of, compared, varied
 from ..variants import FITTING, RAW, WHOLE_LAYER, readout_name
 
 
@@ -59,11 +60,13 @@ class ReadoutJobs:
 
     def compares_readouts(self, ablation: Mapping) -> bool:
         """Whether an ablation compares post-processings or aggregations, not only poolings as they come."""
-        if ablation["vary"] == "post_processing" or ablation["fixed"].get("post_processing", RAW) != RAW:
+        axes = varied(ablation)
+        if "post_processing" in axes or ablation["fixed"].get("post_processing", RAW) != RAW:
             return True
         named = [ablation["fixed"].get("pooling")]
-        if ablation["vary"] == "pooling":
-            named += [ablation["baseline"], *(ablation["values"] or self.config["aggregations"])]
+        if "pooling" in axes:
+            values = compared(ablation, "pooling")
+            named += [baseline_of(ablation)["pooling"], *(self.config["aggregations"] if values is None else values)]
         return any(name in self.config["aggregations"] for name in named)
 
     def without_readouts(self, config: Mapping) -> dict:

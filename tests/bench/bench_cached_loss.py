@@ -3,10 +3,9 @@
     PYTHONPATH=workflow OMP_NUM_THREADS=1 python tests/bench/bench_cached_loss.py --rounds 3
 
 Both losses see the same tuned model, the same tokens and all negatives of the batch. Forward, backward, clipping and
-the optimizer count, tokenizing does not. Dropout is off, so both losses and gradients must be equal: this is checked
-first. sentence-transformers' token-packed variant (`mini_batch_num_tokens`) counts no padding; its flattened inputs
-need flash attention, which a CPU has not. *Little memory*: no chunk keeps its graph here either, as in sentence-
-transformers.
+the optimizer count, tokenizing does not. Dropout is off, and equal losses and gradients are asserted first. sentence-
+transformers' token-packed variant (`mini_batch_num_tokens`) counts no padding; its flattened inputs need flash
+attention, which a CPU has not. *Little memory*: no chunk keeps its graph here either, as in sentence-transformers.
 """
 
 import argparse

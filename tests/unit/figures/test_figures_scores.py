@@ -223,3 +223,12 @@ def test_names_at_a_line_are_moved_apart_and_stay_inside():
     assert near == pytest.approx([4.0, 5.0, 6.0, 9.9])
     low = spread([0.0, 0.1, 9.95, 10.0], 1.0, 0.0, 10.0)
     assert low == pytest.approx([0.0, 1.0, 9.0, 10.0])
+
+
+def test_post_processed_poolings_are_no_lines_over_layers(tmp_path):
+    scores = sample_layers()
+    own = scores[scores["adapter"] != "baseline"]
+    more = pd.concat([scores, own.assign(pooling=own["pooling"] + "+center")], ignore_index=True)
+    layer_curves(more, sample_facts(), sample_costs(), tmp_path / "more")
+    layer_curves(scores, sample_facts(), sample_costs(), tmp_path / "plain")
+    assert (tmp_path / "more.png").read_bytes() == (tmp_path / "plain.png").read_bytes()

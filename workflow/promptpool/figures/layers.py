@@ -9,7 +9,7 @@ import pandas as pd
 from ..analysis.score_means import variant_means
 from ..analysis.score_table import BASELINE, checkpoint_name, checkpoint_order
 from ..errors import PromptpoolError
-from ..variants import split_readout
+from ..variants import RAW, split_readout
 from .palette import FLOOR_LINES, GREY, SERIES
 from .style import WIDTH, drawing, grid, reference_lines, series
 
@@ -27,10 +27,11 @@ def layer_curves(
 
     costs: maps a layer's name to the layer of its model (columns model, layer, number, depth). Each checkpoint is shown
     under the prompt that does best at any layer, untuned first; of an adapter's steps only the best. A layer that was
-    not scored on every task leaves a gap in its line.
+    not scored on every task leaves a gap in its line. Post-processed poolings would be too many lines and are left out.
     """
     means = variant_means(scores, facts)
-    means = means[means["adapter"] != BASELINE]
+    raw = means["pooling"].map(lambda name: split_readout(name)[1] == RAW)
+    means = means[(means["adapter"] != BASELINE) & raw]
     numbers = costs[["model", "layer", "number", "depth"]].drop_duplicates(["model", "layer"])
     means = means.merge(numbers, on=["model", "layer"], how="inner")
     if means["layer"].nunique() < 2:

@@ -110,10 +110,10 @@ FIGURES: tuple[Figure, ...] = (
         category="Scores",
         section="headline",
         when=lambda study: len(study["grid"]["layers"]) > 1,
-        caption="Mean score by the layer that is pooled (0: the embeddings), one line for each pooling. Panels show "
-        "the untuned model and the best checkpoint of each adapter, each under the prompt that does best at any layer. "
-        "Bars are 95 % intervals. A gap in a line, with a cross at the foot, is a layer that was not scored on every "
-        "task.",
+        caption="Mean score by the layer that is pooled (0: the embeddings), one line for each pooling as it comes. "
+        "Panels show the untuned model and the best checkpoint of each adapter, each under the prompt that does best "
+        "at any layer. Bars are 95 % intervals. A gap in a line, with a cross at the foot, is a layer that was not "
+        "scored on every task.",
         alt="Line charts of the mean score against the layer that is pooled, a line for each pooling.",
     ),
     Figure(

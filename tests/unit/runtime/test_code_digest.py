@@ -117,7 +117,8 @@ def test_one_definition_that_computes_something_else_runs_the_stages_that_reach_
 # What is written into a result for people to read, and what is read from texts or from a library's message.
 WRITTEN_OUT = {
     "analysis.ablation_grid", "analysis.score_table", "analysis.summarise_scores", "export.check_parity",
-    "export.export_model", "export.model_card", "generation.openai_backend", "generation.thinking", "models.backbone", "models.memory",
+    "export.export_model", "export.model_card", "generation.openai_backend", "generation.thinking", "models.backbone",
+    "models.memory",
     "pairs.augmentation", "scoring.map_texts", "tasks.mteb_tasks",
 }  # fmt: skip
 

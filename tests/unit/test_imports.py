@@ -16,6 +16,7 @@ STATISTICS = {
     "average_benchmarks",
     "build_report",
     "compare_ablation",
+    "gather_scores",
     "summarise_scores",
     "summarise_attention",
     "plan",

@@ -14,7 +14,7 @@ from tiny_study import jobs, snakemake, study
 
 pytestmark = pytest.mark.workflow
 COLUMNS = (
-    "model adapter step prompt pooling layer task split subset level experiment metric value replicates".split()  # noqa: SIM905
+    "model adapter step seed prompt pooling layer task split subset level experiment metric value replicates".split()  # noqa: SIM905
 )
 
 

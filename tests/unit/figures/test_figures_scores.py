@@ -72,9 +72,20 @@ def test_no_text_lies_on_another_or_outside(kind, tmp_path, drawn):
             boxes = [one.get_window_extent(renderer) for one in labels if one.get_visible() and one.get_text()]
             turned = any(one.get_rotation() for one in labels)  # their boxes overlap, their letters do not
             assert turned or not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
-    parts = [text for text in figure.texts if text.get_text()] + [t for a in figure.axes for t in a.texts]
-    for box in (part.get_window_extent(renderer) for part in parts):
-        assert box.x0 >= -2 and box.x1 <= width + 2 and box.y0 >= -2 and box.y1 <= height + 2
+    labels = [label for axis in figure.axes for label in (axis.title, axis.xaxis.label, axis.yaxis.label)]
+    parts = [*figure.texts, *labels, *(text for axis in figure.axes for text in axis.texts)]
+    for part in parts:
+        box = part.get_window_extent(renderer)
+        inside = box.x0 >= -2 and box.x1 <= width + 2 and box.y0 >= -2 and box.y1 <= height + 2
+        assert inside or not part.get_text(), part
+
+
+def test_a_long_name_of_a_baseline_pushes_no_label_out(tmp_path, drawn):
+    scores = sample_layers().replace({"model": {"tfidf-svd": "all-MiniLM-L6-v2"}})
+    cost_scores(scores, sample_facts(), sample_costs(), tmp_path / "f")
+    figure = drawn[0]
+    box = figure.axes[0].xaxis.label.get_window_extent(figure.canvas.get_renderer())
+    assert "all-MiniLM-L6-v2" in words(figure) and box.x0 >= 0 and box.x1 <= figure.canvas.get_width_height()[0]
 
 
 @pytest.mark.parametrize("kind", ["tuned", "layer_curves", "cost_scores", "benchmark"])

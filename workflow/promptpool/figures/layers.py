@@ -128,7 +128,7 @@ def cost_scores(
         if variants["flops"].max() > WIDE * variants["flops"].min() > 0:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_xlabel("GFLOPs to embed one text by this variant alone, from the model's shape and the tokens")
+        axis.set_xlabel("GFLOPs to embed one text with this variant alone")
         axis.set_ylabel(f"{measure} × 100")
         grid(axis, "y")
         gone = f"; {lacking} variants without a score or a cost are not shown" if lacking else ""

@@ -1,7 +1,7 @@
 """A baseline inside an installed package: found, left out where the package is missing, and told apart from a hub's."""
 
 import pytest
-from promptpool.config.packaged import left_out, package_folder
+from promptpool.config.packaged import left_out, package_folder, place_packaged
 from promptpool.config.resolve import resolve
 from promptpool.study.study import Study
 from sample_config import ROOT, demo, told
@@ -28,6 +28,13 @@ def test_an_installed_package_gives_the_directory(installed):
     assert full["baselines"]["rival"]["path"] == str(installed) and "package" not in full["baselines"]["rival"]
     assert resolve(full) == full
     assert left_out(demo(baselines__rival=RIVAL)) == [] and Study(full).unfetched() == []
+
+
+def test_below_the_working_directory_its_path_names_no_folder_of_the_machine(installed, monkeypatch):
+    monkeypatch.chdir(installed.parents[1])
+    given = {"run": "r", "baselines": {"rival": dict(RIVAL)}}
+    place_packaged(given)
+    assert given["baselines"]["rival"]["path"] == "made_up_rival/model"
 
 
 def test_without_the_package_the_baseline_is_left_out_by_name():

@@ -87,3 +87,10 @@ def test_a_config_names_adapters_and_never_single_seeds():
     with pytest.raises(PromptpoolError, match=r"grid\.adapters: no adapter named 'halves~7'"):
         resolve(demo(adapters__halves__seeds=[42, 7], grid__adapters=["halves~7@20"], ablations={}))
     assert "cannot be part of a file path" in told(demo(**{"adapters.a~1": demo()["adapters"]["halves"]}))
+
+
+def test_an_adapter_that_is_not_trained_here_has_no_seed():
+    mean = {"model": "nano-docs", "mean_of": ["halves@20", "halves@80"], "prompt": "cluster", "pooling": "last",
+            "steps": [1]}  # fmt: skip
+    found = Study(resolve(demo(adapters__soup=mean))).first_seeds()
+    assert "halves" in found and "soup" not in found

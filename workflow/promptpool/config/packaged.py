@@ -47,4 +47,12 @@ def place_packaged(config: dict) -> None:
         if folder is None:
             del config["baselines"][name]
         else:
-            spec["path"] = str(folder / spec["path"])
+            spec["path"] = as_written(folder / spec["path"])
+
+
+def as_written(path: Path) -> str:
+    """As a user would write it: relative where it lies below the working directory, as in this checkout's `.venv`.
+
+    So neither sidecars nor the report name the machine's folders, and another checkout has the same parameters.
+    """
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

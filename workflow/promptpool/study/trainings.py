@@ -5,7 +5,7 @@ An adapter with several seeds has a training for each. The first one has the ada
 
 from collections.abc import Mapping
 
-from ..config.adapters import recipe, trainings
+from ..config.adapters import recipe, trainings, untrained
 from ..config.resolve import adapter_of
 from ..variants import split_seed
 
@@ -25,8 +25,8 @@ class Trainings:
         return self.config["adapters"][split_seed(training)[0]]
 
     def first_seeds(self) -> dict[str, int]:
-        """Adapter -> the seed of the training that has its name."""
-        return {name: spec["seed"] for name, spec in self.config["adapters"].items()}
+        """Adapter -> the seed of the training that has its name; none for one that is not trained here."""
+        return {name: spec["seed"] for name, spec in self.config["adapters"].items() if not untrained(spec)}
 
     def adapter_input(self, adapter: str) -> list[str]:
         """The directory of an adapter id, as a rule's input; nothing for `base`."""

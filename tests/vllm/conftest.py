@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.generation import vllm_worker
+from promptpool.generation.inside_vllm import vllm_worker
 from promptpool.generation.vllm_backend import interpreter
 from tiny import tiny_model
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 from promptpool.errors import PromptpoolError
-from promptpool.generation import transformers_backend as generation_transformers
 from promptpool.generation.backend import Request, WriterSetup, encodable, open_backend, tidy
-from promptpool.generation.transformers_backend import SeededSampling, TransformersBackend, nucleus
+from promptpool.generation.transformers_backend import SeededSampling, TransformersBackend
 from tiny import CHAT, tiny_model, tiny_tokenizer
 from tiny_study import sentences
 
@@ -72,16 +71,6 @@ def test_draws_within_top_p_follow_the_shares_of_what_is_left():
     picked = SeededSampling(range(rows), 1, 1.0, 0.7, torch.device("cpu"))(None, scores.expand(rows, -1)).argmax(-1)
     counted = torch.bincount(picked, minlength=5) / rows
     assert (counted - torch.tensor([0, 0.6, 0, 0.4, 0])).abs().max() < 5 * (0.25 / rows) ** 0.5
-
-
-@pytest.mark.parametrize("few", [2, 1024])
-def test_the_nucleus_is_the_fewest_likeliest_tokens_that_reach_top_p(monkeypatch, few):
-    # With two candidates looked at first, the second row's nucleus needs a second look.
-    monkeypatch.setattr(generation_transformers, "LIKELIEST", few)
-    rows = torch.tensor([[0.05, 0.8, 0.1, 0.05], [0.2, 0.3, 0.25, 0.25]])
-    tokens, shares = nucleus(rows, 0.75)
-    kept = [{int(t) for t, s in zip(*row, strict=True) if s > 0} for row in zip(tokens, shares, strict=True)]
-    assert kept == [{1}, {1, 2, 3}]
 
 
 def test_a_text_ends_with_the_first_end_of_text(model):

@@ -10,9 +10,9 @@ from promptpool.errors import PromptpoolError
 from promptpool.generation import vllm_backend as generation_vllm
 from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.generation.checks import kept_marks, template_thinks
+from promptpool.generation.inside_vllm.vllm_worker import Engine
 from promptpool.generation.thinking import answer_of
 from promptpool.generation.transformers_backend import TransformersBackend
-from promptpool.generation.vllm_worker import Engine
 from promptpool.generation.watch import IN_A_ROW
 from tiny import CHAT, tiny_model, tiny_tokenizer
 from tokenizers import AddedToken
@@ -90,6 +90,18 @@ def test_the_vllm_worker_keeps_them_too(kind):
     assert answer_of(told) == ("it is hot", True)
     plain = SimpleNamespace(token_ids=tokenizer("it is hot")["input_ids"] + end, text="as vLLM has it")
     assert engine._text(plain) == "as vLLM has it"
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_a_request_of_vllm_is_greedy_where_its_processor_draws_and_seeded_where_vllm_does(draws):
+    engine = Engine.__new__(Engine)
+    engine.draws, engine.sampling = draws, {"max_tokens": 12, "temperature": 0.7, "top_p": 0.9}
+    asked = engine._sampling(5)
+    if draws:  # the V1 runner, on a CPU
+        draw = {"seed": 5, "steps": 12, "temperature": 0.7, "top_p": 0.9}
+        assert asked == {"temperature": 0, "max_tokens": 12, "extra_args": {"draw": draw}}
+    else:  # a GPU
+        assert asked == {"seed": 5, "max_tokens": 12, "temperature": 0.7, "top_p": 0.9}
 
 
 @pytest.mark.parametrize("opening", ["<think>\n", "[THINK]", "<|START_THINKING|>"])

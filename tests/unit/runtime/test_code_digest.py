@@ -157,7 +157,7 @@ SINGLE = [
     ("generation.thinking", "answer_of", {f"make_pairs {kind}" for kind in BACKENDS.values()}),
     ("analysis.summarise_scores", "summarise_scores", {"summarise_scores"}),
     ("analysis.compare_ablation", "compare_ablation", {"compare_ablation"}),
-    ("generation.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, found by its path
+    ("generation.inside_vllm.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, by its path
     ("training.train_adapter", "main", {"train_adapter"}),  # in another process, found by its name
 ]
 

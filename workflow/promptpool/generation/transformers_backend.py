@@ -20,9 +20,8 @@ from ..models.memory import is_out_of_memory
 from ..models.precision import training_dtype
 from .backend import Progress, Request, WriterSetup, Written, encodable, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
+from .inside_vllm.seeded_draws import drawn, number_rows, only
 from .watch import IN_A_ROW, Watch, thinking_advice
-
-LIKELIEST = 256  # candidates for top-p; sixteen times as many while these are too few
 
 
 class TransformersBackend:
@@ -146,49 +145,17 @@ class TransformersBackend:
 
 
 class SeededSampling(LogitsProcessor):
-    """Temperature and top-p sampling. Every row has its own random numbers, so that its batch has no influence.
-
-    Sets all scores to -inf except the drawn token's, for a `generate` that takes the highest. Each step draws one
-    uniform number per row and takes the token whose share of the cumulative distribution contains it. This is exact,
-    and far cheaper than noise for a whole vocabulary. The distribution is in the vocabulary's order, not sorted by
-    probability, so a draw is stable when two probabilities differ only by rounding.
-    """
+    """Temperature and top-p sampling for a `generate` that takes the highest score. Every row has its own numbers."""
 
     def __init__(self, seeds: Sequence[int], steps: int, temperature: float, top_p: float, device: torch.device):
-        draws = [
-            torch.rand(steps, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds
-        ]
-        self.draws, self.step = torch.stack(draws).to(device), 0
+        self.draws, self.step = number_rows(seeds, steps, device), 0
         self.temperature, self.top_p = temperature, top_p
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """input_ids: [rows, tokens]; scores: [rows, vocabulary], as the model returns them. Returns scores' shape."""
-        probabilities = torch.softmax(scores.float() / self.temperature, dim=-1)
-        tokens, shares = nucleus(probabilities, self.top_p)
-        reached = shares.double().cumsum(-1)
-        aim = self.draws[:, self.step, None] * reached[:, -1:]
+        picked = drawn(scores, self.draws[:, self.step], self.temperature, self.top_p)
         self.step += 1
-        place = torch.searchsorted(reached, aim, right=True).clamp_(max=shares.shape[-1] - 1)
-        picked = place if tokens is None else tokens.gather(-1, place)
-        return torch.full_like(scores, float("-inf")).scatter_(-1, picked, 0.0)
-
-
-def nucleus(probabilities: Tensor, top_p: float) -> tuple[Tensor | None, Tensor]:
-    """The fewest likeliest tokens whose probabilities reach `top_p` (arXiv 1904.09751), in the vocabulary's order.
-
-    probabilities: [rows, vocabulary]. Returns (tokens, shares), each [rows, candidates]. Shares are probabilities, 0
-    for a candidate outside the nucleus. tokens is None if every token is a candidate, in place.
-    """
-    if top_p >= 1:
-        return None, probabilities
-    size, candidates = probabilities.shape[-1], LIKELIEST
-    shares, tokens = probabilities.topk(min(candidates, size))
-    while candidates < size and (shares.sum(-1) < top_p).any():  # far cheaper than sorting every row completely
-        candidates *= 16
-        shares, tokens = probabilities.topk(min(candidates, size))
-    before = shares.cumsum(-1) - shares
-    tokens, order = tokens.sort(-1)
-    return tokens, shares.masked_fill(before >= top_p, 0.0).gather(-1, order)
+        return only(scores, picked)
 
 
 def _ends(*given: int | Sequence[int] | None) -> list[int]:

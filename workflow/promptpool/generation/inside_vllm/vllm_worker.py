@@ -1,7 +1,7 @@
 """The program inside the interpreter that has vLLM: requests in as JSON lines, texts out as JSON lines.
 
-vllm_backend starts it by file path. It imports only the standard library and vLLM, because nothing else of promptpool
-needs to be installed there. Each line is one message:
+vllm_backend starts it by file path. This folder's modules import only the standard library, torch, vLLM and each other,
+because nothing else of promptpool needs to be installed there. Each line is one message:
 
     in   {"open": {settings}}   {"write": [[text, chat, seed], ...]}   {"close": true}
     out  {"ready": {facts}}     {"done": [[index, text, prompt_tokens, tokens, finished], ...]}   {"error": "..."}
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so it is never idle
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
-LIKELIEST = 256  # candidates for top-p; sixteen times as many for the rows that need more
+PROCESSOR = "vllm_draws:SeededDraws"  # the class as vLLM looks it up, in every process that it starts
 GRACE = 15  # seconds that a parent waits for the engine to shut down
 
 
@@ -73,8 +73,9 @@ class Engine:
             "temperature": settings["temperature"],
             "top_p": settings["top_p"],
         }
-        if on_cpu and settings["tensor_parallel"] == 1 and self.sampling["temperature"] > 0:
-            place["logits_processors"] = [_nucleus(self.sampling.pop("top_p"))]
+        self.draws = on_cpu and self.sampling["temperature"] > 0
+        if self.draws:
+            place["logits_processors"] = [PROCESSOR]
         self.marks, self.dropped = set(settings["marks"]), set(settings["dropped"])
         eager = settings["enforce_eager"]
         self.llm = LLM(
@@ -112,9 +113,8 @@ class Engine:
                 elif not ids or len(ids) + self.sampling["max_tokens"] > self.context:
                     done.append([number, "", len(ids), 0, False])  # does not fit the model: only this row is lost
                 else:
-                    params = SamplingParams(
-                        seed=requests[number][2], output_kind=RequestOutputKind.FINAL_ONLY, **self.sampling
-                    )
+                    how = self._sampling(requests[number][2])
+                    params = SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **how)
                     core.add_request(str(number), {"prompt_token_ids": ids}, params)
                     waiting += 1
             for output in core.step() if waiting else ():
@@ -128,6 +128,14 @@ class Engine:
             if done and (time.monotonic() - reported > REPORT_EVERY or not (more or waiting)):
                 report(done)
                 done, reported = [], time.monotonic()
+
+    def _sampling(self, seed: int) -> dict[str, Any]:
+        """A request's settings. Where vllm_draws draws, vLLM itself takes the highest score."""
+        if not self.draws:
+            return {"seed": seed, **self.sampling}
+        steps, how = self.sampling["max_tokens"], ("temperature", "top_p")
+        draw = {"seed": seed, "steps": steps, **{key: self.sampling[key] for key in how}}
+        return {"temperature": 0, "max_tokens": steps, "extra_args": {"draw": draw}}
 
     def _text(self, output: Any) -> str:
         """A finished text without special tokens, except those that mark thinking (their ids come with `open`)."""
@@ -150,40 +158,6 @@ class Engine:
         return self.tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-
-
-def _nucleus(top_p: float) -> type:
-    """Top-p for all requests at once. vLLM's own top-p sorts the whole vocabulary for every row.
-
-    On a CPU that sort takes longer than a small model. The kept tokens are the same (arXiv 1904.09751).
-    """
-    import torch
-    from vllm.v1.sample.logits_processor import LogitsProcessor
-
-    class Nucleus(LogitsProcessor):
-        def __init__(self, *_: object): ...
-
-        def is_argmax_invariant(self) -> bool:
-            return True  # called after the temperature, as top-p is
-
-        def update_state(self, batch_update: object) -> None: ...
-
-        def apply(self, logits: torch.Tensor) -> torch.Tensor:
-            """logits: [rows, vocabulary], temperature applied. On return they are -inf outside the nucleus."""
-            return logits if top_p >= 1 else self._kept(logits, LIKELIEST)
-
-        def _kept(self, logits: torch.Tensor, candidates: int) -> torch.Tensor:
-            best, tokens = logits.topk(min(candidates, logits.shape[-1]))
-            shares = (best - logits.logsumexp(-1, keepdim=True)).exp()
-            reached = shares.cumsum(-1)
-            kept = best.masked_fill(reached - shares >= top_p, float("-inf"))
-            out = torch.full_like(logits, float("-inf")).scatter_(-1, tokens, kept)
-            short = reached[:, -1] < top_p
-            if candidates < logits.shape[-1] and short.any():
-                out[short] = self._kept(logits[short], 16 * candidates)
-            return out
-
-    return Nucleus
 
 
 def _say(pipe: BinaryIO, message: dict) -> None:

@@ -4,6 +4,7 @@ It is real, human-written English that every installation already has, without h
 """
 
 import ast
+import gc
 import inspect
 import re
 import sysconfig
@@ -42,7 +43,8 @@ def read_docstrings(
     only on the installed versions.
     """
     files = [job for name in sorted(set(packages)) for job in _source_files(name)]
-    with warnings.catch_warnings(), ProcessPoolExecutor(max_workers=workers) as pool:
+    # A syntax tree has no cycles, and looking for some takes a quarter of the time of parsing.
+    with warnings.catch_warnings(), ProcessPoolExecutor(max_workers=workers, initializer=gc.disable) as pool:
         warnings.simplefilter("ignore")
         found = list(pool.map(_file_docstrings, files, chunksize=64))
     table = pd.DataFrame([row for rows in found for row in rows], columns=DOCSTRING_COLUMNS[:3] + DOCSTRING_COLUMNS[4:])
@@ -118,6 +120,8 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
             if docstring:
                 yield name, inspect.cleandoc(docstring)
         for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):  # most of a tree, and it holds no definitions
+                continue
             stack.append((f"{name}.{child.name}".lstrip(".") if hasattr(child, "name") else name, child))
 
 

@@ -1,11 +1,13 @@
 """What a study does with a model, on a tiny one: load, embed, tune by a step, export, and compare the vectors."""
 
+import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from promptpool.embedding.embedder import Embedder
+from promptpool.errors import PromptpoolError
 from promptpool.models.decoder import load_decoder, supported_attention
 from promptpool.scoring.measure_costs import Shape
 from promptpool.templates import Template
@@ -69,3 +71,41 @@ def packed(folder: str, adapter: Path, scratch: Path) -> dict:
 
 def costs(folder: str) -> Shape:
     return Shape.of(folder)
+
+
+def both_ways(folder: str) -> bool:
+    """Whether the causal mask can be removed: as the engine measures it, and by comparison with an explicit mask that
+    hides nothing, where the model takes one. A window of the default config says nothing of the architecture.
+    """
+    path = Path(folder, "config.json")
+    before = path.read_text(encoding="utf-8")
+    content = json.loads(before)
+    part = content.get("text_config") or content
+    if "layer_types" not in part and part.get("sliding_window"):
+        part["sliding_window"] = None
+        path.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            AutoConfig.from_pretrained(folder)
+        except Exception:  # it must have one
+            path.write_text(before, encoding="utf-8")
+    try:
+        engine = Embedder.load(folder, device="cpu", max_text_tokens=16, causal=False)
+    except PromptpoolError as refusal:
+        assert "causal mask cannot be removed" in str(refusal)
+        return False
+    found = engine.grid(TEXTS[:4], PROMPTS, POOLINGS)
+    config = AutoConfig.from_pretrained(folder)
+    plain = load_decoder(folder, config, attention=supported_attention(config, "eager"), dtype=torch.float32).eval()
+    for (prompt, pooling, _), rows in found.items():
+        for text, row in zip(TEXTS[:4], rows, strict=True):
+            ids = torch.tensor([engine.composer.compose(Template.parse(prompt, PROMPTS[prompt]), text).ids])
+            open_mask = torch.zeros(1, 1, ids.shape[1], ids.shape[1])  # added to the scores: nothing is hidden
+            try:
+                with torch.no_grad():
+                    states = plain(input_ids=ids, attention_mask=open_mask, use_cache=False).last_hidden_state[0]
+            except (ValueError, RuntimeError, IndexError):
+                return True  # it takes no mask of four axes
+            wanted = (states.mean(0) if pooling == "mean" else states[-1]).numpy()
+            if np.abs(row - wanted).max() > FAR * np.abs(wanted).max():
+                return False
+    return True

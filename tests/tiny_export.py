@@ -49,13 +49,22 @@ def tables(folder: Path) -> dict:
 
 
 def export(
-    out: Path, base: Path, adapter: Path | None, given: dict, *, template: str = PROMPT, readout=None, **changes
+    out: Path,
+    base: Path,
+    adapter: Path | None,
+    given: dict,
+    *,
+    template: str = PROMPT,
+    readout=None,
+    causal: bool = True,
+    **changes,
 ) -> Path:
     """Exports one variant of `base`. readout: (its spec, the file of its statistics)."""
     spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
     export_model(
-        str(out), name=out.name, spec=spec, checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter)),
-        template=template, headline=given["headline"], facts=given["facts"],
+        str(out), name=out.name, spec=spec, template=template,
+        checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), causal=causal),
+        headline=given["headline"], facts=given["facts"],
         training=Training(**{key: given[key] for key in ("pairs", "qc", "recipe")}),
         readout=readout and Fitted(*readout),
     )  # fmt: skip
@@ -63,7 +72,14 @@ def export(
 
 
 def parity(
-    exported: Path, base: Path, adapter: Path | None, *, template: str = PROMPT, readout=None, **changes
+    exported: Path,
+    base: Path,
+    adapter: Path | None,
+    *,
+    template: str = PROMPT,
+    readout=None,
+    causal: bool = True,
+    **changes,
 ) -> dict:
     """What the parity check finds of an export, its own texts being LINES."""
     texts, out = exported.with_name("texts.parquet"), exported.with_name("parity.json")
@@ -71,7 +87,7 @@ def parity(
     spec = spec_of(**({} if adapter else {"adapter": "base"}), **changes)
     check_parity(
         str(exported), str(texts), str(out), spec=spec, template=template,
-        checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), device="cpu"),
+        checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), device="cpu", causal=causal),
         readout=readout and Fitted(*readout),
     )  # fmt: skip
     return json.loads(out.read_text())

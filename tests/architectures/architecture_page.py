@@ -20,6 +20,8 @@ those of its export with the pipeline's.
 - *not built*: no tiny model of it could be made, so nothing is known. The reason is what transformers answered.
 - *`layers: [-1]` alone*: its layers hand on several states for each token, so only the last one can be read.
 - *no export*: transformers cannot load its text decoder by itself.
+- *both ways*: with `models.<name>.causal: false` every layer sees the whole text. A model with a sliding window is
+  refused all the same.
 
 The last column lists the layers that the default of `lora.target_modules` adapts, or the reason of a refusal.
 """

@@ -52,7 +52,7 @@ def one(kind: str) -> dict:
 
 def through(kind: str, folder: str, scratch: Path, reached: list[str]) -> dict:
     """Every stage, its name appended to `reached` before it starts."""
-    from architecture_stages import costs, embed, packed, tune
+    from architecture_stages import both_ways, costs, embed, packed, tune
     from promptpool.errors import PromptpoolError
     from tiny_architectures import tiny_architecture, tiny_config
 
@@ -74,6 +74,9 @@ def through(kind: str, folder: str, scratch: Path, reached: list[str]) -> dict:
         packed(folder, scratch / "adapter", scratch)
     except PromptpoolError:
         notes.append("no export")
+    reached.append("both ways")
+    if both_ways(folder):
+        notes.append("both ways")
     return {
         "result": "one pass" if engine.batches.takes_trees else "separate passes",
         "tunes": sorted({name.rpartition(".")[2] for name in tuned}),

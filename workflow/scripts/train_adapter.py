@@ -13,12 +13,13 @@ with job_of(snakemake, writes=[folder]):
 
     how, params = dict(snakemake.params.execution), snakemake.params
     where = pinned(params.model, str(snakemake.input.snapshot))
+    base = {key: where[key] for key in ("model", "revision")}  # weights fit with and without a causal mask
     if params.spec.get("path"):
         given = given_folder(params.spec["path"], snakemake.input.given)
-        take_adapter(given, folder, spec=params.spec, template=params.template, **where)
+        take_adapter(given, folder, spec=params.spec, template=params.template, **base)
     elif params.spec.get("mean_of"):
         members = [f"{Path(folder).parent}/{member.replace('@', '/step-')}" for member in params.spec["mean_of"]]
-        average_adapters(members, folder, spec=params.spec, template=params.template, **where)
+        average_adapters(members, folder, spec=params.spec, template=params.template, **base)
     else:
         train_adapter(
             snakemake.input.pairs,

@@ -769,7 +769,7 @@ def test_a_recipe_has_what_changes_an_adapter_and_nothing_else():
     config["adapters"]["halves"] |= {"pairs": {"halves": 1, "continue": 3}, "gpus": 2, "micro_batch_size": 8}
     full = resolve(config)
     spec = recipe(full, "halves")
-    left_out = {"model", "pairs", "path", "revision", "mean_of", "noise", "seeds", *EXECUTION}
+    left_out = {"model", "pairs", "path", "revision", "mean_of", "noise", "positives", "seeds", *EXECUTION}
     assert not set(spec) & left_out and spec["dtype"] == full["dtype"]
     assert spec["weights"] == [1, 3] and Study(full).adapter_pairs("halves") == ["continue", "halves"]
     assert set(spec) | left_out == set(full["adapters"]["halves"]) | {"weights", "dtype"}

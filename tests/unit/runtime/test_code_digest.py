@@ -118,7 +118,7 @@ def test_one_definition_that_computes_something_else_runs_the_stages_that_reach_
 WRITTEN_OUT = {
     "analysis.ablation_grid", "analysis.score_table", "analysis.summarise_scores", "export.check_parity",
     "export.export_model", "export.model_card", "export.readout_modules", "generation.openai_backend",
-    "generation.thinking", "models.backbone", "models.memory",
+    "generation.thinking", "models.backbone", "models.both_ways", "models.memory", "models.one_way",
     "pairs.augmentation", "scoring.map_texts", "tasks.mteb_tasks",
 }  # fmt: skip
 

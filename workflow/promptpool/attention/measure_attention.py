@@ -51,7 +51,7 @@ def measure_attention(
     words = read_function_words(spec["function_words"])
     backbone = load_backbone(
         checkpoint.model, checkpoint.revision, checkpoint.adapter, device=checkpoint.device, dtype=checkpoint.dtype,
-        attention="eager",
+        attention="eager", causal=checkpoint.causal,
     )  # fmt: skip
     composer = Composer(backbone.tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
     measured = [spec["sentence"], *_with_tokens(composer, texts)]
@@ -77,6 +77,7 @@ def measure_attention(
             "revision": checkpoint.revision,
             "adapter": adapter_id,
             "prompts": dict(prompts),
+            **({} if checkpoint.causal else {"causal": False}),
             **spec,
         },
         started=started,

@@ -77,8 +77,9 @@ def recipe(config: Mapping, training: str) -> dict:
         kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
-    if kept["noise"] == "none":  # as before there was the key, so that nothing is trained again
-        del kept["noise"]
+    for key, default in (("noise", "none"), ("positives", "own")):
+        if kept[key] == default:  # as before there was the key, so that nothing is trained again
+            del kept[key]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same
         kept["lora"] = {**kept["lora"], "target_modules": kept["lora"]["target_modules"][0]}
     weights = list(spec["pairs"].values()) if isinstance(spec["pairs"], Mapping) else None

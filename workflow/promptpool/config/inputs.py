@@ -86,13 +86,19 @@ def pairs(config: Mapping) -> Iterator[str]:
             known = ", ".join(config["models"])
             yield f"{key}.model: missing; style {written[0]!r} is written by a language model; name one of {known}"
         elif spec["backend"] != "openai":
-            yield from references(f"{key}.model", "model", [model], config, "models")
+            yield from writer(f"{key}.model", model, config)
         bounds = spec["filters"]["length_ratio"]
         if bounds and bounds[0] >= bounds[1]:
             yield f"{key}.filters.length_ratio: {bounds[0]} is not below {bounds[1]}; give the lower bound first"
         semantic = spec["filters"]["semantic"]
         if semantic and semantic["prompt"].count(SLOT) != 1:
             yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; add it"
+
+
+def writer(key: str, model: str, config: Mapping) -> Iterator[str]:
+    yield from references(key, "model", [model], config, "models")
+    if not config["models"][model]["causal"]:
+        yield f"{key}: {model!r} has causal: false and cannot write; name a model with its causal mask"
 
 
 def adapters(config: Mapping) -> Iterator[str]:

@@ -159,6 +159,11 @@ def exports(config: Mapping) -> Iterator[str]:
                     "an inner layer cuts the base model, which is stored elsewhere",
                     "write true, or layer -1",
                 ),
+                (
+                    not config["models"][spec["model"]]["causal"],
+                    "the base's config keeps its causal mask",
+                    "write true",
+                ),
                 (spec["dtype"] != "float32", f"dtype {spec['dtype']} is for merged weights", "write true, or float32"),
             ):
                 if fault:

@@ -11,11 +11,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
+from ..models.both_ways import sees_all
+from ..models.decoder import set_attention
 from ..models.fused_layers import FusedLayers, worth_fusing
 from ..models.memory import is_out_of_memory
 from ..models.precision import EXACT, Precision, exact
 from ..templates import Template
-from .forward_passes import Found, Layout, SeparatePasses, TreePass, require_causal, set_attention, takes_trees
+from .forward_passes import Found, Layout, SeparatePasses, TreePass, require_causal, takes_trees
 from .packing import Trunk, longest_first, take
 from .token_budget import TokenBudget
 
@@ -63,8 +65,13 @@ class FamilyBatches:
 
     @cached_property
     def takes_trees(self) -> bool:
-        """Whether the model shares a pass between prompts. If it can't, a warning says so, once."""
+        """Whether the model shares a pass between prompts. If it can't, a warning says so, once.
+
+        Where a token sees what follows it, a text's states depend on its prompt's suffix, and nothing is shared.
+        """
         model = self.model
+        if sees_all(model):
+            return False
         with exact(self.device):  # a question about the mask, not about rounding
             if takes_trees(model, self.eos_id):
                 return True

@@ -105,6 +105,7 @@ def planned(
         "precision": repr(inference_precision(checkpoint.dtype, parallel.place)),
         "grid": {**vars(grid), "poolings": list(grid.poolings), "layers": list(grid.layers)},
         "code": code,
+        **({} if checkpoint.causal else {"causal": False}),
     }
     parts = []
     for task, own in texts.items():

@@ -69,6 +69,7 @@ class Embedder:
         tokenization: str = "composed",
         text_normalisation: str = "none",
         fuse: bool | None = None,
+        causal: bool = True,
     ) -> "Embedder":
         """A model and an adapter merged into it.
 
@@ -76,9 +77,10 @@ class Embedder:
         dtype `auto`: see precision; token_budget: tokens per batch, None to let the device's memory decide;
         tokenization: `composed`, or the paper's `joint` (a pass for each prompt, not exportable);
         text_normalisation: see templates.normalised; fuse: whether the layers are compiled, None to do it on a GPU
-        where the texts are worth it. It changes vectors by rounding alone.
+        where the texts are worth it. It changes vectors by rounding alone. causal: false removes the causal mask.
         """
-        backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, attention=IMPLEMENTATION)
+        how = {"attention": IMPLEMENTATION if causal else "sdpa", "causal": causal}
+        backbone = load_backbone(model, revision, adapter, device=device, dtype=dtype, **how)
         return cls(backbone, max_text_tokens, token_budget, tokenization, text_normalisation, fuse)
 
     @property

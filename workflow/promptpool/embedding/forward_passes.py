@@ -1,8 +1,8 @@
 """One family's forward passes: all prompts at once with a tree mask, or one prompt at a time if the model can't."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import PromptpoolError
-from ..models.decoder import decoder_layers
+from ..models.both_ways import sees_all
+from ..models.decoder import decoder_layers, plain_attention
 from ..models.memory import is_device_fault, is_out_of_memory
+from ..variants import split_pooling
 from .family_pooling import Readout
 from .layer_states import reading
 from .packing import Batch, Tree, Trunk, pack_trunks, plant
@@ -63,28 +65,37 @@ class TreePass:
 class SeparatePasses:
     """One prompt at a time with the model's own attention, texts of equal length together: right for any decoder.
 
-    The head is recomputed for every text, because it is unknown how the model would share it.
+    The head is recomputed for every text, because it is unknown how the model would share it. Where tokens see what
+    follows them, an EOS that one pooling reads must not be in the pass of the others.
     """
 
     def __init__(self, model: PreTrainedModel, layout: Layout):
         self.model, self.layout = model, layout
         self.readout = Readout(layout.tree, layout.poolings)
         suffixes = [[layout.tree.ids[node] for node in path] for path in layout.tree.paths]
-        eos = layout.eos_id if layout.tree.ends else None
-        self.alone = [Readout(plant([suffix], eos), layout.poolings) for suffix in suffixes]
+        ended = [key for key in layout.poolings if split_pooling(key)[0] == "eos"]
+        others = [key for key in layout.poolings if key not in ended]
+        groups = [(layout.poolings, bool(layout.tree.ends))]
+        if ended and others and sees_all(model):
+            groups = [(others, False), (ended, True)]
+        self.alone = [
+            (branch, Readout(plant([suffix], layout.eos_id if eos else None), poolings), poolings)
+            for branch, suffix in enumerate(suffixes)
+            for poolings, eos in groups
+        ]
 
     def run(self, trunks: Sequence[Trunk]) -> Found:
         """As TreePass.run."""
         found: Found = {}
         layout, before = self.layout, len(self.layout.head)
         whole = [Trunk((*layout.head, *t.ids), t.start + before, t.stop + before) for t in trunks]
-        for branch, alone in enumerate(self.alone):
+        for branch, alone, poolings in self.alone:
             batch = pack_trunks(whole, alone.tree, layout.eos_id).to(self.model.device)
             for number, parts in self._plain(batch, alone).items():
                 if number not in found:
                     shape = (len(trunks), self.readout.width, parts.shape[-1])
                     found[number] = torch.empty(shape, device=parts.device)
-                for key in layout.poolings:
+                for key in poolings:
                     found[number][:, self.readout.columns[branch, key]] = parts[:, alone.columns[0, key]]
         return found
 
@@ -96,7 +107,8 @@ class SeparatePasses:
             ids = batch.ids[0, tile.tokens].unflatten(0, (tile.rows, tile.width))
             states: dict[int, Tensor] = {}
             asked = {"output_attentions": True} if readout.attends else {}
-            with reading(self.model, [*self.layout.numbers, depth], states.__setitem__):
+            rows_wanted = plain_attention(self.model) if readout.attends else nullcontext()
+            with rows_wanted, reading(self.model, [*self.layout.numbers, depth], states.__setitem__):
                 out = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **asked)
             states[depth] = out.last_hidden_state
             for found in states.values():
@@ -197,24 +209,3 @@ def _kind(layer: nn.Module) -> frozenset:
     )
     shapes = (("shape", name, tuple(weight.shape)) for name, weight in layer.named_parameters())
     return frozenset((*settings, *shapes))
-
-
-def set_attention(model: PreTrainedModel, name: str) -> None:
-    """Sets the attention implementation of a loaded model, even if the architecture has only one.
-
-    transformers' own method refuses models whose attention is not behind its interface, but their masks follow the
-    config too.
-    """
-    for config in {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values():
-        config._attn_implementation = name
-
-
-@contextmanager
-def plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """The model's own attention: eager, which every architecture has, and which returns its weights."""
-    before = model.config._attn_implementation
-    set_attention(model, "eager")
-    try:
-        yield
-    finally:
-        set_attention(model, before)

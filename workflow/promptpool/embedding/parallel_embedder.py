@@ -134,6 +134,7 @@ def load(checkpoint: Checkpoint, grid: Grid, device: str, fuse: bool | None = No
         tokenization=grid.tokenization,
         text_normalisation=grid.text_normalisation,
         fuse=fuse,
+        causal=checkpoint.causal,
     )
 
 

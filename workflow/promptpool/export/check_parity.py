@@ -48,7 +48,7 @@ def check_parity(
     started = time.time()
     engine = Embedder.load(
         checkpoint.model, checkpoint.adapter, revision=checkpoint.revision, device=checkpoint.device, dtype="float32",
-        max_text_tokens=spec["max_text_tokens"],
+        max_text_tokens=spec["max_text_tokens"], causal=checkpoint.causal,
     )  # fmt: skip
     place = str(engine.backbone.device)
     sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])

@@ -75,7 +75,7 @@ def export_model(
     pooling = readout.poolings[0] if readout else spec["pooling"]
     built = sentence_model(
         model, parsed, pooling, spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
-        device="cpu",
+        device="cpu", causal=checkpoint.causal,
     )  # fmt: skip
     transformer = built[0]
     require_room(transformer, spec["max_text_tokens"], name)
@@ -101,6 +101,8 @@ def export_model(
         modules = plain_modules(width, pooling, numbers[0] if numbers[0] < depth else None)
         dim = built.get_embedding_dimension()
     variant, known = variant_of(spec, template), read_facts(facts)
+    if not checkpoint.causal:
+        variant["causal"] = False
     if readout:
         variant |= readout.facts(spec["prompt"])
     card = Card(

@@ -97,6 +97,7 @@ def facts(card: Card) -> str:
         "longest text": f"{variant['max_text_tokens']} tokens",
         **fitted(variant),
         "weights": card.dtype if card.merged else "the base model's, and the adapter's",
+        **({} if variant.get("causal", True) else {"attention": "each token sees the whole text"}),
     }
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
 
@@ -130,6 +131,11 @@ def loading(card: Card) -> str:
     newest = card.variant["pooling"] == "concat" or len(parts) > 0
     least = "6" if newest else "5.1 (which strips white space round a text; 6 does not)"
     lines = [fenced(code_block, "python"), f"It needs sentence-transformers {least} or newer, and no code of its own."]
+    if not card.variant.get("causal", True):
+        lines.append(
+            "Its config says `is_causal: false`. transformers 5.23 follows that. One that does not would give other "
+            "vectors without a word."
+        )
     if not card.merged:
         lines.append(
             "It also needs peft, and the base model, which is not in here: `adapter_config.json` names it "

@@ -16,6 +16,7 @@ from ..artifacts.files import sidecar_path, text_digest
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
 from ..runtime.gpu_leases import LENT
+from .both_ways import remove_causal_mask
 from .decoder import load_decoder, supported_attention
 from .precision import EXACT, Kept, Precision, inference_precision, require_kept
 
@@ -42,12 +43,14 @@ def load_backbone(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype | Precision = "auto",
     attention: str = "sdpa",
+    causal: bool = True,
 ) -> Backbone:
     """A base model in evaluation mode, with an adapter merged into it if one is named.
 
     path: directory or hub id; adapter: directory of LoRA weights; dtype: see precision.inference_precision. The merge
-    itself is always done in float32. Raises PromptpoolError for a model that is not a decoder, an adapter with a
-    missing key, an adapter that changes nothing and a dtype that loses the adapter's change.
+    itself is always done in float32. causal: false removes the causal mask (both_ways). Raises PromptpoolError for a
+    model that is not a decoder or has a mask that cannot be removed, an adapter with a missing key, an adapter that
+    changes nothing and a dtype that loses the adapter's change.
     """
     place = pick_device(device)
     precision = inference_precision(dtype, place)
@@ -55,6 +58,8 @@ def load_backbone(
     model = load_decoder(
         path, config, revision=revision, dtype=precision.weights, attention=supported_attention(config, attention)
     )
+    if not causal:
+        remove_causal_mask(model)
     tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, **NO_CODE)
     require_tokenizer(tokenizer, model, path, adapter)
     kept = None

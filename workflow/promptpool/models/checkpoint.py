@@ -9,7 +9,8 @@ class Checkpoint:
     """A base model, the adapter on it, the number type and the device.
 
     model: directory or hub id; revision: a commit, None for a directory; adapter: a directory of LoRA weights, None for
-    none; dtype: see precision.inference_precision; device: `auto`, `cpu`, `cuda`, `cuda:1`...
+    none; dtype: see precision.inference_precision; device: `auto`, `cpu`, `cuda`, `cuda:1`...; causal: false where
+    its causal mask is removed.
     """
 
     model: str
@@ -17,6 +18,7 @@ class Checkpoint:
     adapter: str | None = None
     dtype: str = "auto"
     device: str = "auto"
+    causal: bool = True
 
     @property
     def files(self) -> list[str]:
@@ -26,4 +28,5 @@ class Checkpoint:
     @property
     def weights(self) -> dict:
         """What determines the numbers, except the device: for a sidecar's `spec`."""
-        return {"model": self.model, "revision": self.revision, "adapter": self.adapter, "dtype": self.dtype}
+        known = {"model": self.model, "revision": self.revision, "adapter": self.adapter, "dtype": self.dtype}
+        return known if self.causal else {**known, "causal": False}

@@ -1,5 +1,7 @@
 """The text decoder of a model: refused where there is none, and taken by its role out of a model that also sees."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -158,3 +160,24 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         f"{model.name_or_path}: no list of {count or 'its'} decoder layers found in {type(model).__name__}; name "
         "another model"
     )
+
+
+def set_attention(model: PreTrainedModel, name: str) -> None:
+    """Sets the attention implementation of a loaded model, even if the architecture has only one.
+
+    transformers' own method refuses models whose attention is not behind its interface, but their masks follow the
+    config too.
+    """
+    for config in {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values():
+        config._attn_implementation = name
+
+
+@contextmanager
+def plain_attention(model: PreTrainedModel) -> Iterator[None]:
+    """The model's own attention: eager, which every architecture has, and which returns its weights."""
+    before = model.config._attn_implementation
+    set_attention(model, "eager")
+    try:
+        yield
+    finally:
+        set_attention(model, before)

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
 from ..templates import Composer, Template
+from .both_ways import remove_causal_mask
 from .decoder import load_decoder
 
 POOLING_MODES = {
@@ -55,10 +56,12 @@ def sentence_model(
     dtype: torch.dtype = torch.float32,
     device: str | None = None,
     loading: Mapping[str, object] | None = None,
+    causal: bool = True,
 ) -> SentenceTransformer:
     """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling that it lacks.
 
-    loading: further arguments of the model's `from_pretrained`, such as its attention or quantization.
+    loading: further arguments of the model's `from_pretrained`, such as its attention or quantization; causal: false
+    removes the causal mask (both_ways).
     """
     if pooling not in POOLING_MODES:
         raise PromptpoolError(
@@ -74,6 +77,8 @@ def sentence_model(
             # Without this a chat template would be wrapped around every text.
             modality_config={"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
         )
+    if not causal:
+        remove_causal_mask(transformer.model)
     tokenizer = transformer.tokenizer
     tokenizer.chat_template = None
     tokenizer.padding_side = "right"

@@ -54,7 +54,7 @@ def load_encoder(spec: Mapping, device: str = "auto") -> Encode:
             return _sentence_encoder(name, revision, Template.parse("semantic", prompt), device)
         from ..embedding.embedder import Embedder
 
-        embedder = Embedder.load(name, revision=revision, device=device)
+        embedder = Embedder.load(name, revision=revision, device=device, causal=spec.get("causal", True))
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise PromptpoolError(f"semantic.model {name!r} can't be loaded: {reason}; fix the path or the id") from error

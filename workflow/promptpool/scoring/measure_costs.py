@@ -53,7 +53,7 @@ def measure_costs(
             }
             for layer in spec["layers"]:
                 number = layer_number(layer, shape.depth)
-                flops = [shape.flops(counts, number).mean() for counts in read.values()]
+                flops = [shape.flops(counts, number, checkpoint.causal).mean() for counts in read.values()]
                 tokens = [counts.mean() for counts in read.values()]
                 rows.append((name, prompt, eos, layer, number, shape.depth, np.mean(tokens), np.mean(flops)))
     columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops"]
@@ -102,12 +102,12 @@ class Shape:
             [sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers], width_of(made.config)
         )
 
-    def flops(self, tokens: np.ndarray, number: int) -> np.ndarray:
+    def flops(self, tokens: np.ndarray, number: int, causal: bool = True) -> np.ndarray:
         """Operations for texts of so many tokens up to layer `number`: 2 per token and parameter, and 4 per key, query
-        and unit of width for scores and sums, over the keys that a causal query sees.
+        and unit of width for scores and sums, over the keys that a query sees: if not `causal`, all of them.
         """
         tokens = np.asarray(tokens, dtype=float)
-        keys = tokens * (tokens + 1) / 2
+        keys = tokens * (tokens + 1) / 2 if causal else tokens**2
         return 2 * self.parameters[:number].sum() * tokens + 4 * self.width * keys * number
 
 

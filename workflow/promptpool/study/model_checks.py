@@ -12,9 +12,11 @@ from pathlib import Path
 from ..config.adapters import untrained
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
+from ..models.one_way import one_way_fault, one_way_reason
 from .study import Study
 
 ARCHITECTURES_FILE = files(__package__) / "architectures.json"
+BOTH_WAYS = "both ways"  # the note of an architecture whose causal mask can be removed
 WORKS = ("one pass", "separate passes")
 
 
@@ -46,6 +48,8 @@ def model_faults(study: Study) -> Iterator[str]:
         }
         exports = {key: spec for key, spec in study["exports"].items() if spec["model"] == name}
         yield from _faults(f"models.{name}", folder, tuned, exports, study["grid"]["layers"])
+        if not study["models"][name]["causal"]:
+            yield from _one_way_faults(f"models.{name}.causal", folder)
 
 
 def folder_of(study: Study, name: str) -> Path | None:
@@ -88,6 +92,18 @@ def _faults(
             refusal = _refusal(folder, targets)
             if refusal:
                 yield f"adapters.{name}: {refusal}"
+
+
+def _one_way_faults(key: str, folder: Path) -> Iterator[str]:
+    """Why a model's causal mask cannot be removed: by its config, or as tried on a tiny model of its architecture."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kind = config.get("model_type")
+    known = architectures().get(kind)
+    reason = one_way_reason(config)
+    if reason is None and known and BOTH_WAYS not in known.get("notes", []):
+        reason = "keeps a mask of its own, or has layers without attention"
+    if reason:
+        yield one_way_fault(key, str(kind), reason)
 
 
 def _odd(config: Mapping) -> bool:

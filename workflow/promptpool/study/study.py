@@ -55,8 +55,10 @@ class Study(EntryFiles, GridJobs, ReadoutJobs, Trainings):
     # --- models and adapters -------------------------------------------------------------------
 
     def model(self, name: str) -> dict:
-        """`model` (directory or hub id) and `revision` of a named model."""
-        return {"model": self.config["models"][name]["path"], "revision": self.config["models"][name]["revision"]}
+        """`model` (directory or hub id) and `revision` of a named model, and `causal: false` if its mask is removed."""
+        spec = self.config["models"][name]
+        known = {"model": spec["path"], "revision": spec["revision"]}
+        return known if spec["causal"] else {**known, "causal": False}
 
     def states(self) -> list[tuple[str, str]]:
         """(model, adapter id) of everything that is embedded: every grid model untuned, and its adapters' steps, each

@@ -51,6 +51,7 @@ def tunable_model(
     dtype: torch.dtype,
     attention: str = "sdpa",
     checkpointing: bool = False,
+    causal: bool = True,
 ) -> SentenceTransformer:
     """The base model with a fresh LoRA adapter, whose weights are the only trainable ones.
 
@@ -66,7 +67,7 @@ def tunable_model(
         loading["quantization_config"] = four_bit()
     tuned = sentence_model(
         path, template, spec["pooling"], max_text_tokens, revision=revision, dtype=dtype, device=str(device),
-        loading=loading,
+        loading=loading, causal=causal,
     )  # fmt: skip
     if dtype != torch.float32:
         tuned.insert(1, Upcast())

@@ -25,6 +25,7 @@ from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
+from .shuffled_positives import SHUFFLED, shuffled_positives
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
 from .validation import best_step, hold_out, retrieval, wilson
@@ -49,6 +50,7 @@ def train_rank(
     scratch: str,
     device: str = "auto",
     execution: Mapping | None = None,
+    causal: bool = True,
 ) -> None:
     """Trains one adapter and writes its weights at every named step, all at the end.
 
@@ -56,17 +58,21 @@ def train_rank(
     (adapter_model.safetensors and its config) and training.parquet (a row per step: `tracking.TRAINING_COLUMNS`). With
     a validation share it also gets validation.parquet (step, accuracy, n, low, high) and best_step.json; and
     tensorboard/. A killed job resumes from `scratch`, which is outside the declared outputs. execution: see
-    EXECUTION_DEFAULTS. As one of several ranks, it takes its share of every step, and the first rank writes.
-    Raises PromptpoolError, one line, for too few pairs, a loss that is not finite, and what can't be written.
+    EXECUTION_DEFAULTS. causal: false trains without the causal mask. As one of several ranks, it takes its share of
+    every step, and the first rank writes. Raises PromptpoolError, one line, for too few pairs, a loss that is not
+    finite, and what can't be written.
     """
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
-    how = {**EXECUTION_DEFAULTS, **(execution or {})}
+    how = {**EXECUTION_DEFAULTS, **(execution or {}), "causal": causal}
     place = pick_device(device)
     table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
     table, held = hold_out(table, spec["validation"], spec["seed"])
+    if spec.get("positives") == SHUFFLED:
+        table = shuffled_positives(table, spec["seed"])
     # The weights' own digest, not their path: a scratch is resumed only if everything is the same.
     made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
+    made_of += ["both_ways"] * (not causal)
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
     args = trainer_arguments(spec, work / "trainer", place, how, out)
     per_epoch = len(table) // spec["batch_size"]
@@ -124,6 +130,7 @@ def train_rank(
         started=started,
         base_model=model,
         base_revision=revision,
+        base_causal=causal,
         vocabulary=vocabulary_digest(tuned.tokenizer),
         seed=spec["seed"],
         device=str(place),
@@ -163,7 +170,7 @@ def prepared(
         prompt = Template.parse(spec["prompt"], SLOT)
     tuned = tunable_model(
         model, prompt, spec, longest, revision=revision, device=device, dtype=training_dtype(spec["dtype"], device),
-        attention=how["attention"], checkpointing=how["gradient_checkpointing"],
+        attention=how["attention"], checkpointing=how["gradient_checkpointing"], causal=how["causal"],
     )  # fmt: skip
     return tuned, texts, held
 

@@ -1,4 +1,4 @@
-"""What the catalog of Snakemake workflows asks for: planned and linted where only Snakemake is installed, and used as a module."""
+"""What the catalog of Snakemake workflows asks for: planning and linting with Snakemake alone, and use as a module."""
 
 import importlib.metadata
 import os

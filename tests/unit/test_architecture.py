@@ -169,7 +169,7 @@ def test_whatever_is_imported_from_the_package_is_there():
     """Benches, fault harness and GPU tests are not run by every change, and must not find out when they are."""
     lost = []
     for folder in ("workflow", "tests", "docs"):
-        for path in (ROOT / "Snakefile", *(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.smk")):
+        for path in (ROOT / "workflow/Snakefile", *(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.smk")):
             for node in imports_from_the_package(path):
                 place = PACKAGE.joinpath(*node.module.split(".")[1:])
                 module = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")

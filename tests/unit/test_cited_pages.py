@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-READ = [ROOT / "Snakefile", ROOT / "config.yaml", ROOT / "Makefile"]
+READ = [ROOT / "workflow/Snakefile", ROOT / "config.yaml", ROOT / "Makefile"]
 READ += [path for kind in ("*.py", "*.smk", "*.yaml", "*.j2") for path in sorted((ROOT / "workflow").rglob(kind))]
 PAGE = re.compile(r"(?<![\w/.-])(?:docs/[\w/-]+\.md|[A-Z][A-Z_]{3,}\.md)\b")
 # A name in capitals with the number of a section: a page without its ending.

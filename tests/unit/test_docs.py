@@ -32,7 +32,7 @@ RETIRED = {
     "is no part of": r"(is|are) no part of",
 }
 WORKFLOW = ROOT / "workflow"
-SOURCES = [ROOT / "Snakefile", *(path for end in ("py", "smk") for path in sorted(WORKFLOW.rglob(f"*.{end}")))]
+SOURCES = [ROOT / "workflow/Snakefile", *(path for end in ("py", "smk") for path in sorted(WORKFLOW.rglob(f"*.{end}")))]
 TEXTS = [path for end in ("schema.yaml", "j2", "js", "css", "rst") for path in sorted(WORKFLOW.rglob(f"*.{end}"))]
 EXCEPTED = {
     ("workflow/promptpool/runtime/computation.py", "told, tells"),  # `tell`, the name of a parameter

@@ -54,7 +54,7 @@ def test_stages_start_without_libraries_that_they_do_not_use(kind):
 
 def test_the_snakefile_imports_nothing_that_takes_long():
     """Each job's process reads it. Snakemake itself imports pandas; nothing of ours may add to that."""
-    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    files = [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     modules = [
         name for path in files for name in re.findall(r"^from (promptpool[\w.]+) import", path.read_text(), re.M)
     ]

@@ -63,7 +63,7 @@ from promptpool.study.plan import assumptions
 from promptpool.tasks.catalogue import catalogue
 from promptpool.tasks.published import published
 from promptpool.text.boilerplate import boilerplate
-from promptpool.text.content_words import read_function_words
+from promptpool.text.function_words import read_function_words
 
 given = json.loads(sys.argv[1])
 use_scripts(given["scripts"])

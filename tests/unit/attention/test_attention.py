@@ -15,7 +15,7 @@ from promptpool.errors import PromptpoolError
 from promptpool.models.backbone import Backbone, load_backbone
 from promptpool.models.checkpoint import Checkpoint
 from promptpool.templates import Composer, Template
-from promptpool.text.content_words import read_function_words
+from promptpool.text.function_words import read_function_words
 from promptpool.variants import split_adapter_id
 from tiny import tiny_adapter, tiny_model, tiny_tokenizer
 

@@ -118,7 +118,7 @@ def test_nothing_is_unpickled_evaluated_or_given_to_a_shell():
 
 
 def test_no_rule_runs_a_shell():
-    for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
+    for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
         assert "shell:" not in path.read_text() and "run:" not in path.read_text(), path
 
 

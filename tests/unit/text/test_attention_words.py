@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 from promptpool.errors import PromptpoolError
-from promptpool.text.content_words import content_tokens, content_words, read_function_words, token_offsets
+from promptpool.text.content_words import content_tokens, content_words, token_offsets
+from promptpool.text.function_words import read_function_words
 from tiny import TEXTS, tiny_tokenizer
 
 ENGLISH = read_function_words()

@@ -11,8 +11,6 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from ..errors import PromptpoolError
 from .files import VERIFIED, file_digest, remove, seal_of, sidecar_path, state, sweep_for, unpack_folder, write_sidecar
 
@@ -138,6 +136,8 @@ def require_readable(path: str | Path) -> None:
             except (ValueError, RecursionError) as error:
                 raise PromptpoolError(f"{path}: is not valid JSON ({error}); put the whole file there") from None
         elif path.suffix == ".safetensors":
+            from safetensors import SafetensorError, safe_open  # not for a dry run, which needs nothing but Snakemake
+
             size = path.stat().st_size
             try:
                 with safe_open(path, framework="numpy"):  # reads only the header, and compares it with the size

@@ -20,7 +20,7 @@ from ..models.backbone import load_backbone
 from ..models.checkpoint import Checkpoint
 from ..models.precision import in_words, processor
 from ..templates import Composer, Template
-from ..text.content_words import read_function_words
+from ..text.function_words import read_function_words
 from ..variants import split_adapter_id
 from .rows import last_rows
 from .spans import MEAN, SPANS, Labelled, entropy, label_tokens, span_shares

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from ..analysis.axes import baseline_of, values_of, varied
 from ..errors import PromptpoolError, choices
 from ..templates import SLOT
-from ..text.content_words import read_function_words
+from ..text.function_words import read_function_words
 from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER
 from .adapters import adapter_ids
 from .aggregations import post_processing_fault

@@ -12,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+if TYPE_CHECKING:  # a dry run needs nothing but Snakemake
+    from filelock import FileLock
 
 FOLDER = Path(tempfile.gettempdir()) / "promptpool-gpus"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -76,7 +78,7 @@ def _allocation() -> str:
     return "".join(named[:1])
 
 
-def _take(held: dict[str, FileLock], devices: list[str], wanted: int, jobs_per_gpu: int, prefix: str) -> bool:
+def _take(held: dict[str, "FileLock"], devices: list[str], wanted: int, jobs_per_gpu: int, prefix: str) -> bool:
     for place in range(jobs_per_gpu):  # the emptiest device first
         for device in devices:
             if len(held) < wanted and device not in held:
@@ -88,8 +90,10 @@ def _take(held: dict[str, FileLock], devices: list[str], wanted: int, jobs_per_g
     return len(held) == wanted
 
 
-def _lock(path: Path) -> FileLock | None:
+def _lock(path: Path) -> "FileLock | None":
     """The held lock, or None if another process holds it."""
+    from filelock import FileLock, Timeout
+
     FOLDER.mkdir(exist_ok=True)
     with contextlib.suppress(PermissionError):  # another user's
         FOLDER.chmod(0o1777)
@@ -101,7 +105,7 @@ def _lock(path: Path) -> FileLock | None:
     return lock
 
 
-def _give_back(held: dict[str, FileLock]) -> None:
+def _give_back(held: dict[str, "FileLock"]) -> None:
     for lock in held.values():
         with contextlib.suppress(OSError):  # another user's file: it stays and serves the next job
             os.unlink(lock.lock_file)

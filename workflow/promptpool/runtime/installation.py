@@ -14,6 +14,12 @@ def checkout() -> Path | None:
     return root if (root / "Snakefile").is_file() else None
 
 
+def workflow_folder() -> Path:
+    """The folder of the Snakefile, rules, scripts and resources: a checkout's, or the copy inside an installed package."""
+    root = checkout() or IMPORTED_FROM / "promptpool/shipped"
+    return root / "workflow"
+
+
 def with_package(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that must import this same package: its checkout comes first on PYTHONPATH.
 

@@ -11,7 +11,7 @@ from ..generation.backend import BACKENDS
 from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
-from ..text.content_words import FUNCTION_WORDS
+from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
 from .entry_files import EntryFiles
 from .grid_jobs import GridJobs

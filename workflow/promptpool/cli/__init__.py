@@ -1,0 +1,1 @@
+"""The command `promptpool`. It runs snakemake, and says how."""

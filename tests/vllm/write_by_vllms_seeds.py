@@ -1,4 +1,4 @@
-"""vllm_worker, but vLLM itself draws by each request's seed: the other side of bench_seeds.py, in vLLM's interpreter."""
+"""vllm_worker, but vLLM itself draws by each request's seed: the other side of bench_seeds.py, run where vLLM is."""
 
 import vllm_worker
 

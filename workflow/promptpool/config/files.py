@@ -24,15 +24,19 @@ def corpus_file_problems(config: Mapping) -> Iterator[str]:
 
 
 def task_file_problems(config: Mapping) -> Iterator[str]:
-    """Labelled files that are missing or empty, or lack a column or a second label. Reads them in full."""
+    """Files of own tasks that are missing, empty or at fault, such as having a single label. Reads them in full."""
     for name, task in config["tasks"].items():
-        if task["source"] == "file":
-            from ..data.tables import read_labelled
+        try:
+            if task["source"] == "file":
+                from ..data.tables import read_labelled
 
-            try:
                 read_labelled(task["path"], task["text"], task["label"], f"tasks.{name}")
-            except PromptpoolError as error:
-                yield str(error)
+            elif task["source"] == "retrieval":
+                from ..data.retrieval_files import read_retrieval
+
+                read_retrieval(task, f"tasks.{name}")
+        except PromptpoolError as error:
+            yield str(error)
 
 
 def topic_problems(config: Mapping) -> Iterator[str]:

@@ -14,7 +14,7 @@ def labelled_tasks(config: Mapping) -> list[str]:
     return [
         name
         for name, spec in config["tasks"].items()
-        if spec["source"] != "mteb" or types.get(spec.get("name") or name) == "Clustering"
+        if spec["source"] in ("docstrings", "file") or types.get(spec.get("name") or name) == "Clustering"
     ]
 
 

@@ -11,6 +11,7 @@ from ..tasks.encoders import LookupEncoder
 
 SCORE_COLUMNS = [*VARIANT, "task", "split", "subset", "level", "experiment", "metric", "value",
                  REPLICATE_COLUMN]  # fmt: skip
+OF_SEARCH = ("ndcg_at_10", "recall_at_1", "recall_at_10", "recall_at_100", "mrr_at_10")  # one number each
 BY_LEVEL = {"v_measure": "v_measures", "ami": "ami_scores"}  # metric -> MTEB's key of its experiments
 
 
@@ -18,8 +19,8 @@ def tidy_rows(result: TaskResult, main: str, variant: Mapping, task: str) -> lis
     """MTEB's scores as rows of SCORE_COLUMNS: one per metric, level and experiment.
 
     main: the task's main metric. variant: the columns model, adapter, step, prompt, pooling, layer. The main metric
-    appears twice, under its own name and as `main_score`. If MTEB has no experiments, a metric is one row with
-    experiment 0 and level "all".
+    appears twice, under its own name and as `main_score`. Retrieval tasks add OF_SEARCH. If MTEB has no experiments, a
+    metric is one row with experiment 0 and level "all".
     """
     rows = []
     for split, entries in result.scores.items():
@@ -58,6 +59,9 @@ def _experiments(entry: Mapping) -> dict[str, list[tuple[str, list]]]:
     for metric in runs[0] if runs else ():
         if any(run[metric] is not None for run in runs):
             found[metric] = [("all", [run[metric] for run in runs])]
+    for metric in OF_SEARCH:
+        if metric in entry and metric not in found:
+            found[metric] = [("all", [entry[metric]])]
     return found
 
 

@@ -13,6 +13,9 @@ from .hub_needs import told
 # The files that transformers and sentence-transformers load from a directory.
 LOADED = {".safetensors", ".bin", ".json", ".model", ".txt", ".jinja"}
 
+# The keys of an entry that may name a local file.
+FILES_OF_ENTRIES = ("path", "labels", "queries", "documents", "qrels")
+
 
 @functools.cache
 def loaded_files(path: str) -> tuple[str, ...]:
@@ -37,7 +40,7 @@ class EntryFiles:
     def local_files(self, section: str, name: str | None) -> list[str]:
         """The local files that an entry of the config reads, as a rule's input: if they change, the rule reruns."""
         spec = self.config[section].get(name) or {}
-        paths = [spec[key] for key in ("path", "labels") if spec.get(key)]
+        paths = [spec[key] for key in FILES_OF_ENTRIES if spec.get(key)]
         if section == "pairs" and spec["filters"]["semantic"]:  # only the judge's
             paths = [self.model_or_path(spec["filters"]["semantic"]["model"])["model"]]
         return [file for path in paths for file in loaded_files(path)]

@@ -9,13 +9,15 @@ import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_json, write_sidecar
 from ..data.labels import label_docstrings, label_faults
+from ..data.retrieval_files import read_retrieval
 from ..data.tables import in_and_out, read_labelled
 from ..hub.snapshots import commits
 
 
 def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, texts_out: str) -> None:
-    """Writes `labelled.parquet` (text, label; empty for a hub task), `texts.parquet` (text, prompt_type) and, beside
-    them, `facts.json` (see `mteb_tasks.facts_of`), with sidecars.
+    """Writes `labelled.parquet`, `texts.parquet` (text, prompt_type) and, beside them, `facts.json` (see
+    `mteb_tasks.facts_of`), with sidecars. The first holds text and label; RETRIEVAL_COLUMNS if the task's source is
+    `retrieval`; nothing for a hub task.
 
     The texts are recorded from MTEB itself: the task runs once with an encoder that records what it is asked for,
     each text once. `prompt_type` holds the roles in which MTEB asks for a text (`document`, `query` or both), and is
@@ -32,17 +34,22 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     elif spec["source"] == "file":
         labelled = read_labelled(spec["path"], spec["text"], spec["label"], where, _warn, counts)
         print(f"{where}: {spec['path']}: {in_and_out(counts, len(labelled))}")
-    faults = {} if labelled is None else label_faults(labelled)
+    elif spec["source"] == "retrieval":
+        labelled = read_retrieval(spec, where, _warn, counts)
+        print(f"{where}: {', '.join(f'{key}: {count}' for key, count in counts.items())}")
+    faults = label_faults(labelled) if labelled is not None and "label" in labelled else {}
     if faults.get("contradictory"):
         _warn(f"{where}: {faults['contradictory']} texts have two labels or more, such as {faults['example']}")
     recorder = RecordingEncoder()
     task = TaskSource(name, spec, labelled).fresh()
     evaluate(recorder, task)
-    inputs = [path for path in (corpus, spec.get("path")) if path]
+    own = [spec.get(key) for key in ("path", "queries", "documents", "qrels")]
+    inputs = [path for path in (corpus, *own) if path]
     table = labelled if labelled is not None else pd.DataFrame({"text": [], "label": []}, dtype=str)
     roles = ["+".join(sorted(kinds)) for kinds in recorder.texts.values()]
     texts = pd.DataFrame({"text": list(recorder.texts), "prompt_type": roles}, dtype=str)
-    counts |= {"rows": len(table), "labels": int(table["label"].nunique()), "texts": len(texts)}
+    labels = int(table["label"].nunique()) if "label" in table else 0
+    counts |= {"rows": len(table), "labels": labels, "texts": len(texts)}
     for out, content in ((labelled_out, table), (texts_out, texts)):
         with atomic_path(out) as temporary:
             content.to_parquet(temporary, index=False)

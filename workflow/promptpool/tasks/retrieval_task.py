@@ -1,0 +1,50 @@
+"""An MTEB retrieval task over queries, documents and relevance of your own."""
+
+from typing import Any
+
+import pandas as pd
+from datasets import Dataset
+from mteb.abstasks import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+
+
+def retrieval_task(name: str, table: pd.DataFrame) -> AbsTaskRetrieval:
+    """A fresh task. table: RETRIEVAL_COLUMNS, as `read_retrieval` gives them.
+
+    The main score is nDCG@10. MTEB also measures recall, MRR, MAP, precision and nDCG at 1, 3, 5, 10, 20, 100 and 1,000
+    documents.
+    """
+
+    class LocalRetrieval(AbsTaskRetrieval):
+        metadata = TaskMetadata(
+            name=name,
+            description=f"{name}: retrieval over local files",
+            dataset={"path": f"local/{name}", "revision": "local"},
+            type="Retrieval",
+            category="t2t",
+            modalities=["text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="ndcg_at_10",
+        )
+
+        def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+            relevant: dict[str, dict[str, int]] = {}
+            rows = table[table["part"] == "relevant"]
+            for query, document, score in zip(rows["id"], rows["other"], rows["score"], strict=True):
+                relevant.setdefault(query, {})[document] = int(score)
+            split = {
+                "corpus": _texts(table, "document"),
+                "queries": _texts(table, "query"),
+                "relevant_docs": relevant,
+                "top_ranked": None,
+            }
+            self.dataset = {"default": {"test": split}}
+            self.data_loaded = True
+
+    return LocalRetrieval()
+
+
+def _texts(table: pd.DataFrame, part: str) -> Dataset:
+    rows = table[table["part"] == part]
+    return Dataset.from_dict({"id": rows["id"].tolist(), "text": rows["text"].tolist()})

@@ -61,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
         ("check", "say whether tuning helped; fails if it made the model worse, or if a file is damaged"),
     )
     for name, what in rest:
-        one = _command(commands, name, f"cli.results.{name}", what)
+        function = "verify_results" if name == "verify" else name  # `verify` is the name of what checks a job's inputs
+        one = _command(commands, name, f"cli.results.{function}", what)
         _study(one)
         if name == "scores":
             one.add_argument("--top", type=int, default=10, metavar="N", help="variants to list; default: %(default)s")

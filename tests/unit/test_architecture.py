@@ -119,7 +119,6 @@ def test_a_stages_script_calls_the_function_of_its_name_in_the_module_of_its_nam
 SHORT = {
     "__main__.py",  # `python -m promptpool`
     "errors.py",  # the lowest module, which all others import
-    "analysis/gather_scores.py",  # a stage
     "config/paths.py",
     "config/secrets.py",  # one check each
     "figures/palette.py",  # colours, which the report needs without matplotlib

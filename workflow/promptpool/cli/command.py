@@ -87,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = parser()
     given = whole.parse_args(words[:place])
     if given.version:
-        from .. import __version__
-
-        print(f"promptpool {__version__}")
+        print(f"promptpool {import_module(__package__.partition('.')[0]).__version__}")
         return 0
     if not given.command:
         whole.print_help()

@@ -24,7 +24,7 @@ def training_defaults(facts: TextFacts, parameters: float, gpu: float | None) ->
     """Key of an adapter -> its value. facts: of the texts to learn from; gpu: bytes of its memory, None: a CPU."""
     pairs = max(1, facts.count)
     batch = _batch(pairs, gpu)
-    steps = _steps(pairs, batch.value, parameters, gpu)
+    steps = _steps(pairs, batch.value, gpu)
     return {
         "max_steps": steps,
         "steps": Value(sorted({max(1, steps.value // 2), steps.value}), "checkpoints that are kept and scored"),
@@ -58,11 +58,8 @@ def _batch(pairs: int, gpu: float | None) -> Value:
     return Value(max(2, min(most, pairs // 8)), f"{why}; at most an eighth of the texts")
 
 
-def _steps(pairs: int, batch: object, parameters: float, gpu: float | None) -> Value:
-    if gpu or parameters > SMALL:
-        most, why = (100, "the paper's best checkpoint of 20,000 steps was 100") if gpu else (40, "a CPU is slow")
-    else:
-        most, why = 40, "the demo's, for a small model on a CPU"
+def _steps(pairs: int, batch: object, gpu: float | None) -> Value:
+    most, why = (100, "the paper's best checkpoint of 20,000 steps was 100") if gpu else (30, "minutes on two cores")
     return Value(max(10, min(most, 3 * pairs // int(batch))), f"{why}; at most three passes over the texts")
 
 

@@ -29,6 +29,7 @@ from sample_tables import (
     sample_steps,
     sample_summary,
     sample_training,
+    sample_verdict,
 )
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7 * 7 }}"
@@ -100,7 +101,9 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         benchmarks=write("benchmarks", averages),
         published={"own": [{"label": words, "value": 99.9, "source": words}]},
         text_map=write("map", mapped),
+        verdict=folder / "verdict.json",
     )
+    given["verdict"].write_text(json.dumps(sample_verdict(words)))
     out = folder / "report.html"
     given |= changed
     settings = {key: given.pop(key) for key in ("config", "provenance", "published") if key in given}

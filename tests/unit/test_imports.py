@@ -17,6 +17,7 @@ STATISTICS = {
     "build_report",
     "compare_ablation",
     "gather_scores",
+    "judge_tuning",
     "summarise_scores",
     "summarise_attention",
     "plan",

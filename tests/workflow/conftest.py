@@ -17,6 +17,12 @@ def prepare() -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
+def reaching() -> Callable[[Path | str], dict[str, str]]:
+    """Gives the environment in which scripts write the functions that they enter to a table."""
+    return environment
+
+
+@pytest.fixture(scope="session")
 def finished(prepare, tmp_path_factory) -> Path:
     """The working directory of one whole run of the tiny study. Tests must leave it as it is.
 
@@ -37,7 +43,11 @@ def finished(prepare, tmp_path_factory) -> Path:
 def run_whole(folder: Path) -> None:
     """If it fails, it fails for each process that needs it, and leaves no folder that looks finished."""
     reached = folder / "reached.tsv"
-    paths = [str(REPOSITORY / "tests/reached"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    answer = snakemake(folder, REACHED=f"{reached}.part", PYTHONPATH=os.pathsep.join(paths))
+    answer = snakemake(folder, **environment(f"{reached}.part"))
     assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
     os.replace(f"{reached}.part", reached)
+
+
+def environment(table: Path | str) -> dict[str, str]:
+    paths = [str(REPOSITORY / "tests/reached"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"REACHED": str(table), "PYTHONPATH": os.pathsep.join(paths)}

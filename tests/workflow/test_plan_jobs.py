@@ -14,6 +14,7 @@ RULES = {
     "pairs": ("make_pairs", "select_pairs"),
     "adapters": ("train_adapter", "unpack_adapter", "check_training_data"),
     "embeddings": ("embed_checkpoint",),
+    "verdict": ("judge_tuning",),
     "scores": ("score_checkpoint", "embed_baseline", "score_baseline"),
     "attention": ("measure_attention",),
     "models": ("export_model", "check_parity"),

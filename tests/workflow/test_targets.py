@@ -24,6 +24,7 @@ EXACTLY = {
     "scores": SCORES,
     "ablation_prompts": TASK
     | {"embed_checkpoint": 1, "score_checkpoint": 1, "compare_ablation": 1, "draw_ablation": 1},
+    "verdict": {"judge_tuning": 1},  # no pair is held out
     "prefetch": {},
     "plan": {},
 }
@@ -39,7 +40,7 @@ AMONG = {
         {"embed_checkpoint", "score_checkpoint", "compare_ablation", "build_report"},
     ),
     "figures": ({"draw_heat_map", "draw_ablation", "draw_attention_bars"}, {"build_report", "export_model"}),
-    "report": ({"report", "build_report", "summarise_scores"}, {"export_model", "write_mteb_results"}),
+    "report": ({"report", "build_report", "summarise_scores", "judge_tuning"}, {"export_model", "write_mteb_results"}),
     "models": ({"export_model", "check_parity"}, {"build_report", "measure_attention", "compare_ablation"}),
     "all": ({"build_report", "check_parity", "write_mteb_results"}, {"train_base_model", "plan"}),
 }

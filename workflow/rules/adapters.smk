@@ -75,3 +75,40 @@ rule check_training_data:
         code=code_digest("check_training_data"),
     script:
         "../scripts/check_training_data.py"
+
+
+JUDGED = study.judged_trainings()
+
+
+rule verdict:
+    """Whether tuning helped, from held-out pairs alone: better, no clear difference, or worse."""
+    input:
+        study.verdict(),
+
+
+rule judge_tuning:
+    """Recall and nDCG of held-out pairs: tuned against untuned, TF-IDF and BM25."""
+    input:
+        **study.judged_inputs(),
+    output:
+        verdict=f"{R}/verdict.json",
+        text=f"{R}/verdict.txt",
+        pairs=[f"{R}/verdict/pairs.parquet"] if JUDGED else [],
+        vectors=study.judged_vectors(),
+    log:
+        f"{R}/logs/judge_tuning.log",
+    conda:
+        "../../envs/main.yaml"
+    threads: 1 if LOCAL or not JUDGED else min(CORES, 3)
+    resources:
+        gpu=1 if JUDGED else 0,
+    params:
+        judged=study.judged_spec(),
+        grid=study.grid_spec(),
+        model=lambda w: study.model(study.judged_spec()["model"]),
+        dtype=study["dtype"],
+        execution=lambda w, output: study.execution("embeddings"),
+        embedding=code_digest("embed_checkpoint"),
+        code=code_digest("judge_tuning"),
+    script:
+        "../scripts/judge_tuning.py"

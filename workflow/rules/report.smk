@@ -27,6 +27,7 @@ rule build_report:
         facts=FACTS,
         benchmarks=[f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
         text_map=[f"{R}/map.parquet"] if MAP else [],
+        verdict=study.verdict()[:1],
     output:
         report(
             f"{R}/report.html",

@@ -192,6 +192,7 @@ rule summarise_scores:
         scores=f"{R}/scores.parquet",
         facts=FACTS,
         tables=expand(f"{R}/ablations/{{name}}.parquet", name=study.two_axes()),
+        verdict=study.verdict()[1:],
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",

@@ -20,6 +20,7 @@ with job_of(snakemake):
             facts=list(given.facts),
             benchmarks=given.benchmarks[0] if given.benchmarks else None,
             text_map=given.text_map[0] if given.text_map else None,
+            verdict=given.verdict[0] if given.verdict else None,
         ),
         config=params.study,
         provenance={"commit": git_commit(), **package_versions()},

@@ -13,4 +13,5 @@ with job_of(snakemake):
         prompts=snakemake.params.prompts,
         seeds=snakemake.params.seeds,
         tables=list(snakemake.input.tables),
+        verdict=next(iter(snakemake.input.verdict), None),
     )

@@ -77,6 +77,15 @@ def test_the_headline_tells_gains_apart_from_scores_and_tasks_from_means(calm):
     assert "StdlibTopics" in single and "−2.0" in single and "+9.0" not in single
 
 
+def test_the_verdict_comes_first_with_a_row_a_measure_and_search(calm, tmp_path):
+    page = " ".join(calm.split())
+    assert 0 < page.index("Better: tuned finds more") < page.index('id="headline"')
+    table = page.partition("Verdict by measure")[2].partition("</table>")[0]
+    assert table.count("<tr>") == 1 + 2 * 4
+    assert "71.2" in table and "+10.9" in table and "+6.9 to +14.9" in table
+    assert "Verdict without labels" not in build(tmp_path / "none", verdict=None).read_text(encoding="utf-8")
+
+
 def test_ablations_print_the_corrected_chance(calm):
     table = calm.split('id="ablations"')[1].split("</table>")[0]
     assert "p (Holm)" in table and "0.020" in table and "0.010" not in table

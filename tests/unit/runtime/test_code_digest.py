@@ -119,7 +119,7 @@ WRITTEN_OUT = {
     "analysis.ablation_grid", "analysis.score_table", "analysis.summarise_scores", "export.check_parity",
     "export.export_model", "export.model_card", "export.readout_modules", "generation.openai_backend",
     "generation.thinking", "models.backbone", "models.memory",
-    "pairs.augmentation", "scoring.map_texts", "tasks.mteb_tasks",
+    "pairs.augmentation", "scoring.judge_tuning", "scoring.map_texts", "scoring.verdict", "tasks.mteb_tasks",
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_prose_that_is_digested_is_part_of_a_result():
 
 # --- single edits ------------------------------------------------------------------------------------
 
-POOLS = {"embed_checkpoint", "check_parity", "make_pairs semantic"}
+POOLS = {"embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic"}
 SINGLE = [
     ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs"}),
     ("tasks.build_task", "build_task", {"build_task"}),

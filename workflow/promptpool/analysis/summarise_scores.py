@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -30,17 +31,20 @@ def summarise_scores(
     prompts: Mapping[str, str],
     seeds: Mapping[str, int] | None = None,
     tables: Sequence[str] = (),
+    verdict: str | None = None,
 ) -> None:
     """Writes the headline as a table, and as the text that the demo prints at the end.
 
-    seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too.
+    seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too, as it shows the lines
+    of the file `verdict`.
     """
     started = time.time()
     known = read_facts(facts)
     table = headline(pd.read_parquet(scores), known, exports, prompts, seeds or {})
     write_table(out, table, inputs=[scores, *facts], spec={"exports": exports, "prompts": prompts}, started=started)
+    judged = Path(verdict).read_text(encoding="utf-8").splitlines() if verdict else []
     with atomic_path(text) as temporary:
-        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)))
+        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)), judged)
         temporary.write_text(words + "\n", encoding="utf-8")
 
 
@@ -176,9 +180,15 @@ def _of_seeds(headline_table: pd.DataFrame) -> list[str]:
 
 
 def as_text(
-    headline_table: pd.DataFrame, run: str, measure: str = "V-measure", tables: Sequence[pd.DataFrame] = ()
+    headline_table: pd.DataFrame,
+    run: str,
+    measure: str = "V-measure",
+    tables: Sequence[pd.DataFrame] = (),
+    verdict: Sequence[str] = (),
 ) -> str:
-    """The headline as text for a terminal (scores times 100), ablations over two axes, and where to look next."""
+    """The headline as text for a terminal (scores times 100), ablations over two axes, the verdict without labels, and
+    where to look next.
+    """
     shown = headline_table[headline_table["task"] == "mean"]
     width = max(map(len, shown["row"]), default=0)
     lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]
@@ -192,6 +202,8 @@ def as_text(
     lines += ["", *reading_notes(headline_table)]
     for table in tables:
         lines += ["", *as_markdown(table)]
+    if verdict:
+        lines += ["", "Without labels, from held-out pairs:", *verdict]
     base = f"results/{run}"
     lines += ["", f"Look at {base}/report.html first. Every number is a row of {base}/scores.parquet;"]
     lines += [f"figures are in {base}/figures/, exported models in {base}/models/."]

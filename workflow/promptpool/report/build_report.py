@@ -29,15 +29,16 @@ from .map import map_content
 from .pairs import pair_section
 from .provenance import DIGITS, chain
 from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_rows, score_rows
+from .verdict import verdict_content
 
 
 @dataclass(frozen=True)
 class Artifacts:
     """The files that a report is built from. An empty one has no section.
 
-    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; attention: that stage's table
-    and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step and loss; figures:
-    file name without suffix -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
+    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; verdict: its JSON; attention:
+    that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step
+    and loss; figures: file name without suffix -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
     """
 
     summary: str | Path
@@ -50,10 +51,11 @@ class Artifacts:
     facts: Sequence[str | Path] = ()
     benchmarks: str | Path | None = None
     text_map: str | Path | None = None
+    verdict: str | Path | None = None
 
     def files(self) -> list[str | Path]:
         """All of them."""
-        single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map))]
+        single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map, self.verdict))]
         named = (*self.ablations.values(), *self.training.values(), *self.figures.values())
         return [*single, *named, *self.attention, *self.facts, *(path for both in self.pairs.values() for path in both)]
 
@@ -90,6 +92,7 @@ def build_report(
         .render(
             run=run,
             measure=measures(read_facts(map(found, given.facts))),
+            verdict=verdict_content(found(given.verdict)) if given.verdict else None,
             headline=headline_rows(table_of(given.summary)),
             notes=reading_notes(table_of(given.summary)),
             benchmarks=of_benchmarks,

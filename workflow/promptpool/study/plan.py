@@ -91,6 +91,7 @@ def rows(study: Study) -> Iterator[Row]:
     yield _pairs(study, sizes)
     yield _adapters(study, sizes)
     yield _embeddings(study, sizes)
+    yield _verdict(study, sizes)
     rivals = sum(spec["kind"] == EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
     jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
     if study.readouts():  # the statistics of each checkpoint, then the readouts' scores
@@ -168,6 +169,18 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
                 disk += count * sizes[model]["hidden"] * width * vectors * len(family.templates)
     jobs = len(study.grid_jobs())
     return Row("embeddings", jobs, texts, tokens, flops, disk, "embed", "; ".join(sorted(notes)), starts=jobs)
+
+
+def _verdict(study: Study, sizes: Mapping) -> Row:
+    """The two texts of every held-out pair, under the untuned model and each training."""
+    trainings, jobs = study.judged_trainings(), len(study.verdict()[:1])
+    if not trainings:
+        return Row("verdict", jobs)
+    spec, size = study.adapter(trainings[0]), sizes[study.adapter(trainings[0])["model"]]
+    texts = 2 * assumptions()["held_out_pairs"] * 2 * len(trainings)
+    tokens = texts * (assumptions()["tokens_of_unknown_text"] + tokens_of(study["prompts"][spec["prompt"]]))
+    flops, disk = tokens * FORWARD * size["parameters"], 4 * texts * size["hidden"]
+    return Row("verdict", jobs, texts, tokens, flops, disk, "embed", starts=jobs)
 
 
 def _attention(study: Study, sizes: Mapping) -> Row:

@@ -16,6 +16,7 @@ from ..variants import RAW, split_seed
 from .entry_files import EntryFiles
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
+from .judged_adapter import JudgedAdapter
 from .readout_jobs import ReadoutJobs
 from .trainings import Trainings
 
@@ -24,7 +25,7 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, ReadoutJobs, Trainings):
+class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):

@@ -52,13 +52,13 @@ class RunProgress:
         elif _KEPT.match(text):
             (self.faults if text.startswith("Error: ") else []).append(text)
             self.show(text)
+        elif found := FAILED.match(text):
+            self._failing = True
+            self.faults.append(f"the job {found[1]} failed")
         elif _FAULT.match(text) and not text.startswith(("RuleException", "CalledProcessError")):
             self._fault = True
         elif text.startswith("Nothing to be done"):
             self.nothing = True
-        elif found := FAILED.match(text):
-            self._failing = True
-            self.faults.append(f"the job {found[1]} failed")
         elif self._failing and (found := LOG.match(text)):
             self.logs.append(found[1])
             self._failing = False

@@ -9,7 +9,7 @@ SMALL, LARGE = 50e6, 3e9  # parameters
 SHORT = 16  # words; half of a shorter text says little
 TRAINED_ON_CPU = 48  # tokens of a training text; the demo's
 BYTES_TO_TRAIN = 2.6  # bytes a parameter takes on a GPU in training: bfloat16 weights, and some for what is computed
-HELD_OUT = 300  # pairs that a verdict should have, at most a fifth of all
+_HELD_OUT = 300  # pairs that a verdict should have, at most a fifth of all
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def training_defaults(facts: TextFacts, parameters: float, gpu: float | None) ->
         "warmup_steps": Value(max(2, steps.value // 8), "an eighth of the steps"),
         "temperature": Value(0.05, "the demo's; usual for contrastive losses on cosines"),
         "max_text_tokens": _length(facts, gpu, TRAINED_ON_CPU, "a training text is cut here"),
-        "validation": Value(round(min(0.2, max(0.02, HELD_OUT / pairs)), 2),
-                            f"held out for the verdict: about {min(HELD_OUT, pairs // 5)} pairs"),
+        "validation": Value(round(min(0.2, max(0.02, _HELD_OUT / pairs)), 2),
+                            f"held out for the verdict: about {min(_HELD_OUT, pairs // 5)} pairs"),
         "lora": Value({"rank": _rank(parameters)}, "the paper's 64; 16 for models of more than 3 billion parameters"),
         **_memory(parameters, gpu),
     }  # fmt: skip

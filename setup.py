@@ -1,4 +1,4 @@
-"""Puts the workflow into the wheel, as promptpool/shipped: the folders of a checkout, so that every path between them holds.
+"""Puts the workflow into the wheel as promptpool/shipped, laid out as in a checkout, so that paths between files hold.
 
 Everything else about the package is in pyproject.toml. An editable installation uses the checkout itself.
 """

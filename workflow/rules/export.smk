@@ -36,7 +36,7 @@ rule check_parity:
     """Fails unless the exported model gives the pipeline's vectors, in float32."""
     input:
         exported=f"{R}/models/{{name}}",
-        texts=f"{R}/tasks/{sorted(study['tasks'])[0]}/texts.parquet",
+        texts=study.parity_texts(),
         adapter=lambda w: study.adapter_input(study["exports"][w.name]["adapter"]),
         snapshot=lambda w: study.snapshot("models", study["exports"][w.name]["model"]),
         files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),

@@ -1,7 +1,7 @@
 EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] == "sentence-transformers"]
 SCORED = [
     f"{R}/scores/{job}.json"
-    for job in [*study.grid_jobs(), *(f"baselines/{baseline}" for baseline in study["baselines"])]
+    for job in [*study.grid_jobs(), *(f"baselines/{baseline}" for baseline in study["baselines"] if study["tasks"])]
 ] + study.readout_scores(study.grid_jobs())
 FACTS = expand(f"{R}/tasks/{{task}}/facts.json", task=study["tasks"])
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..artifacts.files import write_table
 from ..artifacts.parts import listed_files
+from ..statistics.samples import SEED_COLUMN
 from .seeds import with_seeds
 
 
@@ -17,6 +18,9 @@ def gather_scores(manifests: Sequence[str], out: str, keys: Sequence[str], seeds
     """
     started = time.time()
     parts = list(listed_files(manifests, ".parquet"))
-    table = with_seeds(pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True), seeds)
+    tables = [pd.read_parquet(part) for part in parts]
+    if not tables:  # a study without tasks
+        tables = [pd.DataFrame(columns=[*(key for key in keys if key != SEED_COLUMN), "experiment", "value"])]
+    table = with_seeds(pd.concat(tables, ignore_index=True), seeds)
     table = table.sort_values(list(keys), kind="stable").reset_index(drop=True)
     write_table(out, table, inputs=[*manifests, *parts], started=started)

@@ -17,6 +17,7 @@ from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
 
 Facts = Mapping[str, Mapping]  # task -> its facts
+HEADLINE = ["row", "kind", "task", "label", *VARIANT, "score", "low", "high", "n", "p", "detectable", "of", "seeds"]
 
 
 def summarise_scores(
@@ -59,6 +60,8 @@ def headline(
     adapter -> that).
     """
     variants = samples_by_variant(scores, facts)
+    if not variants:  # a study without tasks
+        return pd.DataFrame(columns=HEADLINE)
     kinds: dict[str, list[tuple]] = {}
     for variant in variants:
         kinds.setdefault({BASELINE: f"{BASELINE} {variant[0]}", "base": "untuned"}.get(variant[1], "tuned"), []).append(
@@ -141,7 +144,9 @@ def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean
 def reading_notes(headline_table: pd.DataFrame) -> list[str]:
     """What a reader must know about the rows, a sentence a line."""
     shown = headline_table[headline_table["task"] == "mean"]
-    lines = []
+    lines: list[str] = []
+    if shown.empty:
+        return lines
     if (shown["of"] > 1).any():
         lines += [
             "A row `best ...` was picked among many (column `of` of summary.parquet), so its score looks a little",
@@ -185,8 +190,10 @@ def as_text(
     where to look next.
     """
     shown = headline_table[headline_table["task"] == "mean"]
-    width = max(map(len, shown["row"]))
+    width = max(map(len, shown["row"]), default=0)
     lines = [f"{measure} x 100, mean over tasks [95 % interval], run {run}", ""]
+    if shown.empty:
+        lines = [f"Run {run} has no labelled texts, so there are no scores."]
     for row in shown.itertuples():
         sign = "+" if row.kind == "difference" else ""
         value, low, high = (f"{100 * number:{sign}.1f}" for number in (row.score, row.low, row.high))

@@ -61,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
         ("check", "say whether tuning helped; fails if it made the model worse, or if a file is damaged"),
     )
     for name, what in rest:
-        one = _command(commands, name, f"cli.results.{name}", what)
+        function = "verify_results" if name == "verify" else name  # `verify` is the name of what checks a job's inputs
+        one = _command(commands, name, f"cli.results.{function}", what)
         _study(one)
         if name == "scores":
             one.add_argument("--top", type=int, default=10, metavar="N", help="variants to list; default: %(default)s")
@@ -86,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = parser()
     given = whole.parse_args(words[:place])
     if given.version:
-        from .. import __version__
-
-        print(f"promptpool {__version__}")
+        print(f"promptpool {import_module(__package__.partition('.')[0]).__version__}")
         return 0
     if not given.command:
         whole.print_help()

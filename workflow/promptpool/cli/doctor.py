@@ -7,20 +7,22 @@ import threading
 from collections.abc import Callable, Sequence
 
 from . import machine_checks
-from .machine_checks import FAULT, Finding
+from .machine_checks import WRONG, Finding
 
 AT_MOST = 7.0  # seconds for all checks together: a closed network or a hanging driver must not hold up the table
-MARKS = {"ok": "ok", "note": "--", FAULT: "!!"}
+_MARKS = {"ok": "ok", "note": "--", WRONG: "!!"}
 
 
 def doctor(given: argparse.Namespace) -> int:
     """Prints the table. 1 if something is wrong that stops every study, else 0."""
-    findings = look()
-    print(as_table(findings))
-    return 1 if any(finding.state == FAULT for finding in findings) else 0
+    findings = look_at_machine()
+    print(findings_table(findings))
+    return 1 if any(finding.state == WRONG for finding in findings) else 0
 
 
-def look(checks: Sequence[Callable[[], Finding]] = machine_checks.CHECKS, at_most: float = AT_MOST) -> list[Finding]:
+def look_at_machine(
+    checks: Sequence[Callable[[], Finding]] = machine_checks.CHECKS, at_most: float = AT_MOST
+) -> list[Finding]:
     """What each check finds, in their order; all run at once, and one that is not ready in time is a note."""
     found: dict[str, Finding] = {}
 
@@ -43,7 +45,7 @@ def look(checks: Sequence[Callable[[], Finding]] = machine_checks.CHECKS, at_mos
     ]
 
 
-def as_table(findings: Sequence[Finding]) -> str:
+def findings_table(findings: Sequence[Finding]) -> str:
     """A row for each finding, with what to do below it where something is."""
     name = max(len(one.name) for one in findings)
     room = max(40, shutil.get_terminal_size().columns - name - 8)
@@ -51,6 +53,8 @@ def as_table(findings: Sequence[Finding]) -> str:
     for one in findings:
         words = textwrap.wrap(one.found, room) or [""]
         words += textwrap.wrap(f"-> {one.fix}", room, subsequent_indent="   ") if one.fix else []
-        lines.append(f"{MARKS[one.state]}  {one.name.ljust(name)}  {words[0]}")
+        lines.append(f"{_MARKS[one.state]}  {one.name.ljust(name)}  {words[0]}")
         lines += [f"{' ' * (name + 6)}{line}" for line in words[1:]]
-    return "\n".join([*lines, "", f"ok: works   {MARKS['note']}: works, with a limit   {MARKS[FAULT]}: fix this first"])
+    return "\n".join(
+        [*lines, "", f"ok: works   {_MARKS['note']}: works, with a limit   {_MARKS[WRONG]}: fix this first"]
+    )

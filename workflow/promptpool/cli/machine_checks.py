@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..runtime.installation import checkout
 
-FAULT = "fault"
+WRONG = "fault"
 LEAST_PYTHON = (3, 11)
 LEAST_MEMORY = 4e9  # bytes: what the demo and Snakemake's own processes take, with a margin
 LEAST_DISK = 5e9  # bytes: results of a small study, and the cache of a small model
@@ -47,7 +47,7 @@ class Gpu:
 def python() -> Finding:
     own = f"{platform.python_version()} at {sys.executable}"
     if sys.version_info < LEAST_PYTHON:
-        return Finding("python", FAULT, own, "promptpool needs Python 3.11 or newer: make an environment with one")
+        return Finding("python", WRONG, own, "promptpool needs Python 3.11 or newer: make an environment with one")
     return Finding("python", "ok", own)
 
 
@@ -60,7 +60,7 @@ def packages() -> Finding:
             missing.append(name)
     if missing:
         fix = "run `pip install promptpool` in this environment again"
-        return Finding("packages", FAULT, f"missing: {', '.join(missing)}", fix)
+        return Finding("packages", WRONG, f"missing: {', '.join(missing)}", fix)
     return Finding("packages", "ok", ", ".join(found))
 
 
@@ -71,7 +71,7 @@ def cores() -> Finding:
     return Finding("cores", "ok", f"{count}")
 
 
-def memory() -> Finding:
+def main_memory() -> Finding:
     free, whole = memory_here()
     text = f"{free / 1e9:.1f} of {whole / 1e9:.1f} GB free"
     if free < LEAST_MEMORY:
@@ -91,7 +91,7 @@ def gpu() -> Finding:
     build = torch_build()
     if build.endswith("+cpu"):
         return Finding(
-            "gpu", FAULT, f"{text}; but torch {build} is a CPU build", "install torch from PyTorch's CUDA index"
+            "gpu", WRONG, f"{text}; but torch {build} is a CPU build", "install torch from PyTorch's CUDA index"
         )
     return Finding("gpu", "ok", f"{text}; torch {build}")
 
@@ -149,11 +149,11 @@ def disk() -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / 1e9:.1f} GB free in {place}"
     if not os.access(place, os.W_OK):
-        return Finding("disk", FAULT, f"{place} is not writable", "start promptpool in a folder of your own")
+        return Finding("disk", WRONG, f"{place} is not writable", "start promptpool in a folder of your own")
     scratch = shutil.disk_usage(tempfile.gettempdir()).free
     if free < LEAST_DISK / 10 or scratch < LEAST_DISK / 50:
         return Finding(
-            "disk", FAULT, f"{text}, {scratch / 1e9:.1f} GB in {tempfile.gettempdir()}", "free some space first"
+            "disk", WRONG, f"{text}, {scratch / 1e9:.1f} GB in {tempfile.gettempdir()}", "free some space first"
         )
     if free < LEAST_DISK:
         return Finding("disk", "note", text, "enough for a small study; `promptpool plan` says what yours needs")
@@ -161,7 +161,7 @@ def disk() -> Finding:
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
-    python, packages, cores, memory, gpu, precision, hub, token, vllm, disk,
+    python, packages, cores, main_memory, gpu, precision, hub, token, vllm, disk,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What snakemake prints, as it runs: which jobs are done, which run now, what went wrong, and how long the rest takes."""
+"""What snakemake prints as it runs: which jobs are done, which run now, what went wrong, how long the rest takes."""
 
 import re
 import time
@@ -11,15 +11,15 @@ STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
 FAILED = re.compile(r"^Error in rule (\w+)")
 LOG = re.compile(r"^    log: (\S+?),? (?:.* )?\(check log file")
 TOTAL = re.compile(r"^total +(\d+)$")
-KEPT = re.compile(r"^(?:Error: |No GPU is visible|baselines\.\S+: package )")
-FAULT = re.compile(r"^(?:WorkflowError|LockException|\w*(?:Error|Exception))\b.*:$")
+_KEPT = re.compile(r"^(?:Error: |No GPU is visible|baselines\.\S+: package )")
+_FAULT = re.compile(r"^(?:WorkflowError|LockException|\w*(?:Error|Exception))\b.*:$")
 # Jobs' costs relative to one that draws a figure: seconds of the demo's jobs, where models and texts are small.
-WEIGHTS = {"train_adapter": 12, "embed_checkpoint": 4, "make_pairs": 3, "build_task": 3, "build_report": 2}
-WEIGHTS |= {"judge_tuning": 4, "score_checkpoint": 3, "measure_attention": 3, "check_parity": 3, "export_model": 3}
+_WEIGHTS = {"train_adapter": 12, "embed_checkpoint": 4, "make_pairs": 3, "build_task": 3, "build_report": 2}
+_WEIGHTS |= {"judge_tuning": 4, "score_checkpoint": 3, "measure_attention": 3, "check_parity": 3, "export_model": 3}
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """The state of a run, fed line by line with what snakemake prints on stderr.
 
     show: what is done with a line for the user. clock: seconds.
@@ -49,16 +49,16 @@ class Progress:
         if self._fault:  # the line after `WorkflowError:`
             self.faults.append(text.strip())
             self._fault = False
-        elif KEPT.match(text):
+        elif _KEPT.match(text):
             (self.faults if text.startswith("Error: ") else []).append(text)
             self.show(text)
-        elif FAULT.match(text) and not text.startswith(("RuleException", "CalledProcessError")):
-            self._fault = True
-        elif text.startswith("Nothing to be done"):
-            self.nothing = True
         elif found := FAILED.match(text):
             self._failing = True
             self.faults.append(f"the job {found[1]} failed")
+        elif _FAULT.match(text) and not text.startswith(("RuleException", "CalledProcessError")):
+            self._fault = True
+        elif text.startswith("Nothing to be done"):
+            self.nothing = True
         elif self._failing and (found := LOG.match(text)):
             self.logs.append(found[1])
             self._failing = False
@@ -96,17 +96,17 @@ class Progress:
     def status(self) -> str:
         """`12 of 41 jobs done, about 2 min left; now: train_adapter tuned`."""
         seconds = self.left() if self.done < self.total else None
-        rest = f", about {in_words(seconds)} left" if seconds is not None else ""
+        rest = f", about {duration(seconds)} left" if seconds is not None else ""
         now = f"; now: {', '.join(self.running.values())}" if self.running else ""
         return f"{self.done} of {self.total or '?'} jobs done{rest}{now}"
 
 
 def weight(job: str) -> float:
     """How long a job takes, relative to others. job: its rule, with or without wildcards."""
-    return WEIGHTS.get(job.partition(" ")[0], 1)
+    return _WEIGHTS.get(job.partition(" ")[0], 1)
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"

@@ -1,4 +1,4 @@
-"""What a finished run holds: its report, its scores as tables, whether its files are whole, and whether tuning helped."""
+"""What a finished run holds: its report, its scores, whether its files are whole, and whether tuning helped."""
 
 import argparse
 import json
@@ -54,7 +54,7 @@ def scores(given: argparse.Namespace) -> int:
     return 0
 
 
-def verify(given: argparse.Namespace) -> int:
+def verify_results(given: argparse.Namespace) -> int:
     """`promptpool verify`: checks every artifact of the run; 1 if one is damaged."""
     study = study_file(given.study)
     _folder(study)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..artifacts.files import RUN
-from .progress import Progress
+from .progress import RunProgress
 from .snakemake_command import StudyFile, as_typed, snakemake_command, study_file
 
 EVERY = 20.0  # seconds between two lines where the output is no terminal
@@ -63,7 +63,7 @@ def follow(command: Sequence[str], quiet: bool = False) -> int:
     """
     announce(command)
     shown = Line(quiet)
-    progress = Progress(shown)
+    progress = RunProgress(shown)
     # A process group of its own: a signal reaches snakemake once, from here, with its jobs, as Ctrl-C does in a shell.
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", process_group=0,
@@ -98,7 +98,7 @@ def passed_on(process: subprocess.Popen, told: Callable[[], object]) -> Iterator
             signal.signal(number, handler)
 
 
-def explain(progress: Progress, stopped: bool) -> None:
+def explain(progress: RunProgress, stopped: bool) -> None:
     """Says why snakemake failed."""
     if stopped:
         lines = ["Stopped. The same command goes on from here."]

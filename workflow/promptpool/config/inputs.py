@@ -9,7 +9,7 @@ from ..errors import choices
 from ..hub.snapshots import looks_local
 from ..pairs.styles import TEXT_STYLES, known_styles, turns
 from ..templates import SLOT
-from ..variants import BASE
+from ..variants import BASE, RAW
 from .adapters import untrained
 from .packaged import packaged_faults
 from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
@@ -191,7 +191,13 @@ def target_modules(key: str, targets: object) -> Iterator[str]:
 
 def tasks(config: Mapping) -> Iterator[str]:
     if not config["tasks"]:
-        yield "tasks: none given; add one, or name a benchmark under benchmarks"
+        if not any(spec["validation"] for spec in config["adapters"].values()):  # held-out pairs need no labels
+            yield "tasks: none given; add one, or name a benchmark under benchmarks"
+        for section in ("ablations", "attention", "aggregations"):
+            if config[section]:
+                yield f"tasks: none given, and {section} needs one; add one, or remove {section}"
+        if config["grid"]["post_processing"] != [RAW]:
+            yield "tasks: none given, and grid.post_processing needs one; add one, or remove it"
     for name, spec in config["tasks"].items():
         if spec["source"] != "docstrings":
             continue

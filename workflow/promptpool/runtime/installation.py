@@ -15,7 +15,7 @@ def checkout() -> Path | None:
 
 
 def workflow_folder() -> Path:
-    """The folder of the Snakefile, rules, scripts and resources: a checkout's, or the copy inside an installed package."""
+    """The folder of the Snakefile, rules, scripts and resources: a checkout's, or an installed package's copy."""
     root = checkout() or IMPORTED_FROM / "promptpool/shipped"
     return root / "workflow"
 

@@ -18,7 +18,8 @@ class GridJobs:
 
     def shares(self) -> list[str]:
         """The shares that a checkpoint's tasks are cut into: `grid.jobs`."""
-        return list(self.config["tasks"]) if self.config["grid"]["jobs"] == "task" else [WHOLE]
+        tasks = list(self.config["tasks"])
+        return tasks if self.config["grid"]["jobs"] == "task" else [WHOLE][: len(tasks)]
 
     def share_of(self, task: str) -> str:
         return task if self.config["grid"]["jobs"] == "task" else WHOLE
@@ -47,6 +48,12 @@ class GridJobs:
         """Processes of a job that scores: more than there are files of a checkpoint would idle."""
         files = len(self.config["tasks"]) * (len(self.families) + len(self.config["ensembles"]))
         return max(1, min(cores, files, MOST_SCORING))
+
+    def parity_texts(self) -> str:
+        """The texts that an export is compared on: a task's; a corpus's in a study without tasks."""
+        if self.config["tasks"]:
+            return f"{self.results}/tasks/{sorted(self.config['tasks'])[0]}/texts.parquet"
+        return f"{self.results}/corpora/{sorted(self.config['corpora'])[0]}.parquet"
 
     def grid_families(self) -> dict[str, dict[str, str]]:
         """Family -> prompt name -> template."""

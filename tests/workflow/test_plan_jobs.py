@@ -15,7 +15,7 @@ RULES = {
     "adapters": ("train_adapter", "unpack_adapter", "check_training_data"),
     "embeddings": ("embed_checkpoint",),
     "scores": ("score_checkpoint", "embed_baseline", "score_baseline"),
-    "attention": ("measure_attention",),
+    "attention": ("measure_attention", "omit_words"),
     "models": ("export_model", "check_parity"),
 }
 

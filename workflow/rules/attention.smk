@@ -1,7 +1,8 @@
 # In the order of the config, which the joined table keeps.
 ATTENTION = [f"{R}/attention/{model}/{adapter}.parquet" for model, adapter in study.attention_states()]
 ATTENTION_TABLES = [f"{R}/attention.parquet", f"{R}/attention_summary.parquet"] if ATTENTION else []
-OMISSIONS = [path.replace("/attention/", "/omissions/") for path in ATTENTION] if study.omitted_texts() else []
+OMITTING = study.attention_states() if study.omitted_texts() else []
+OMISSIONS = [f"{R}/omissions/{model}/{adapter}.parquet" for model, adapter in OMITTING]
 OMISSION_TABLES = [f"{R}/omissions.parquet", f"{R}/omission_summary.parquet"] if OMISSIONS else []
 
 

@@ -25,6 +25,9 @@ class SampleStudy:
     def ablation_tasks(self, name: str) -> list[str]:
         return list(TASKS)
 
+    def omitted_texts(self) -> int:
+        return 4
+
     def attention_states(self) -> list[tuple[str, str]]:
         return [("nano-docs", "base")]
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from promptpool.attention.summarise_attention import summary_table
-from promptpool.attention.table import ATTENTION_SCHEMA, SHOWN_COLUMNS
+from promptpool.attention.summarise_omissions import omission_summary
+from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS, SHOWN_COLUMNS
 
 PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
 POOLINGS = {"mean": 0.04, "last": 0.0, "eos": -0.02, "weighted": 0.05, "attention": 0.03}
@@ -154,6 +155,16 @@ def sample_attention_summary(**changes) -> pd.DataFrame:
     with TemporaryDirectory() as folder:
         pq.write_table(sample_attention(**changes), f"{folder}/part.parquet")
         return summary_table([f"{folder}/part.parquet"])
+
+
+def sample_omission_summary(prompts: tuple = ("cluster",)) -> pd.DataFrame:
+    """What leaving out words does: training makes content words do more."""
+    rng, rows = np.random.default_rng(3), []
+    for (adapter, step), prompt, text_id, number in product(CHECKPOINTS, prompts, range(1, 9), range(6)):
+        kind = "content" if number % 2 else "function"
+        effect = rng.gamma(4.0) * (2 + step / 40 if kind == "content" else 1) / 100
+        rows.append(("nano-docs", adapter, step, prompt, text_id, f"word{number}", kind, effect))
+    return omission_summary(pd.DataFrame(rows, columns=OMISSION_COLUMNS))
 
 
 def sample_training() -> dict[str, pd.DataFrame]:

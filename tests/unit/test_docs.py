@@ -333,7 +333,8 @@ def test_the_columns_of_every_table_are_listed():
     from promptpool.analysis.ablation_grid import AXES
     from promptpool.analysis.compare_ablation import RANKING
     from promptpool.attention.summarise_attention import SUMMARY_COLUMNS as SUMMARY
-    from promptpool.attention.table import ATTENTION_SCHEMA
+    from promptpool.attention.summarise_omissions import OMISSION_SUMMARY
+    from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS
     from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
     from promptpool.statistics.samples import SEED_COLUMN
@@ -345,6 +346,8 @@ def test_the_columns_of_every_table_are_listed():
     assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", "seeds", *RANKING, *AXES]
     assert columns_of("attention.parquet") == ATTENTION_SCHEMA.names
     assert columns_of("attention_summary.parquet") == SUMMARY
+    assert columns_of("omissions.parquet") == OMISSION_COLUMNS
+    assert columns_of("omission_summary.parquet") == OMISSION_SUMMARY
     assert columns_of("pairs.parquet") == PAIR
     assert columns_of("training.parquet") == TRAINING_COLUMNS
     assert columns_of("validation.parquet") == VALIDATION

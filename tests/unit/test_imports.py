@@ -10,7 +10,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "transformers", "mteb", "sentence_transformers", "matplotlib", "sklearn", "datasets", "peft", "scipy"}
 # The stages whose modules import a library that runs a model at their start: they run one, or read MTEB's results.
-MODELS = {"embed_checkpoint", "measure_attention", "measure_costs", "check_parity", "export_model", "train_base_model"}
+MODELS = {
+    "embed_checkpoint",
+    "measure_attention",
+    "measure_costs",
+    "omit_words",
+    "check_parity",
+    "export_model",
+    "train_base_model",
+}
 MODELS |= {"write_mteb_results"}
 STATISTICS = {
     "average_benchmarks",
@@ -20,6 +28,7 @@ STATISTICS = {
     "judge_tuning",
     "summarise_scores",
     "summarise_attention",
+    "summarise_omissions",
     "plan",
 }
 

@@ -29,6 +29,7 @@ from sample_tables import (
     sample_facts,
     sample_layers,
     sample_map,
+    sample_omission_summary,
     sample_qc,
     sample_steps,
     sample_training,
@@ -41,7 +42,7 @@ DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><circl
 def study(monkeypatch) -> Study:
     """The tests' study with all that a figure can be drawn of."""
     monkeypatch.chdir(ROOT)
-    return Study(resolve(demo(grid__layers=[0, -1], benchmarks={"own": {"name": "paper"}})))
+    return Study(resolve(demo(grid__layers=[0, -1], attention__omissions=4, benchmarks={"own": {"name": "paper"}})))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def results(tmp_path_factory) -> Path:
         "costs/nano-docs": sample_costs(),
         "map": sample_map(),
         "attention_summary": sample_attention_summary(),
+        "omission_summary": sample_omission_summary(),
         **{f"adapters/{name}/training": log for name, log in sample_training().items()},
     }
     for name, table in tables.items():
@@ -95,7 +97,14 @@ def test_figures_are_those_that_a_study_can_have(study, monkeypatch):
     monkeypatch.chdir(ROOT)
     bare = Study(resolve(demo(attention=None)))
     lacking = {figure.name for figure in FIGURES if figure.files(study) and not figure.files(bare)}
-    assert lacking == {"layer_curves", "benchmark", "attention_bars", "attention_spans", "attention_layers"}
+    assert lacking == {
+        "layer_curves",
+        "benchmark",
+        "attention_bars",
+        "attention_spans",
+        "attention_layers",
+        "omissions",
+    }
 
 
 def test_a_file_is_of_one_entry(study):

@@ -137,9 +137,9 @@ def test_prose_that_is_digested_is_part_of_a_result():
 
 # --- single edits ------------------------------------------------------------------------------------
 
-POOLS = {"embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic"}
+POOLS = {"embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic", "omit_words"}
 SINGLE = [
-    ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs"}),
+    ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs", "omit_words"}),
     ("tasks.build_task", "build_task", {"build_task"}),
     ("embedding.pooling", "position_weights", POOLS),
     ("training.losses", "info_nce", {"train_adapter"}),
@@ -200,7 +200,8 @@ def test_a_helper_that_moved_to_another_module_runs_nothing(checkout, before):
 
 
 @pytest.mark.parametrize(
-    ("resource", "runs"), [("boilerplate.yaml", GROUPS["every set"]), ("function_words.txt", {"measure_attention"})]
+    ("resource", "runs"),
+    [("boilerplate.yaml", GROUPS["every set"]), ("function_words.txt", {"measure_attention", "omit_words"})],
 )
 def test_a_changed_list_of_words_runs_what_reads_it(checkout, before, resource, runs):
     with (checkout / "promptpool/text" / resource).open("a", encoding="utf-8") as handle:

@@ -36,6 +36,9 @@ ATTENTION_SCHEMA = pa.schema(
 MEASURED = [*CHECKPOINT, "layer", "head", "text_id", *SPANS, "entropy"]
 SHOWN_COLUMNS = [*CHECKPOINT, "layer", "text_id", "text", "tokens", "spans", "weights"]
 
+CONTENT, FUNCTION = "content", "function"  # kinds of words
+OMISSION_COLUMNS = [*CHECKPOINT, "text_id", "word", "kind", "effect"]
+
 
 def join(parts: Sequence[str | Path], out: str | Path) -> None:
     """Writes the parts as one file, in the given order. Only one row group is in memory at a time."""

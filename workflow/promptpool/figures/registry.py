@@ -266,6 +266,19 @@ FIGURES: tuple[Figure, ...] = (
         "difference from the untuned model at 5 %; the report's table has the intervals. White: not measured.",
         alt="Heat maps of the attention that content words get, layers down, checkpoints across.",
     ),
+    Figure(
+        name="omissions",
+        drawing="omissions.omissions",
+        inputs=lambda study, name: {"summary": [f"{study.results}/omission_summary.parquet"]},
+        title="left-out words",
+        category="Attention",
+        section="attention",
+        when=lambda study: bool(study.attention_states()) and study.omitted_texts() > 0,
+        caption="How much more a content word does than a function word. Each word of a text is left out in turn, and "
+        "its effect is how far the last token's vector moves (1 minus the cosine). The dot is the mean effect of a "
+        "content word divided by that of a function word, with its 95 % interval over texts. At 1 both do as much.",
+        alt="Dots with intervals: the effect of leaving out a content word relative to a function word, by checkpoint.",
+    ),
 )
 
 

@@ -21,6 +21,7 @@ from .plan_checks import PLANNING_FILE, missing
 from .study import Study
 
 FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
+WORDS_A_TOKEN = 0.75  # of English, about
 LORA_WIDTHS = 20  # rows and columns that LoRA on all linear layers adds, in hidden sizes per layer
 
 
@@ -187,11 +188,11 @@ def _attention(study: Study, sizes: Mapping) -> Row:
     spec = study["attention"]
     if not spec:
         return Row("attention", 0)
-    texts = spec["texts"] * len(spec["prompts"])
     each = task_size(study, spec["task"])[1] + 12
+    texts = (spec["texts"] + spec["omissions"] * each * WORDS_A_TOKEN) * len(spec["prompts"])
     states = study.attention_states()
     flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
-    jobs = len(states)
+    jobs = len(states) * (2 if spec["omissions"] else 1)
     return Row("attention", jobs, texts * jobs, texts * each * jobs, flops, use="embed", starts=jobs)
 
 

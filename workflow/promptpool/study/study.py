@@ -232,9 +232,13 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
         spec = self.config["attention"]
         if spec is None:
             return {}
-        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters")}
+        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters", "omissions")}
         same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
         return {**kept, **same, "seed": self.config["seed"]}
+
+    def omitted_texts(self) -> int:
+        """Of how many texts each word is left out in turn."""
+        return (self.config["attention"] or {"omissions": 0})["omissions"]
 
     def attention_prompts(self) -> dict[str, str]:
         """Prompt name -> template, in the order of the config."""

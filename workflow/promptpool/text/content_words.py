@@ -20,17 +20,18 @@ _WORD = regex.compile(
 Offsets = Sequence[tuple[int, int]]
 
 
+def words_of(text: str) -> list[tuple[int, int]]:
+    """Start and end, in characters, of each word that contains a letter or a digit."""
+    return [match.span() for match in _WORD.finditer(text) if any(map(str.isalnum, match[0]))]
+
+
 def content_words(text: str, function_words: frozenset[str]) -> list[tuple[int, int]]:
     """Start and end, in characters, of each word that is not on the list and contains a letter or a digit.
 
     A word is a run of letters, marks, digits and underscores. In scripts without spaces between words, a whole run is
     one word, so a list of their function words finds only those that stand alone.
     """
-    return [
-        match.span()
-        for match in _WORD.finditer(text)
-        if any(map(str.isalnum, match[0])) and folded(match[0]) not in function_words
-    ]
+    return [span for span in words_of(text) if folded(text[slice(*span)]) not in function_words]
 
 
 def content_tokens(text: str, offsets: Offsets, function_words: frozenset[str]) -> list[bool]:

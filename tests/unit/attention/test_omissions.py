@@ -9,7 +9,7 @@ from promptpool.attention.table import OMISSION_COLUMNS
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.models.checkpoint import Checkpoint
-from promptpool.text.content_words import read_function_words
+from promptpool.text.function_words import read_function_words
 from tiny import tiny_adapter, tiny_model
 
 WORDS = read_function_words()

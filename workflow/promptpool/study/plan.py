@@ -185,8 +185,7 @@ def _verdict(study: Study, sizes: Mapping) -> Row:
 
 
 def _attention(study: Study, sizes: Mapping) -> Row:
-    spec = study["attention"]
-    if not spec:
+    if not (spec := study["attention"]):
         return Row("attention", 0)
     each = task_size(study, spec["task"])[1] + 12
     texts = (spec["texts"] + spec["omissions"] * each * WORDS_A_TOKEN) * len(spec["prompts"])

@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import PromptpoolError
 from .tables import Counts, Tell, read_table
 
-SIDES = ("query", "document", "relevant")  # the values of the column `part`
+FILES_OF_TASK = ("query", "document", "relevant")  # the values of the column `part`
 RETRIEVAL_COLUMNS = ["part", "id", "other", "text", "score"]
 QREL_COLUMNS = ["query-id", "corpus-id", "score"]
 
@@ -44,7 +44,7 @@ def read_retrieval(
     if counts is not None:
         counts |= {"queries": int(asked.sum()), "documents": len(documents), "relevant": len(relevant)}
         counts["queries_without_relevant"] = int((~asked).sum())
-    parts = zip(SIDES, (queries[asked], documents, relevant), strict=True)
+    parts = zip(FILES_OF_TASK, (queries[asked], documents, relevant), strict=True)
     table = pd.concat([rows.assign(part=part) for part, rows in parts], ignore_index=True)
     return table.reindex(columns=RETRIEVAL_COLUMNS).astype({"score": "Int64"})
 

@@ -92,7 +92,12 @@ rule judge_tuning:
         **study.judged_inputs(),
     output:
         verdict=f"{R}/verdict.json",
-        text=f"{R}/verdict.txt",
+        text=report(
+            f"{R}/verdict.txt",
+            caption="../report/verdict.rst",
+            category="Report",
+            labels={"figure": "verdict without labels"},
+        ),
         pairs=[f"{R}/verdict/pairs.parquet"] if JUDGED else [],
         vectors=study.judged_vectors(),
     log:

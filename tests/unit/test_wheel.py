@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tiny import TEXTS, tiny_model
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/promptpool"
 GRID = {"prompts": {"none": "{text}", "topic": "The topic of {text} is"}, "poolings": ["mean", "last"]}
-ENTRY_POINTS = {"promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
+ENTRY_POINTS = {"promptpool.clusters", "promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
 # Python imports this first. It takes the checkout from the paths, refuses to open a file of it, and notes which
 # resources of the installed package are read.
 GUARD = """
@@ -94,7 +95,7 @@ def installed(tmp_path_factory) -> Path:
     """A folder with the installed wheel in `site`, the guard, a workflow without its package, and a run's artifacts."""
     room = tmp_path_factory.mktemp("wheel")
     plain = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for part in ("pyproject.toml", "README.md", "LICENSE", "workflow/promptpool"):
+    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "config.yaml", "envs", "workflow"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         (room / "source" / part).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / part, room / "source" / part, **({"ignore": plain} if copy is shutil.copytree else {}))
@@ -135,8 +136,39 @@ def files_of(package: Path) -> set[str]:
     return {path.relative_to(package).as_posix() for path in found}
 
 
-def test_the_wheel_holds_every_file_of_the_package(installed):
-    assert files_of(installed / "site/promptpool") == files_of(PACKAGE)
+def test_the_wheel_holds_every_file_of_the_package_and_of_the_workflow(installed):
+    held = files_of(installed / "site/promptpool")
+    shipped = {name.removeprefix("shipped/") for name in held if name.startswith("shipped/")}
+    assert held - {f"shipped/{name}" for name in shipped} == files_of(PACKAGE)
+    workflow = {f"workflow/{name}" for name in files_of(ROOT / "workflow") if not name.startswith("promptpool")}
+    assert shipped == workflow | {f"envs/{name}" for name in files_of(ROOT / "envs")} | {"config.yaml"}
+
+
+def test_the_command_works_in_an_empty_folder_with_the_wheel_alone(installed):
+    """Help, a study for a file, its plan and its jobs, with the workflow that the wheel holds."""
+    folder = installed / "empty"
+    folder.mkdir()
+    started = time.monotonic()
+    helped = python(installed, "-m", "promptpool", "--help", folder="empty")
+    took = time.monotonic() - started
+    assert helped.returncode == 0 and "promptpool init texts.csv" in helped.stdout and took < 5, (helped.stderr, took)
+    lines = [f"the {TEXTS[0]} number {number} of many" for number in range(150)]
+    (folder / "texts.csv").write_text("text\n" + "\n".join(f'"{line}"' for line in lines))
+    made = python(installed, "-m", "promptpool", "init", "texts.csv", "--yes", folder="empty")
+    assert made.returncode == 0 and (folder / "study.yaml").is_file(), made.stderr
+    planned = python(installed, "-m", "promptpool", "plan", folder="empty")
+    assert planned.returncode == 0 and "Plan of the study texts" in planned.stdout, planned.stderr
+    assert str(installed / "site/promptpool/shipped/workflow/Snakefile") in planned.stderr
+    listed = python(installed, "-m", "promptpool", "run", "--dry-run", folder="empty")
+    assert listed.returncode == 0 and "train_adapter" in listed.stdout, listed.stderr
+
+
+def test_help_imports_nothing_that_takes_long(installed):
+    """0.5 s from the start to the text; the interpreter alone takes a tenth of it."""
+    code = "import sys\nfrom promptpool.cli.command import main\nmain(['--help'])"
+    answer = python(installed, "-X", "importtime", "-c", code)
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
+    assert "argparse" in loaded and not loaded & {"numpy", "pandas", "torch", "yaml", "snakemake"}
 
 
 def test_every_module_is_imported_every_resource_read_and_texts_are_embedded(installed):

@@ -19,7 +19,7 @@ QREL_COLUMNS = ["query-id", "corpus-id", "score"]
 def read_retrieval(
     spec: Mapping, where: str, tell: Tell = lambda line: None, counts: Counts | None = None
 ) -> pd.DataFrame:
-    """The three files as one table of RETRIEVAL_COLUMNS, its rows told apart by `part`.
+    """The three files as one table of RETRIEVAL_COLUMNS, with what each row is in `part`.
 
     query, document: `id` and `text`, both str. relevant: `id` of the query, `other` of the document, `score`, an int
     above 0. spec: `queries`, `documents` and `qrels` (paths), `id` and `text` (columns of the first two), `title` (a

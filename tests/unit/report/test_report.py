@@ -82,6 +82,8 @@ def test_the_verdict_comes_first_with_a_row_a_measure_and_search(calm, tmp_path)
     assert 0 < page.index("Better: tuned finds more") < page.index('id="headline"')
     table = page.partition("Verdict by measure")[2].partition("</table>")[0]
     assert table.count("<tr>") == 1 + 2 * 4
+    searches = ["tuned", "untuned", "TF-IDF", "BM25"]
+    assert re.findall(r"</th><td>([\w-]+)</td>", table) == searches * 2
     assert "71.2" in table and "+10.9" in table and "+6.9 to +14.9" in table
     assert "Verdict without labels" not in build(tmp_path / "none", verdict=None).read_text(encoding="utf-8")
 

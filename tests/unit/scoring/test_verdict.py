@@ -15,7 +15,7 @@ from promptpool.models.checkpoint import Checkpoint
 from promptpool.scoring.judge_tuning import Judged, judge_tuning
 from promptpool.scoring.verdict import advice_of, compare_searches, headline_of, verdict_of
 from promptpool.training.rank import train_rank
-from promptpool.training.validation import hold_out
+from promptpool.training.validation import hold_out, wilson
 from safetensors.torch import load_file, save_file
 from tiny_training import TEMPLATE, base_model, call, write_pairs
 
@@ -191,6 +191,21 @@ def test_seeds_that_disagree_widen_the_interval():
     alike, apart = study(0.7, 0.7), study(0.9, 0.5)
     assert alike["value"] == pytest.approx(apart["value"], abs=0.05)
     assert apart["high"] - apart["low"] > 3 * (alike["high"] - alike["low"])
+
+
+def test_a_share_of_nothing_or_all_has_an_interval():
+    compared = compare_searches(searches({**ALIKE, "untuned": 0.0, "BM25": 1.0}, 30))["recall@1"]["scores"]
+    for name, side in (("untuned", "high"), ("BM25", "low")):
+        low, high = wilson(30 * (name == "BM25"), 30)
+        assert compared[name][side] == pytest.approx(high if side == "high" else low)
+
+
+def test_models_that_find_the_same_are_said_to():
+    made = searches(ALIKE, 60)
+    compared = compare_searches({**made, "untuned": made["tuned"]})
+    assert verdict_of(compared, 60) == "no clear difference"
+    (line,) = advice_of("no clear difference", compared, {**ABOUT, "pairs": 60})
+    assert line.startswith("Both find exactly the same")
 
 
 ABOUT = {"adapter": "mine", "step": 40, "pairs": 400, "trained_on": 300, "passes": 12.0, "best_step": 10,

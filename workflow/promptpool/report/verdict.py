@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..scoring.verdict import TUNED
+from ..scoring.pair_retrieval import RETRIEVAL_MEASURES
+from ..scoring.verdict import ORDER, TUNED
 
 
 def verdict_content(path: Path) -> dict:
@@ -16,8 +17,9 @@ def verdict_content(path: Path) -> dict:
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = [
         {"measure": measure, "search": search, **score, "gain": _gain(both, search)}
-        for measure, both in content["measures"].items()
-        for search, score in both["scores"].items()
+        for measure in RETRIEVAL_MEASURES
+        if (both := content["measures"].get(measure))
+        for search, score in sorted(both["scores"].items(), key=lambda one: ORDER.index(one[0]))
     ]
     return {**content, "rows": rows}
 

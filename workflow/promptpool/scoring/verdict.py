@@ -11,10 +11,12 @@ import numpy as np
 
 from ..statistics.best import best_difference
 from ..statistics.bootstrap import of_queries
-from ..statistics.estimates import Estimate, Part, Sample, interval, over_seeds
+from ..statistics.estimates import LEVEL, Estimate, Part, Sample, interval, over_seeds
+from ..statistics.student import normal_quantile
 
 BETTER, SAME, WORSE, UNKNOWN = "better", "no clear difference", "worse", "not known"
 TUNED, UNTUNED = "tuned", "untuned"
+ORDER = (TUNED, UNTUNED, "TF-IDF", "BM25")  # of searches, as they are shown
 DECIDES = "recall@1"
 FEWEST_PAIRS = 20  # with fewer pairs a few lucky ones decide
 MANY_PASSES = 5  # after which a training has seen its pairs often
@@ -26,6 +28,7 @@ def compare_searches(searches: Searches) -> dict[str, dict]:
     detectable), of the tuned model to each other search. All are shares, 0 to 1.
     """
     measures = next(iter(next(iter(searches.values())).values()))
+    pairs = sum(len(next(iter(own.values()))) for own in searches[TUNED].values())
     compared = {}
     for measure in measures:
         samples = {name: _sample([own[measure] for own in seeds.values()], list(seeds)) for name, seeds in
@@ -35,7 +38,7 @@ def compare_searches(searches: Searches) -> dict[str, dict]:
         differences = {name: best_difference([{"pairs": samples[TUNED]}], 0, others, place)
                        for place, name in enumerate(names)}  # fmt: skip
         compared[measure] = {
-            "scores": {name: _bounded(interval({"pairs": sample})) for name, sample in samples.items()},
+            "scores": {name: _bounded(interval({"pairs": sample}), pairs) for name, sample in samples.items()},
             "differences": {name: _numbers(one) | {"p": one.p, "detectable": one.detectable}
                             for name, one in differences.items()},
         }  # fmt: skip
@@ -53,8 +56,15 @@ def _numbers(found: Estimate) -> dict[str, float]:
     return {"value": found.estimate, "low": found.low, "high": found.high}
 
 
-def _bounded(found: Estimate) -> dict[str, float]:
-    return {name: float(np.clip(value, 0, 1)) for name, value in _numbers(found).items()}
+def _bounded(found: Estimate, pairs: int) -> dict[str, float]:
+    """A share with its interval, within 0 and 1. Where all pairs agree, drawing them again shows no spread: then the
+    other end is that of Wilson's interval (1927).
+    """
+    numbers = {name: float(np.clip(value, 0, 1)) for name, value in _numbers(found).items()}
+    if numbers["low"] == numbers["high"] and numbers["value"] in (0, 1):
+        far = normal_quantile((1 + LEVEL) / 2) ** 2 / (pairs + normal_quantile((1 + LEVEL) / 2) ** 2)
+        numbers |= {"high": far} if numbers["value"] == 0 else {"low": 1 - far}
+    return numbers
 
 
 def verdict_of(compared: Mapping[str, Mapping], pairs: int) -> str:
@@ -88,7 +98,9 @@ def advice_of(verdict: str, compared: Mapping[str, Mapping], about: Mapping) -> 
     if about["pairs"] < FEWEST_PAIRS:
         return [f"{about['pairs']} held-out pairs are too few to say more: raise {key}.validation, or make more pairs."]
     lines = _remedies(key, about) if verdict == WORSE else []
-    if verdict == SAME:
+    if verdict == SAME and gain["detectable"] == 0:
+        lines = [f"Both find exactly the same: raise {key}.learning_rate or {key}.max_steps."]
+    elif verdict == SAME:
         seen = (
             f"A true difference of {100 * gain['detectable']:.1f} points would have been found in 4 of 5 such studies."
         )

@@ -68,6 +68,7 @@ def test_snakemakes_own_report_has_captions_and_categories(finished, tmp_path):
     for category in ("Scores", "Ablations", "Training", "Pairs", "Report"):
         assert re.search(rf'"{category}"', page), category
     assert "Distances across a map" in page  # a caption
+    assert "verdict without labels" in page
 
 
 ENTRY = """

@@ -46,6 +46,8 @@ def test_it_is_about_the_pairs_that_training_did_not_see(judged):
 def test_nothing_is_left_to_do_and_another_adapter_is_judged_again(judged):
     assert jobs(snakemake(judged, "-n", "verdict", config=holding_out())) == {}
     config = holding_out()
+    config["grid"]["poolings"].append("max")
+    assert jobs(snakemake(judged, "-n", "verdict", config=config)) == {}
     config["adapters"]["tuned"]["temperature"] = 0.1
     assert jobs(snakemake(judged, "-n", "verdict", config=config))["judge_tuning"] == 1
 

@@ -92,7 +92,12 @@ rule judge_tuning:
         **study.judged_inputs(),
     output:
         verdict=f"{R}/verdict.json",
-        text=f"{R}/verdict.txt",
+        text=report(
+            f"{R}/verdict.txt",
+            caption="../report/verdict.rst",
+            category="Report",
+            labels={"figure": "verdict without labels"},
+        ),
         pairs=[f"{R}/verdict/pairs.parquet"] if JUDGED else [],
         vectors=study.judged_vectors(),
     log:
@@ -104,11 +109,11 @@ rule judge_tuning:
         gpu=1 if JUDGED else 0,
     params:
         judged=study.judged_spec(),
-        grid=study.grid_spec(),
+        grid=study.judged_grid(),
         model=lambda w: study.model(study.judged_spec()["model"]),
         dtype=study["dtype"],
         execution=lambda w, output: study.execution("embeddings"),
-        embedding=code_digest("embed_checkpoint"),
-        code=code_digest("judge_tuning"),
+        embedding=code_digest("embed_checkpoint") if JUDGED else None,
+        code=code_digest("judge_tuning") if JUDGED else None,
     script:
         "../scripts/judge_tuning.py"

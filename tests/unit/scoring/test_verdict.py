@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from tiny_training import TEMPLATE, base_model, call, write_pairs
 
 VALIDATION, LAST = 0.4, 60
-GRID = {"poolings": ["mean"], "layers": [0], "max_text_tokens": 32}
+GRID = {"max_text_tokens": 32}
 
 
 @pytest.fixture(scope="module")

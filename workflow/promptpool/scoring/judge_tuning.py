@@ -60,7 +60,7 @@ def judge_tuning(
 ) -> None:
     """Writes the verdict as JSON to `out`, and as lines to read to `text`: the verdict, its caveat, advice.
 
-    checkpoint: the untuned model; grid: the study's grid, of which only the poolings and layers are replaced.
+    checkpoint: the untuned model; grid: how the study embeds, without poolings and layers (`parallel_embedder.Grid`).
     The vectors of each checkpoint are in a folder beside `out` (`base`, and each training's name), with a manifest
     vectors.json, and are kept while nothing changes that they depend on (`embed_checkpoint`). The pairs are there too,
     in pairs.parquet. Without held-out pairs the verdict is UNKNOWN, and no model is loaded.
@@ -165,7 +165,7 @@ def embedded(
         texts={HELD_OUT: file},
         families={HELD_OUT: {judged.prompt: judged.template}},
         checkpoint=checkpoint,
-        grid=Grid(**{**grid, "poolings": [judged.pooling], "layers": [-1]}),
+        grid=Grid(poolings=[judged.pooling], layers=[-1], **grid),
         fuse=fuse,
         code=code,
     )

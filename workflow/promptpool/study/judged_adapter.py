@@ -49,6 +49,11 @@ class JudgedAdapter:
         names = [BASE, *self.judged_trainings()]
         return [f"{self.results}/verdict/{name}/vectors.json" for name in names] if len(names) > 1 else []
 
+    def judged_grid(self) -> dict:
+        """How the study embeds, without the grid's poolings and layers; empty if nothing is judged."""
+        kept = ("max_text_tokens", "tokenization", "text_normalisation", "storage")
+        return {key: self.config["grid"][key] for key in kept} if self.judged_trainings() else {}
+
     def judged_spec(self) -> dict:
         """What is judged, as `scoring.judge_tuning.Judged` but for the files."""
         name = self.judged_adapter()

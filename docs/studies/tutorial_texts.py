@@ -1,4 +1,4 @@
-"""Writes the files of tutorial.yaml: texts.csv to learn from, labelled.csv to be scored on. Use your own files instead.
+"""Writes the files of tutorial.yaml: texts.csv to learn from, labelled.csv to be scored on. Or use files of your own.
 
 The texts are docstrings of scipy's functions; a label is the module that a function lives in.
 """

@@ -15,7 +15,9 @@ WHOLE = os.environ.get("PROMPTPOOL_TUTORIAL") == "whole"  # also what trains and
 
 
 def blocks(kind: str, text: str = PAGE) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.M | re.S)
+    """The fenced blocks of one kind, in order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.M | re.S)
+    return [block for name, block in found if name == kind]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def test_the_commands_run_as_they_stand(room):
 def test_what_the_page_shows_is_in_the_files(room):
     folder, _ = room
     sample = (REPOSITORY / "workflow/resources/sample.csv").read_text(encoding="utf-8").splitlines()
-    (shown,) = [block for block in blocks("") if block.startswith("text,label")]
+    (shown,) = [block for block in blocks("") if block.startswith("text,label\n")]
     assert set(shown.splitlines()) <= set(sample) and f"{len(sample) - 1} descriptions" in PAGE
     study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
     cells = re.findall(r"^\| (`.+?) \|", PAGE, flags=re.M)

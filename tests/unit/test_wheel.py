@@ -46,7 +46,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 """
 USE = """
-import importlib, json, pkgutil, sys
+import importlib, importlib.resources, json, pkgutil, sys
 import numpy as np
 import promptpool
 from promptpool import Embedder
@@ -71,6 +71,8 @@ use_scripts(given["scripts"])
 page = environment()
 for template in page.list_templates():
     page.get_template(template)
+for template in importlib.resources.files("promptpool.clusters").joinpath("templates").iterdir():
+    template.read_text(encoding="utf-8")
 facts = {
     "file": promptpool.__file__,
     "modules": names,

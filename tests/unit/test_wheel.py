@@ -21,7 +21,7 @@ from tiny import TEXTS, tiny_model
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/promptpool"
 GRID = {"prompts": {"none": "{text}", "topic": "The topic of {text} is"}, "poolings": ["mean", "last"]}
-ENTRY_POINTS = {"promptpool.clusters", "promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
+ENTRY_POINTS = {"promptpool", "promptpool.clusters", "promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
 # Python imports this first. It takes the checkout from the paths, refuses to open a file of it, and notes which
 # resources of the installed package are read.
 GUARD = """

@@ -21,7 +21,7 @@ from tiny import TEXTS, tiny_model
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/promptpool"
 GRID = {"prompts": {"none": "{text}", "topic": "The topic of {text} is"}, "poolings": ["mean", "last"]}
-ENTRY_POINTS = {"promptpool.clusters", "promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
+ENTRY_POINTS = {"promptpool", "promptpool.clusters", "promptpool.runtime.rebuild", "promptpool.tasks.catalogue"}
 # Python imports this first. It takes the checkout from the paths, refuses to open a file of it, and notes which
 # resources of the installed package are read.
 GUARD = """
@@ -46,7 +46,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 """
 USE = """
-import importlib, json, pkgutil, sys
+import importlib, importlib.resources, json, pkgutil, sys
 import numpy as np
 import promptpool
 from promptpool import Embedder
@@ -71,6 +71,8 @@ use_scripts(given["scripts"])
 page = environment()
 for template in page.list_templates():
     page.get_template(template)
+for template in importlib.resources.files("promptpool.clusters").joinpath("templates").iterdir():
+    template.read_text(encoding="utf-8")
 facts = {
     "file": promptpool.__file__,
     "modules": names,

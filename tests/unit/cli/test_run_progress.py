@@ -165,7 +165,9 @@ def judged(verdict: str) -> None:
     Path("results/t/verdict.txt").write_text(f"{verdict}: with numbers\n")
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("better", 0), ("no clear difference", 0), ("worse", 1), (None, 2)])
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("better", 0), ("no clear difference", 0), ("worse", 1), ("not known", 2), (None, 2)]
+)
 def test_check_fails_if_tuning_made_the_model_worse(study, capsys, verdict, code):
     if verdict:
         judged(verdict)

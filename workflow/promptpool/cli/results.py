@@ -86,7 +86,7 @@ def check(given: argparse.Namespace) -> int:
     print((study.results / "verdict.txt").read_text(encoding="utf-8").rstrip())
     if verdict == WORSE:
         print("\n".join(ADVICE))
-    return 1 if faults or verdict == WORSE else 0
+    return 1 if faults else {WORSE: 1, "not known": 2}.get(verdict, 0)
 
 
 def _folder(study: StudyFile) -> Path:

@@ -193,6 +193,7 @@ rule summarise_scores:
         facts=FACTS,
         tables=expand(f"{R}/ablations/{{name}}.parquet", name=study.two_axes()),
         verdict=study.verdict()[1:],
+        trainings=study.judged_inputs()["adapters"],
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",
@@ -205,6 +206,7 @@ rule summarise_scores:
         exports={name: study.export_spec(name) for name in study["exports"]},
         prompts=study.prompts,
         seeds=study.first_seeds(),
+        judged=study.judged_spec(),
         code=code_digest("summarise_scores"),
     script:
         "../scripts/summarise_scores.py"

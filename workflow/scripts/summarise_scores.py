@@ -14,4 +14,6 @@ with job_of(snakemake):
         seeds=snakemake.params.seeds,
         tables=list(snakemake.input.tables),
         verdict=next(iter(snakemake.input.verdict), None),
+        trainings=list(snakemake.input.trainings),
+        judged=snakemake.params.judged,
     )

@@ -13,6 +13,7 @@ from ..statistics.estimates import Estimate, interval, mean_of, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import RAW, readout_name, split_adapter_id
 from .ablation_grid import as_markdown
+from .propose_checkpoint import Proposal, in_a_line, propose_checkpoint, validations
 from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
 
@@ -32,24 +33,41 @@ def summarise_scores(
     seeds: Mapping[str, int] | None = None,
     tables: Sequence[str] = (),
     verdict: str | None = None,
+    trainings: Sequence[str] = (),
+    judged: Mapping | None = None,
 ) -> None:
     """Writes the headline as a table, and as the text that the demo prints at the end.
 
     seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too, as it shows the lines
-    of the file `verdict`.
+    of the file `verdict`. trainings and judged: of `propose_checkpoint`.
     """
     started = time.time()
     known = read_facts(facts)
-    table = headline(pd.read_parquet(scores), known, exports, prompts, seeds or {})
-    write_table(out, table, inputs=[scores, *facts], spec={"exports": exports, "prompts": prompts}, started=started)
-    judged = Path(verdict).read_text(encoding="utf-8").splitlines() if verdict else []
+    measured = pd.read_parquet(scores)
+    proposal = propose_checkpoint(trainings, judged or {})
+    table = headline(measured, known, exports, prompts, seeds or {}, proposal)
+    write_table(
+        out,
+        table,
+        inputs=[scores, *facts, *validations(trainings)],
+        spec={"exports": exports, "prompts": prompts},
+        started=started,
+    )
+    lines = Path(verdict).read_text(encoding="utf-8").splitlines() if verdict else []
+    if proposal:
+        lines += in_a_line(proposal, samples_by_variant(measured, known)).split("\n")
     with atomic_path(text) as temporary:
-        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)), judged)
+        words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)), lines)
         temporary.write_text(words + "\n", encoding="utf-8")
 
 
 def headline(
-    scores: pd.DataFrame, facts: Facts, exports: Mapping, prompts: Mapping[str, str], seeds: Mapping[str, int] = {}
+    scores: pd.DataFrame,
+    facts: Facts,
+    exports: Mapping,
+    prompts: Mapping[str, str],
+    seeds: Mapping[str, int] = {},
+    proposal: Proposal | None = None,
 ) -> pd.DataFrame:
     """The run in a few rows: floors, the best untuned and tuned variants, and the gains.
 
@@ -57,7 +75,7 @@ def headline(
     detectable, of, seeds. `of` counts the variants, or the pairs of variants, among which a row's was picked by its
     mean over the tasks. If there are several, its interval and p hold for all of them at once (`statistics.best`). A
     tuned variant is a mean over so many `seeds`. An export is one training: its rows are of the first seed (seeds:
-    adapter -> that).
+    adapter -> that). proposal: its row `proposed` was chosen without scores, so its interval is an ordinary one.
     """
     variants = samples_by_variant(scores, facts)
     if not variants:  # a study without tasks
@@ -81,6 +99,8 @@ def headline(
             rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor), of=pairs))
             for task in variants[tuned.best]:
                 rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor, task), task, of=pairs))
+    if proposal and proposal.variant in variants:
+        rows.append(_row("proposed", "score", proposal.variant, interval(variants[proposal.variant])))
     for row in rows:
         row["seeds"] = seeds_of(variants[tuple(row[key] for key in VARIANT)])
         row["label"] += f", mean of {row['seeds']} seeds" if row["seeds"] > 1 else ""

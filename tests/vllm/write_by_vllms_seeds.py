@@ -7,7 +7,7 @@ class Engine(vllm_worker.Engine):
     """No processor of ours, and seeds as vLLM takes them."""
 
     def __init__(self, settings: dict):
-        vllm_worker.PROCESSOR = "vllm.v1.sample.logits_processor:MinPLogitsProcessor"  # does nothing without min_p
+        vllm_worker.seeded_draws = lambda: "vllm.v1.sample.logits_processor:MinPLogitsProcessor"  # idle without min_p
         super().__init__(settings)
         self.draws = False
 

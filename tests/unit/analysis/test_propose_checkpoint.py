@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 import pytest
-from promptpool.analysis.propose_checkpoint import agreement, in_a_line, propose_checkpoint, validations
+from promptpool.analysis.propose_checkpoint import in_a_line, propose_checkpoint, rank_agreement, validations
 from promptpool.analysis.summarise_scores import headline
 from promptpool.statistics.samples import samples_by_variant
 from sample_tables import sample_facts, sample_scores
@@ -60,16 +60,16 @@ def by_scores(folder, variants, sign: int) -> object:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_agreement_is_spearmans(tmp_path, variants, sign):
     proposal = by_scores(tmp_path, variants, sign)
-    assert agreement(proposal, variants) == (pytest.approx(sign), 4)
+    assert rank_agreement(proposal, variants) == (pytest.approx(sign), 4)
     line = in_a_line(proposal, variants)
     assert f"rho {sign:.2f}" in line and "among 4 checkpoints" in line
 
 
 def test_too_few_or_equal_checkpoints_have_no_order(tmp_path, variants):
     two = propose_checkpoint([trained(tmp_path, "a", {0: 0.1, 20: 0.2})], SPEC)
-    assert math.isnan(agreement(two, variants)[0]) and "not known" in in_a_line(two, variants)
+    assert math.isnan(rank_agreement(two, variants)[0]) and "not known" in in_a_line(two, variants)
     equal = propose_checkpoint([trained(tmp_path, "b", {0: 0.1, 20: 0.1, 40: 0.1})], SPEC)
-    assert math.isnan(agreement(equal, variants)[0])
+    assert math.isnan(rank_agreement(equal, variants)[0])
 
 
 def test_the_headline_has_the_proposed_row_and_no_score_moves_it(tmp_path, variants):

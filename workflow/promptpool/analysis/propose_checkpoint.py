@@ -44,7 +44,7 @@ def propose_checkpoint(trainings: Sequence[str], spec: Mapping) -> Proposal | No
     return Proposal(place[means.idxmax()], {place[step]: float(value) for step, value in means.items()})
 
 
-def agreement(proposal: Proposal, variants: Mapping[tuple, Scores]) -> tuple[float, int]:
+def rank_agreement(proposal: Proposal, variants: Mapping[tuple, Scores]) -> tuple[float, int]:
     """(Spearman's rank correlation between accuracies and mean scores over tasks, over how many checkpoints). NaN below
     LEAST_RANKED of them, and where all of either are equal.
     """
@@ -61,7 +61,7 @@ def agreement(proposal: Proposal, variants: Mapping[tuple, Scores]) -> tuple[flo
 def in_a_line(proposal: Proposal, variants: Mapping[tuple, Scores]) -> str:
     """What the summary says of the proposal: which, among how many, and how well pairs rank checkpoints."""
     _, adapter, step, *_ = proposal.variant
-    rho, count = agreement(proposal, variants)
+    rho, count = rank_agreement(proposal, variants)
     ranked = f"Spearman's rho {rho:.2f}" if rho == rho else "not known: too few, or all equal"
     return (
         f"Held-out pairs alone proposed {f'{adapter}@{step}' if step else adapter} among "

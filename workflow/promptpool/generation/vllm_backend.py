@@ -21,12 +21,9 @@ from ..errors import PromptpoolError
 from ..runtime.installation import checkout
 from .backend import Progress, Request, WriterSetup, Written, encodable, one_line, unwritten, written
 from .checks import check_writer, kept_marks, template_thinks
-from .inside_vllm import vllm_worker
+from .inside_vllm import seeded_draws, vllm_worker
 from .watch import IN_A_ROW, Watch, thinking_advice
 
-# vLLM itself imports these, by their names.
-PLUGIN = Path(__file__).with_name("inside_vllm") / "vllm_draws.py"
-NUMBERS = Path(__file__).with_name("inside_vllm") / "seeded_draws.py"
 TAIL = 400  # lines of the worker's stderr that are kept, to report why it died
 # Parts of vLLM's messages -> what they mean, and what to do. The first match is reported.
 CAUSES = (
@@ -218,7 +215,7 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     The user's own settings for vLLM (VLLM_*) stay.
     """
     passed = {name: value for name, value in environment.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    passed["PYTHONPATH"] = os.pathsep.join({str(file.parent) for file in (PLUGIN, NUMBERS)})
+    passed["PYTHONPATH"] = str(Path(seeded_draws.__file__).parent)  # the worker imports it
     passed["PYTHONSAFEPATH"] = "1"  # else this package's modules would shadow the standard library's
     passed["VLLM_NO_USAGE_STATS"] = "1"
     # The engine shares a process with its feeder: on two cores twice as fast, and started in a third of the time.

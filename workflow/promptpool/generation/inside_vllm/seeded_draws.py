@@ -1,7 +1,7 @@
 """Tokens drawn by temperature and top-p from one random number a row and step, so that a row's batch has no influence.
 
 Both backends with local weights draw here: transformers' through a logits processor of `generate`, vLLM's through one
-of its own (vllm_draws). The module needs torch alone, because it is imported in two environments.
+of its own (vllm_worker). The module needs torch alone, because it is imported in two environments.
 """
 
 from collections.abc import Iterable

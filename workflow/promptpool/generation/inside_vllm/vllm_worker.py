@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so it is never idle
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
-PROCESSOR = "vllm_draws:SeededDraws"  # the class as vLLM looks it up, in every process that it starts
 GRACE = 15  # seconds that a parent waits for the engine to shut down
 
 
@@ -73,9 +72,9 @@ class Engine:
             "temperature": settings["temperature"],
             "top_p": settings["top_p"],
         }
-        self.draws = on_cpu and self.sampling["temperature"] > 0
+        self.draws = on_cpu and settings["tensor_parallel"] == 1 and self.sampling["temperature"] > 0
         if self.draws:
-            place["logits_processors"] = [PROCESSOR]
+            place["logits_processors"] = [seeded_draws()]
         self.marks, self.dropped = set(settings["marks"]), set(settings["dropped"])
         eager = settings["enforce_eager"]
         self.llm = LLM(
@@ -130,7 +129,7 @@ class Engine:
                 done, reported = [], time.monotonic()
 
     def _sampling(self, seed: int) -> dict[str, Any]:
-        """A request's settings. Where vllm_draws draws, vLLM itself takes the highest score."""
+        """A request's settings. Where seeded_draws draws, vLLM itself takes the highest score."""
         if not self.draws:
             return {"seed": seed, **self.sampling}
         steps, how = self.sampling["max_tokens"], ("temperature", "top_p")
@@ -158,6 +157,53 @@ class Engine:
         return self.tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
+
+
+def seeded_draws() -> type:
+    """A logits processor of vLLM's V1 runner, which every CPU uses (vLLM 0.32), that leaves the drawn token to each row.
+
+    That runner draws row by row as soon as requests have seeds of their own, from noise for the whole vocabulary, and
+    its top-p sorts the vocabulary of every row. Here requests are greedy for vLLM, and a step draws all rows at once
+    from the likeliest tokens, by the same numbers as the transformers backend. On a GPU vLLM's V2 runner draws in one
+    kernel, by seeds that lie on the device, so that seeds are left to it there.
+    """
+    import torch
+    from seeded_draws import drawn, only, uniforms  # this folder is on the path
+    from vllm.v1.sample.logits_processor import LogitsProcessor, process_dict_updates
+
+    def row(params: Any, prompt_ids: object, output_ids: list[int]) -> tuple | None:
+        """(its numbers, the list of its new tokens, how to draw); None for a request without a draw."""
+        asked = (params.extra_args or {}).get("draw")
+        if asked is None:
+            return None
+        return uniforms(asked["seed"], asked["steps"]).tolist(), output_ids, (asked["temperature"], asked["top_p"])
+
+    class SeededDraws(LogitsProcessor):
+        def __init__(self, config: object, device: torch.device, is_pin_memory: bool):
+            self.device, self.rows = device, {}
+
+        def is_argmax_invariant(self) -> bool:
+            return False  # or vLLM would not ask it for requests that are greedy
+
+        def update_state(self, batch_update: Any) -> None:
+            process_dict_updates(self.rows, batch_update, row)
+
+        def apply(self, logits: torch.Tensor) -> torch.Tensor:
+            """logits: [rows, vocabulary], as the model returns them. Returns the same shape; greedy requests stay."""
+            if not self.rows:
+                return logits
+            places = sorted(self.rows)
+            # vLLM appends a row's tokens to this list: its length is the step, also for a request that came back.
+            numbers = [self.rows[place][0][len(self.rows[place][1])] for place in places]
+            how = self.rows[places[0]][2]  # one engine has one temperature and top-p
+            aims = torch.tensor(numbers, dtype=torch.float64).to(self.device)
+            if len(places) == logits.shape[0]:
+                return only(logits, drawn(logits, aims, *how))
+            part = logits[places]
+            logits[places] = only(part, drawn(part, aims, *how))
+            return logits
+
+    return SeededDraws
 
 
 def _say(pipe: BinaryIO, message: dict) -> None:

@@ -160,7 +160,7 @@ class Engine:
 
 
 def seeded_draws() -> type:
-    """A logits processor of vLLM's V1 runner, which every CPU uses (vLLM 0.32), that leaves the drawn token to each row.
+    """A logits processor for vLLM's V1 runner, which every CPU uses (vLLM 0.32): it leaves a row the token it draws.
 
     That runner draws row by row as soon as requests have seeds of their own, from noise for the whole vocabulary, and
     its top-p sorts the vocabulary of every row. Here requests are greedy for vLLM, and a step draws all rows at once

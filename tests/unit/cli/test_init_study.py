@@ -96,7 +96,8 @@ def test_options_replace_what_is_found(folder):
     assert main(["init", "mine.csv", "--yes", "--label", "day", "--gpu-memory", "24", "--model", "Qwen/Qwen3-8B"]) == 0
     study = written()
     adapter = study["adapters"]["tuned"]
-    assert study["models"]["Qwen3-8B"] == {"path": "Qwen/Qwen3-8B", "revision": "main"}
+    model = study["models"]["Qwen3-8B"]
+    assert (model["path"], model["revision"]) == ("Qwen/Qwen3-8B", "main")
     assert adapter["lora"]["rank"] == 16 and adapter["learning_rate"] == 1e-4 and adapter["gradient_checkpointing"]
     plain = table()[["body"]].rename(columns={"body": "text"})
     plain.to_csv("plain.csv", index=False)

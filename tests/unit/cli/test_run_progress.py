@@ -110,12 +110,27 @@ sys.exit(follow([sys.executable, "-c", {ASLEEP!r}]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_passed_on_and_waited_for(number):
+def in_the_background() -> None:
+    """As a shell starts `nohup promptpool run &`: interrupts and hangups are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def in_front() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    ("number", "start"),
+    [(signal.SIGINT, in_front), (signal.SIGTERM, in_front), (signal.SIGHUP, in_front),
+     (signal.SIGTERM, in_the_background)],
+)  # fmt: skip
+def test_a_signal_is_passed_on_and_waited_for(number, start):
     paths = os.pathsep.join([str(workflow_folder()), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
         [sys.executable, "-c", OUTER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths}, preexec_fn=start,
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     process.stderr.readline()  # what is run
@@ -126,6 +141,10 @@ def test_a_signal_is_passed_on_and_waited_for(number):
     import time
 
     time.sleep(1)  # the child's own `try`
+    if start is in_the_background:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3 and "Stopped. The same command goes on from here." in said

@@ -68,6 +68,8 @@ def follow(command: Sequence[str], quiet: bool = False) -> int:
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", process_group=0,
         env={name: value for name, value in os.environ.items() if name != RUN},
+        # A shell's background job ignores interrupts, and what it starts would do so, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     with passed_on(process, lambda: shown("Stopping; jobs that run are ended, and what is done is kept.")):
         for line in process.stderr:
@@ -83,14 +85,18 @@ def follow(command: Sequence[str], quiet: bool = False) -> int:
 
 @contextmanager
 def passed_on(process: subprocess.Popen, told: Callable[[], object]) -> Iterator[None]:
-    """Passes the signals that stop a run on to a process's whole group, as an interrupt, which leaves no lock."""
+    """Passes the signals that stop a run on to a process's whole group, as an interrupt, which leaves no lock.
+
+    A hangup that is ignored stays so: that is what `nohup` is for.
+    """
 
     def stop(_number: int, _frame: object) -> None:
         told()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
 
-    before = {number: signal.signal(number, stop) for number in STOPPING}
+    kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, stop) for number in STOPPING if number not in kept}
     try:
         yield
     finally:

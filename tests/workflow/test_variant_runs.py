@@ -104,7 +104,7 @@ def test_left_out_words_are_summarised_and_drawn(folder):
     assert set(summary["adapter"]) == {"base", "tuned", "control"} and summary["n"].eq(3).all()
     assert (folder / "results/tiny/figures/omissions.svg").exists()
     measured = pd.read_parquet(folder / "results/tiny/omissions.parquet")
-    assert measured["effect"].between(0, 2).all() and measured.groupby("adapter").size().nunique() == 1
+    assert measured["effect"].between(0, 2).all() and measured.groupby(["model", "adapter"]).size().nunique() == 1
 
 
 def test_nothing_runs_again_and_an_edit_runs_only_what_it_reaches(folder):

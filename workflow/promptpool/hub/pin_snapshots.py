@@ -7,7 +7,7 @@ once, and the answer is kept: later runs read it from the lock, even if the bran
 import fnmatch
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,13 +128,19 @@ def _chosen(need: Mapping, what: str, sizes: Mapping[str, int], wanted_by: str) 
         files = {name: size for name, size in sizes.items() if fnmatch.fnmatch(name, need["file"])}
         listed = ", ".join(sorted(sizes)[:8]) or "none"
         fault = f"{what} has no file {need['file']!r}; it has {listed}"
-    elif need["repo_type"] == MODEL and "config.json" not in sizes:
+    elif need["repo_type"] == MODEL and not _loads(sizes, wanted_by):
         files, fault = {}, f"{what} holds no config.json; name a model that transformers reads"
     else:
         files, fault = wanted_files(need["repo_type"], sizes), f"{what} holds no file; name another repository"
     if not files:
         raise PromptpoolError(f"{wanted_by}: {fault}")
     return files
+
+
+def _loads(names: Container[str], wanted_by: str) -> bool:
+    """Whether a repository has the file by which transformers, or PEFT for an entry of `adapters`, knows its model."""
+    adapter = "adapters." in wanted_by and "adapter_config.json" in names
+    return adapter or "config.json" in names
 
 
 def _in_use(results: Path) -> dict[str, dict]:

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from fakehub import FakeHub, serving
 from hub_data import publish_model
-from promptpool.hub.snapshots import held
 from safetensors.torch import load_file
 from tiny import tiny_adapter
 from tiny_study import jobs, snakemake, study
@@ -139,6 +138,6 @@ def test_an_adapter_comes_from_the_hub_at_its_commit(prepare, hub, tmp_path):
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
     found = (place / "results/tiny/hub/models").glob("owner--lora*.json")
     (marker,) = [path for path in found if not path.name.endswith(".meta.json")]
-    assert held(marker)["commit"] == commit
+    assert json.loads(marker.read_text())["commit"] == commit
     given = load_file(tmp_path / "given/adapter_model.safetensors")
     assert all(value.equal(given[key]) for key, value in weights(place, "theirs", 7).items())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from promptpool.cli import from_scratch
 from promptpool.cli.command import main
 from promptpool.cli.find_columns import columns_of, label_column, text_column
 from promptpool.cli.study_defaults import pair_styles, training_defaults
@@ -103,7 +104,48 @@ def test_options_replace_what_is_found(folder):
     plain.to_csv("plain.csv", index=False)
     assert main(["init", "plain.csv", "mine.csv", "--yes", "--study", "two.yaml"]) == 0
     two = written("two.yaml")
-    assert two["tasks"]["labels"]["path"] == "mine.csv" and two["corpora"]["plain"]["path"] == "plain.csv"
+    assert two["tasks"]["mine"]["path"] == "mine.csv" and two["corpora"]["plain"]["path"] == "plain.csv"
+
+
+def test_no_file_is_dropped(folder):
+    """Each file without labels is learnt from, and each other one is scored on, also under equal names."""
+    given = {"a.csv": ["body"], "b.csv": ["body"], "one.csv": ["body", "topic"], "sub/one.csv": ["body", "topic"]}
+    Path("sub").mkdir()
+    for path, columns in given.items():
+        table()[columns].to_csv(path, index=False)
+    assert main(["init", *given, "--yes"]) == 0
+    study = written()
+    assert {name: spec["path"] for name, spec in study["corpora"].items()} == {"a": "a.csv", "b": "b.csv"}
+    assert {name: spec["path"] for name, spec in study["tasks"].items()} == {"one": "one.csv", "one-2": "sub/one.csv"}
+    assert main(["init", "one.csv", "sub/one.csv", "--yes"]) == 0
+    tasks = written()["tasks"]
+    assert {name: spec["path"] for name, spec in tasks.items()} == {
+        "labels": "texts/labelled.csv",
+        "one": "sub/one.csv",
+    }
+
+
+def test_a_sample_leaves_a_study_alone_and_an_own_file_too(folder, capsys):
+    Path("study.yaml").write_text("run: mine\n")
+    assert main(["init", "--from-scratch", "sample"]) == 0 and Path("study.yaml").read_text() == "run: mine\n"
+    Path("sample.csv").write_text("mine")
+    assert main(["init", "--from-scratch", "sample"]) == 2 and Path("sample.csv").read_text() == "mine"
+    assert "sample.csv: exists; overwrite it with --yes" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_model_that_breaks_off_leaves_none_that_looks_whole(folder, monkeypatch):
+    table().to_csv("t.csv", index=False)
+
+    def breaks(source, target):
+        Path(target).mkdir()
+        Path(target, "config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(from_scratch.shutil, "copytree", breaks)
+        assert main(["init", "t.csv"]) == 130
+    assert not Path("resources/nano-docs").exists()
+    assert main(["init", "t.csv"]) == 0 and Path("resources/nano-docs/model.safetensors").is_file()
 
 
 def test_an_existing_study_is_kept_unless_asked(folder, capsys):

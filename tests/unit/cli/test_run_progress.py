@@ -213,6 +213,9 @@ def test_a_run_ends_with_the_verdict_and_where_to_look(study):
     Path("results/t/report.html").write_text("")
     lines = list(run_study.closing_lines(study_file("study.yaml")))
     assert lines[0] == "better: with numbers" and "results/t/models/m" in lines[1] and "report.html" in lines[2]
+    # A run of another target has not looked whether the verdict is still that of this study.
+    assert list(run_study.closing_lines(study_file("study.yaml"), ["scores"])) == []
+    assert list(run_study.closing_lines(study_file("study.yaml"), ["verdict"])) == ["better: with numbers"]
 
 
 def test_report_prints_the_path_where_there_is_no_browser(study, capsys, monkeypatch):

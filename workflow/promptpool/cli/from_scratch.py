@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from ..artifacts.files import atomic_path
 from ..errors import PromptpoolError
 from ..runtime.installation import workflow_folder
 from .study_text import SCHEMA_COPY, write_schema
@@ -10,16 +11,16 @@ from .study_text import SCHEMA_COPY, write_schema
 HERE = "resources"  # beside the study, so that it works wherever this package lies
 THERE = "workflow/resources"
 _MODEL = "nano-docs"
-_SAMPLE = "sample.csv"
+SAMPLE_FILE = "sample.csv"
 
 
 def from_scratch(name: str, target: Path) -> int:
-    """Writes the demo's study with its files, or the sample of texts."""
+    """Writes to `target` the demo's study, with its files beside it, or the sample of texts."""
     folder = target.parent
     if name == "sample":
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(workflow_folder() / "resources" / _SAMPLE, folder / _SAMPLE)
-        print(f"Wrote {folder / _SAMPLE}. Next: promptpool init {folder / _SAMPLE}")
+        with atomic_path(target) as temporary:
+            shutil.copyfile(workflow_folder() / "resources" / SAMPLE_FILE, temporary)
+        print(f"Wrote {target}. Next: promptpool init {target}")
         return 0
     text = (workflow_folder() / "profiles/demo/study.yaml").read_text(encoding="utf-8")
     if THERE not in text:
@@ -27,7 +28,9 @@ def from_scratch(name: str, target: Path) -> int:
     copy_resource(_MODEL, folder)
     copy_resource("stdlib_topics.yaml", folder)
     write_schema(folder)
-    target.write_text(f"# yaml-language-server: $schema={SCHEMA_COPY}\n{text.replace(THERE, HERE)}", encoding="utf-8")
+    with atomic_path(target) as temporary:
+        first = f"# yaml-language-server: $schema={SCHEMA_COPY}\n"
+        temporary.write_text(first + text.replace(THERE, HERE), encoding="utf-8")
     print(f"Wrote {target}, the demo's study: about ten minutes on two cores. Next: promptpool run")
     return 0
 
@@ -40,10 +43,7 @@ def copy_model(folder: Path) -> str:
 def copy_resource(name: str, folder: Path) -> str:
     """A file or folder of the package's resources, copied below `folder`. A copy that is there already stays."""
     source, target = workflow_folder() / "resources" / name, folder / HERE / name
-    target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copyfile(source, target)
+        with atomic_path(target) as temporary:
+            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, temporary)
     return str(target)

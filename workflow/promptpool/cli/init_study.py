@@ -3,22 +3,24 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from ..artifacts.files import atomic_path
 from ..config.resolve import resolve
 from ..errors import PromptpoolError
 from ..study.plan import cpu_hours, gpu_hours, model_size, rows, start_hours
 from ..study.study import Study
 from .find_columns import Column, columns_of, label_column, text_column
-from .from_scratch import copy_model, from_scratch
+from .from_scratch import SAMPLE_FILE, copy_model, from_scratch
 from .machine_checks import gpus
 from .study_defaults import grid_length, pair_styles, training_defaults
-from .study_text import Draft, study_text, write_schema
+from .study_text import Draft, StudySource, study_text, write_schema
 from .text_facts import TextFacts, text_facts
 from .user_file import UserFile, read_user_file
 
@@ -42,6 +44,8 @@ class Seen:
 def init_study(given: argparse.Namespace) -> int:
     """Writes a study for the files, checks it, and says what was seen, what was chosen and what it will cost."""
     target = Path(given.study)
+    if given.from_scratch == "sample":
+        target = target.with_name(SAMPLE_FILE)
     if target.exists() and not given.yes and not _agreed(f"{target} exists; overwrite it?"):
         raise PromptpoolError(f"{target}: exists; overwrite it with --yes, or write another with --study")
     if given.from_scratch:
@@ -55,17 +59,18 @@ def init_study(given: argparse.Namespace) -> int:
     gpu = given.gpu_memory * 1e9 if given.gpu_memory else next((one.memory for one in gpus()), None)
     model, note = choose_model(given.model, target.parent)
     parameters = model_size(model["path"])["parameters"]
-    corpora, task, learnt = sort_files(seen, target.parent)
+    corpora, tasks, learnt = sort_files(seen, target.parent)
     draft = Draft(
-        run=run_name(given.files[0]), model=model, model_note=note, corpora=corpora, task=task,
+        run=run_name(given.files[0]), model=model, model_note=note, corpora=corpora, tasks=tasks,
         styles=pair_styles(learnt), training=training_defaults(learnt, parameters, gpu),
         length=grid_length(learnt, gpu),
     )  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
     write_schema(target.parent)
-    target.write_text(study_text(draft), encoding="utf-8")
+    with atomic_path(target) as temporary:
+        temporary.write_text(study_text(draft), encoding="utf-8")
     study = Study(resolve(yaml.safe_load(target.read_text(encoding="utf-8")), str(target)))
-    print(f"Wrote {target}: {'scored on labels, and judged' if task else 'judged'} on held-out pairs.")
+    print(f"Wrote {target}: {'scored on labels, and judged' if tasks else 'judged'} on held-out pairs.")
     print(cost(study, gpu))
     if not gpu and parameters > CPU_MODEL:
         print(f"{model['path']} is large for a CPU; a smaller model, or a GPU, takes minutes instead.")
@@ -103,36 +108,40 @@ def choose_model(asked: str | None, folder: Path) -> tuple[dict[str, object], st
     return {"name": safe_name(name.rpartition("/")[2]), "path": name, "revision": revision or "main"}, note
 
 
-def sort_files(seen: Sequence[Seen], folder: Path) -> tuple[dict, tuple | None, TextFacts]:
-    """What is learnt from (name -> path, column, comment), what is scored on, and the facts of the former.
+def sort_files(seen: Sequence[Seen], folder: Path) -> tuple[dict[str, StudySource], dict[str, StudySource], TextFacts]:
+    """What is learnt from and what is scored on, each by its name in the study, and the facts of the first of the
+    former.
 
-    Files without labels are learnt from, and one with labels is scored on. If all have labels, the first is cut in two.
+    Files without labels are learnt from, and those with labels are scored on. If all have labels, the first is cut in
+    two, and both parts are written below `folder`.
     """
-    labelled = [one for one in seen if one.label]
-    plain = [one for one in seen if not one.label]
-    corpora = {_unused(safe_name(Path(one.file.path).name.partition(".")[0]), n): one for n, one in enumerate(plain)}
-    learnt = {name: (one.file.path, one.text.name, one.facts.in_words()) for name, one in corpora.items()}
-    first = plain[0].facts if plain else None
-    if not labelled:
-        return learnt, None, first
-    one = labelled[0]
-    if plain:
-        seen_in = f"{one.facts.in_words()}; {one.label.distinct} labels"
-        return learnt, (one.file.path, one.text.name, one.label.name, seen_in), first
-    texts, scored = cut_in_two(one)
-    place = folder / _FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    texts.to_csv(place / "learn.csv", index=False)
-    scored.to_csv(place / "labelled.csv", index=False)
-    facts = text_facts(texts["text"].tolist())
-    labels = scored["label"].nunique()
-    held = f"{len(scored):,} other texts of {one.file.path} with {labels} labels, which training does not see"
-    note = f"from {one.file.path}: {facts.in_words()}"
-    return (
-        {"texts": (str(place / "learn.csv"), "text", note)},
-        (str(place / "labelled.csv"), "text", "label", held),
-        facts,
-    )
+    plain, labelled = ([one for one in seen if bool(one.label) == which] for which in (False, True))
+    corpora: dict[str, StudySource] = {}
+    tasks: dict[str, StudySource] = {}
+    for one in plain:
+        source = StudySource(one.file.path, one.text.name, one.facts.in_words())
+        corpora[unused(run_name(one.file.path), corpora)] = source
+    facts = plain[0].facts if plain else None
+    if not plain:
+        corpora["texts"], tasks["labels"], facts = halves_of(labelled.pop(0), folder / _FOLDER)
+    for one in labelled:
+        note = f"{one.facts.in_words()}; {one.label.distinct} labels"
+        source = StudySource(one.file.path, one.text.name, note, one.label.name)
+        tasks[unused(run_name(one.file.path), tasks)] = source
+    return corpora, tasks, facts
+
+
+def halves_of(seen: Seen, folder: Path) -> tuple[StudySource, StudySource, TextFacts]:
+    """A labelled file as two: texts to learn from, texts to be scored on, and the facts of the former."""
+    texts, scored = cut_in_two(seen)
+    paths = folder / "learn.csv", folder / "labelled.csv"
+    for path, table in zip(paths, (texts, scored), strict=True):
+        with atomic_path(path) as temporary:
+            table.to_csv(temporary, index=False)
+    facts, labels = text_facts(texts["text"].tolist()), scored["label"].nunique()
+    held = f"{len(scored):,} other texts of {seen.file.path} with {labels} labels, which training does not see"
+    learnt = StudySource(str(paths[0]), "text", f"from {seen.file.path}: {facts.in_words()}")
+    return learnt, StudySource(str(paths[1]), "text", held, "label"), facts
 
 
 def cut_in_two(seen: Seen) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -173,8 +182,10 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "study"
 
 
-def _unused(name: str, number: int) -> str:
-    return f"{name}-{number + 1}" if number else name
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, with the first number that makes it another than those that are taken."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 def _agreed(question: str) -> bool:

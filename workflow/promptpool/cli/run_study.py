@@ -34,15 +34,18 @@ def run_study(given: argparse.Namespace) -> int:
         return subprocess.run(command, check=False).returncode
     code = follow(command)
     if code == 0:
-        for line in closing_lines(study, whole=not given.targets):
+        for line in closing_lines(study, given.targets):
             print(line)
     return code
 
 
-def closing_lines(study: StudyFile, whole: bool = True) -> Iterator[str]:
-    """What a finished run is worth: the verdict's lines, and where to look next."""
+def closing_lines(study: StudyFile, targets: Sequence[str] = ()) -> Iterator[str]:
+    """What a finished run is worth: the verdict's lines, and where to look next. Of another target's run nothing is
+    said, because it has not looked whether these files are up to date.
+    """
+    whole = not targets
     verdict = study.results / "verdict.txt"
-    if verdict.is_file():
+    if (whole or "verdict" in targets) and verdict.is_file():
         yield from verdict.read_text(encoding="utf-8").splitlines()
     models = sorted(path for path in (study.results / "models").glob("*") if path.is_dir())
     if whole and models:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..artifacts.files import atomic_path
 from .study_defaults import Value
 
 SCHEMA_COPY = "resources/config.schema.yaml"
@@ -12,22 +13,31 @@ _WIDTH = 60  # where comments begin, if the value is shorter
 
 
 @dataclass(frozen=True)
+class StudySource:
+    """A file of the study: its column of texts, what was seen in it, and its column of labels."""
+
+    path: str
+    text: str
+    seen: str
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class Draft:
     """What a study is written from.
 
-    model: `name` (here), `path` and `revision`; corpora: name -> (path, column, what was seen); task: (path, text,
-    label, what was seen) or None; styles, training, length: as study_defaults gives them.
+    model: `name` (here), `path` and `revision`; corpora, tasks: by name, what is learnt from and what is scored on;
+    styles, training, length: as study_defaults gives them.
     """
 
     run: str
     model: Mapping[str, object]
     model_note: str
-    corpora: Mapping[str, tuple[str, str, str]]
-    task: tuple[str, str, str, str] | None
+    corpora: Mapping[str, StudySource]
+    tasks: Mapping[str, StudySource]
     styles: Value
     training: Mapping[str, Value]
     length: Value
-    labels: list[str] = field(default_factory=list)
 
 
 def study_text(draft: Draft) -> str:
@@ -46,13 +56,14 @@ def study_text(draft: Draft) -> str:
         "",
         "corpora:  # texts to learn from; they need no labels",
     ]
-    for corpus, (path, column, seen) in draft.corpora.items():
-        spec = {"source": "file", "path": path, "column": column}
-        lines += [f"  # {seen}", f"  {_text(corpus)}: {_flow(spec)}"]
-    if draft.task:
-        path, text, label, seen = draft.task
-        lines += ["", "tasks:  # labelled texts to be scored on: do texts of one label lie together?", f"  # {seen}",
-                  f"  labels: {_flow({'source': 'file', 'path': path, 'text': text, 'label': label})}"]  # fmt: skip
+    for corpus, one in draft.corpora.items():
+        spec = {"source": "file", "path": one.path, "column": one.text}
+        lines += [f"  # {one.seen}", f"  {_text(corpus)}: {_flow(spec)}"]
+    if draft.tasks:
+        lines += ["", "tasks:  # labelled texts to be scored on: do texts of one label lie together?"]
+    for task, one in draft.tasks.items():
+        spec = {"source": "file", "path": one.path, "text": one.text, "label": one.label}
+        lines += [f"  # {one.seen}", f"  {_text(task)}: {_flow(spec)}"]
     lines += ["", "pairs:  # a text, and another that means the same"]
     lines += [f"  # {draft.styles.why}"]
     lines += [
@@ -76,7 +87,7 @@ def study_text(draft: Draft) -> str:
         *_commented(f"  max_text_tokens: {draft.length.value}", draft.length.why),
         "",
     ]
-    if draft.task:
+    if draft.tasks:
         lines += [
             "baselines:  # what every score must beat",
             "  random: {kind: random}",
@@ -131,5 +142,5 @@ def write_schema(folder: Path) -> None:
     from ..config.schema import SCHEMA
 
     place = folder / SCHEMA_COPY
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(SCHEMA.read_text(encoding="utf-8"), encoding="utf-8")
+    with atomic_path(place) as temporary:
+        temporary.write_text(SCHEMA.read_text(encoding="utf-8"), encoding="utf-8")

@@ -188,11 +188,11 @@ def _attention(study: Study, sizes: Mapping) -> Row:
     if not (spec := study["attention"]):
         return Row("attention", 0)
     each = task_size(study, spec["task"])[1] + 12
-    texts = (spec["texts"] + spec["omissions"] * each * WORDS_A_TOKEN) * len(spec["prompts"])
+    a_state = (spec["texts"] + spec["omissions"] * each * WORDS_A_TOKEN) * len(spec["prompts"])
     states = study.attention_states()
-    flops = sum(texts * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
-    jobs = len(states) * (2 if spec["omissions"] else 1)
-    return Row("attention", jobs, texts * jobs, texts * each * jobs, flops, use="embed", starts=jobs)
+    flops = sum(a_state * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
+    jobs, texts = len(states) * (2 if spec["omissions"] else 1), a_state * len(states)
+    return Row("attention", jobs, texts, texts * each, flops, use="embed", starts=jobs)
 
 
 def gpu_hours(row: Row, gpu: str) -> float:

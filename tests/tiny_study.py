@@ -17,6 +17,7 @@ WORDS = {
     "music": "melody chord violin tempo rhythm octave harmony string bow sonata scale tune",
 }
 TIMEOUT = 900  # seconds: no Snakemake call may hang a test
+PYTHON = sys.executable  # what runs Snakemake here; tests/workflow puts a faster one in its place
 
 
 def sentences(seed: int, a_topic: int) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def snakemake(folder: Path, *arguments: str, config: dict | None = None, **envir
     """Runs the workflow on `folder` as its working directory, the way a user types it."""
     if config is not None:
         (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    command = snakemake_command(folder, *arguments)
+    command = [PYTHON, *snakemake_command(folder, *arguments)[1:]]
     environ = {**os.environ, **environ}
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
 

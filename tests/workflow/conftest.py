@@ -2,12 +2,24 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tiny_study
 from filelock import FileLock
 from tiny_study import REPOSITORY, prepare_study, snakemake
+from warm_python import warm
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """Snakemake and its jobs are forks of a process that has the large libraries, where that makes no difference."""
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:
+        plain, tiny_study.PYTHON = tiny_study.PYTHON, warm(Path(folder))
+        yield
+        tiny_study.PYTHON = plain
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny_study
 import yaml
 from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake_command, study
 
@@ -41,7 +42,7 @@ def run(folder: Path, *arguments: str, checkout: Path = REPOSITORY, config: dict
     """Rule -> jobs that Snakemake says it runs, with this checkout's code and config."""
     if config is not None:
         (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    command = snakemake_command(folder, *arguments)
+    command = [tiny_study.PYTHON, *snakemake_command(folder, *arguments)[1:]]
     command[command.index("--snakefile") + 1] = str(checkout / "Snakefile")
     environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow"), **environ}
     answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)

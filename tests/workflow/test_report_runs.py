@@ -8,6 +8,7 @@ import subprocess
 
 import pandas as pd
 import pytest
+import tiny_study
 from tiny_study import REPOSITORY, TIMEOUT, jobs, snakemake, snakemake_command, study
 
 pytestmark = pytest.mark.workflow
@@ -111,7 +112,7 @@ def test_a_new_figure_is_one_entry_and_its_function(finished, tmp_path):
         registry.write(ENTRY)
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = snakemake_command(folder, *arguments)
+        command = [tiny_study.PYTHON, *snakemake_command(folder, *arguments)[1:]]
         command[command.index("--snakefile") + 1] = str(checkout / "Snakefile")
         environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow")}
         return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)

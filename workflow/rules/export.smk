@@ -13,6 +13,7 @@ rule export_model:
         summary=f"{R}/summary.parquet",
         facts=FACTS,
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
+        corpora=lambda w: study.export_corpora(w.name),
         statistics=lambda w: study.export_statistics(w.name),
     output:
         directory(f"{R}/models/{{name}}"),

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     rest = (
         ("report", "open the report in a browser"),
         ("scores", "print the scores as tables"),
-        ("verify", "check every file of the results against its digest"),
+        ("verify", "check every file of the results, or of an exported model, against its digest"),
         ("rebuild", "make damaged files of the results again, and nothing else"),
         ("check", "say whether tuning helped; fails if it made the model worse, or if a file is damaged"),
     )
@@ -66,8 +66,23 @@ def parser() -> argparse.ArgumentParser:
         _study(one)
         if name == "scores":
             one.add_argument("--top", type=int, default=10, metavar="N", help="variants to list; default: %(default)s")
+        elif name == "verify":
+            one.add_argument("export", nargs="?", metavar="EXPORT",
+                             help="an exported model's directory, to check it in place of the results")  # fmt: skip
+            one.add_argument("--key", metavar="FILE", help="the public key (PEM) of who must have signed the export")
+            one.add_argument("--identity", metavar="WHO", help="who must have signed it by a login, such as an address")
+            one.add_argument(
+                "--issuer", metavar="URL", help="where that login was, such as https://accounts.google.com"
+            )
+    _exports(commands)
     _command(commands, "doctor", "cli.doctor.doctor", "look at this machine: what works, and what to do about the rest")
     return whole
+
+
+def _exports(commands: argparse._SubParsersAction) -> None:
+    one = _command(commands, "sign", "cli.exports.sign", "sign an exported model (needs the extra `sign`)")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument("--key", metavar="FILE", help="your private key (PEM); without it a login signs (Sigstore)")
 
 
 def _command(commands: argparse._SubParsersAction, name: str, function: str, what: str) -> argparse.ArgumentParser:

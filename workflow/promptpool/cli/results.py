@@ -55,7 +55,11 @@ def scores(given: argparse.Namespace) -> int:
 
 
 def verify_results(given: argparse.Namespace) -> int:
-    """`promptpool verify`: checks every artifact of the run; 1 if one is damaged."""
+    """`promptpool verify`: checks every artifact of the run, or an exported model; 1 if one is damaged."""
+    if given.export:
+        from .exports import verify_export
+
+        return verify_export(given)
     study = study_file(given.study)
     _folder(study)
     announce([sys.executable, "-m", "promptpool.runtime.rebuild", str(study.results)])

@@ -27,6 +27,8 @@ from ..statistics.samples import read_facts
 from ..templates import Template
 from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
+from .contents import write_contents
+from .materials import materials
 from .model_card import Card, model_card
 from .readout_modules import Fitted, readout_modules
 from .saved_layout import keep_layers, plain_modules, round_weights, save_model, save_modules, save_tokenizer
@@ -40,12 +42,13 @@ class Training:
     """What the card says about an adapter's training; empty for the base.
 
     pairs: its pair sets by name, each with the settings that it was written with; qc: their qc.json, in that order;
-    recipe: the adapter's own settings.
+    recipe: the adapter's own settings; corpora: the files of the corpora that the pairs are from.
     """
 
     pairs: Mapping[str, Mapping] = field(default_factory=dict)
     qc: Sequence[str] = ()
     recipe: Mapping | None = None
+    corpora: Sequence[str] = ()
 
 
 def export_model(
@@ -60,7 +63,8 @@ def export_model(
     training: Training,
     readout: Fitted | None = None,
 ) -> None:
-    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
+    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json,
+    and contents.json, which lists the files and what went in.
 
     The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
     spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
@@ -105,10 +109,13 @@ def export_model(
         variant["causal"] = False
     if readout:
         variant |= readout.facts(spec["prompt"])
+    base = base_facts(model, revision)
+    known_of = materials(name, base, variant, adapter, training)
     card = Card(
         name=name,
         variant=variant,
-        base=base_facts(model, revision),
+        base=base,
+        corpora=known_of["made_from"]["corpora"],
         merged=not beside,
         dtype=spec["dtype"],
         dim=dim,
@@ -129,8 +136,9 @@ def export_model(
         save_modules(temporary, modules, max_tokens=transformer.max_seq_length, normalize=spec["normalize"])
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
+        write_contents(temporary, known_of)
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *facts, *training.qc, *([readout.statistics] if readout else [])]
+    inputs = [*weights, headline, *facts, *training.qc, *training.corpora, *([readout.statistics] if readout else [])]
     write_sidecar(
         out,
         inputs=inputs,

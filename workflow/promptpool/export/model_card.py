@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from .materials import datasets_of, languages_of
 from .readout_modules import parts_in_words
 
 
@@ -20,7 +21,8 @@ class Card:
     variant: promptpool.json. base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
     (see base_licence). scores: columns what, difference, score, low, high. tasks: MTEB's type of each task that the
     scores cover. measure: what a score is, in words. data: rows of set, corpus, style, count. recipe: the adapter's
-    entry in the config, None for an untuned model. results: the score on each task, for the hub.
+    entry in the config, None for an untuned model. results: the score on each task, for the hub. corpora: those of
+    contents.json.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Card:
     data: Sequence[Mapping]
     recipe: Mapping | None
     results: Sequence[EvalResult] = ()
+    corpora: Sequence[Mapping] = ()
 
 
 def model_card(card: Card) -> str:
@@ -56,6 +59,8 @@ def front_matter(card: Card) -> ModelCardData:
     """The metadata that the hub reads. A base that is not on the hub has no link, so it is not named here."""
     tuned = card.variant["adapter"] != "base"
     return ModelCardData(
+        language=languages_of(card.corpora) or None,
+        datasets=datasets_of(card.corpora) or None,
         base_model=card.base["id"] if card.base["hub"] else None,
         base_model_relation=("finetune" if card.merged else "adapter") if card.base["hub"] and tuned else None,
         library_name="sentence-transformers",

@@ -1,0 +1,40 @@
+"""The commands on an exported model: verify, sign."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import PromptpoolError
+from ..export.contents import CONTENTS, SIGNATURE, faults_of_export, read_contents
+
+
+def verify_export(given: argparse.Namespace) -> int:
+    """`promptpool verify EXPORT`: 0 if every file is as contents.json lists it, and signed if a signer is named."""
+    if bool(given.identity) != bool(given.issuer) or (given.key and given.identity):
+        raise PromptpoolError("verify: give --key, or --identity together with --issuer")
+    folder = Path(given.export)
+    faults = faults_of_export(folder)
+    files = read_contents(folder)["files"]
+    print("\n".join([*faults, f"{folder}: {len(files)} files listed, {len(faults)} faults"]))
+    if faults:
+        return 1
+    if given.key or given.identity:
+        from ..export.signature import require_signature
+
+        print(f"Signed by {require_signature(folder, given.key, given.identity, given.issuer)}")
+    elif (folder / SIGNATURE).is_file():
+        print(f"{SIGNATURE} was not checked; name the signer with --key, or --identity and --issuer")
+    else:
+        print(f"Unsigned: the files are those of {CONTENTS}; who wrote that is not known")
+    return 0
+
+
+def sign(given: argparse.Namespace) -> int:
+    """`promptpool sign EXPORT`: writes a signature of a whole export into it."""
+    from ..export.signature import sign_export
+
+    folder = Path(given.export)
+    faults = faults_of_export(folder)
+    if faults:
+        raise PromptpoolError(faults[0])
+    print(f"Wrote {sign_export(folder, given.key)}")
+    return 0

@@ -36,3 +36,14 @@ def test_fitted_statistics_are_of_texts_too():
     fitted = {"spec": {"post_processing": "center"}, "grid__post_processing": ["none", "center"]}
     assert len(exported("base", **fitted)) == 2
     assert exported("base", **fitted, fitting={"corpora": ["more"]}) == ["results/demo/corpora/more.parquet"]
+
+
+def test_an_exports_scores_are_its_checkpoints():
+    spec = {"model": "nano-docs", "adapter": "halves@80", "prompt": "cluster", "pooling": "last"}
+    study = Study(resolve(demo(exports={"one": spec, "two": {**spec, "adapter": "base"}})))
+    assert study.export_scores("one") == ["results/demo/scores/nano-docs/halves@80/all.json"]
+    assert study.export_scores("two") == ["results/demo/scores/nano-docs/base/all.json"]
+    given = {"exports": {"one": {**spec, "post_processing": "center"}}, "grid__post_processing": ["none", "center"]}
+    assert Study(resolve(demo(**given))).export_scores("one") == [
+        "results/demo/readout_scores/nano-docs/halves@80/all.json"
+    ]

@@ -83,6 +83,13 @@ def _exports(commands: argparse._SubParsersAction) -> None:
     one = _command(commands, "sign", "cli.exports.sign", "sign an exported model (needs the extra `sign`)")
     one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
     one.add_argument("--key", metavar="FILE", help="your private key (PEM); without it a login signs (Sigstore)")
+    one = _command(commands, "push", "cli.exports.push", "share an exported model on the model hub, private at first")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument("repository", metavar="OWNER/NAME", help="the repository; it is made if it is not there")
+    one.add_argument("-n", "--dry-run", action="store_true", help="only print files, metadata and licences")
+    one.add_argument("--public", action="store_true", help="make a new repository that anyone can see")
+    one.add_argument("--update", action="store_true", help="replace all that the repository holds")
+    one.add_argument("--despite-licence", action="store_true", help="you may share it, whatever the licences say here")
 
 
 def _command(commands: argparse._SubParsersAction, name: str, function: str, what: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The commands on an exported model: verify, sign."""
+"""The commands on an exported model: verify, sign, push."""
 
 import argparse
 from pathlib import Path
@@ -37,4 +37,22 @@ def sign(given: argparse.Namespace) -> int:
     if faults:
         raise PromptpoolError(faults[0])
     print(f"Wrote {sign_export(folder, given.key)}")
+    return 0
+
+
+def push(given: argparse.Namespace) -> int:
+    """`promptpool push EXPORT OWNER/NAME`: prints what is sent, then sends it."""
+    from ..export.push_plan import push_plan, require_licences
+
+    plan = push_plan(Path(given.export), given.repository)
+    print(plan)
+    print("Anyone can see it" if given.public else "Only you and your organisation can see it; --public changes that")
+    if not given.despite_licence:
+        require_licences(plan)
+    if given.dry_run:
+        print("Dry run: nothing was sent")
+        return 0
+    from ..export.push_export import push_export
+
+    print(push_export(plan, private=not given.public, update=given.update))
     return 0

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -28,6 +27,7 @@ from ..templates import Template
 from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
 from .contents import write_contents
+from .hub_results import hub_results
 from .materials import materials
 from .model_card import Card, model_card
 from .readout_modules import Fitted, readout_modules
@@ -62,13 +62,15 @@ def export_model(
     facts: Sequence[str],
     training: Training,
     readout: Fitted | None = None,
+    results: Sequence[str] = (),
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json,
     and contents.json, which lists the files and what went in.
 
     The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
     spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
-    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. Raises
+    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. results:
+    the manifests that list MTEB's results of the checkpoint, for the card's head. Raises
     PromptpoolError, before anything is written, for an adapter that is damaged, zero or without effect, and for a text
     limit beyond the model's.
     """
@@ -124,7 +126,7 @@ def export_model(
         measure=measures(known),
         data=data_of(training),
         recipe=training.recipe,
-        results=results_of(name, pd.read_parquet(headline), known),
+        results=hub_results(results, spec, known.values()),
     )
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -138,7 +140,15 @@ def export_model(
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
         write_contents(temporary, known_of)
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *facts, *training.qc, *training.corpora, *([readout.statistics] if readout else [])]
+    inputs = [
+        *weights,
+        headline,
+        *facts,
+        *training.qc,
+        *training.corpora,
+        *results,
+        *([readout.statistics] if readout else []),
+    ]
     write_sidecar(
         out,
         inputs=inputs,
@@ -258,22 +268,6 @@ def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:
     if rows:
         rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
     return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])
-
-
-def results_of(name: str, headline: pd.DataFrame, facts: Mapping[str, Mapping]) -> list[EvalResult]:
-    """This export's score on each task, as the hub's list of a model's results has it. facts: of the tasks, by name."""
-    rows = headline[(headline["row"] == f"export {name}") & headline["task"].isin(list(facts))]
-    return [
-        EvalResult(
-            task_type=facts[row.task]["type"],
-            dataset_type=facts[row.task]["mteb_name"],
-            dataset_name=row.task,
-            dataset_revision=facts[row.task]["revision"],
-            metric_type=facts[row.task]["main_score"],
-            metric_value=round(float(row.score), 6),
-        )
-        for row in rows.itertuples()
-    ]
 
 
 def _line(what: str, row) -> dict:

@@ -65,7 +65,13 @@ def front_matter(card: Card) -> ModelCardData:
         base_model_relation=("finetune" if card.merged else "adapter") if card.base["hub"] and tuned else None,
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "feature-extraction", "promptpool", *(["lora"] if tuned else [])],
+        tags=[
+            "sentence-transformers",
+            "feature-extraction",
+            "promptpool",
+            *(["lora"] if tuned else []),
+            *(["mteb"] if card.results else []),
+        ],
         model_name=card.name if card.results else None,
         eval_results=list(card.results) or None,
         **card.base["licence"],
@@ -129,7 +135,7 @@ def licence(found: Mapping) -> str:
 def loading(card: Card) -> str:
     code_block = (
         "from sentence_transformers import SentenceTransformer\n\n"
-        f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # or the path of this directory\n"
+        f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # this directory, or its hub id\n"
         'vectors = model.encode(["a text", "another text"])'
     )
     parts = card.variant.get("parts", ())

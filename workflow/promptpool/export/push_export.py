@@ -29,7 +29,7 @@ from .push_plan import PushPlan
 TRIES = 8  # of a step; the client itself tries most requests six times
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds, doubled each time
 OF_THE_HUB = (".gitattributes",)  # of the hub's own, in every repository
-Result = TypeVar("Result")
+Done = TypeVar("Done")
 
 
 def push_export(plan: PushPlan, *, private: bool = True, update: bool = False) -> str:
@@ -114,7 +114,7 @@ def _same(path: Path, file) -> bool:
     return file.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # git's id of a file
 
 
-def _persist(step: Callable[[], Result]) -> Result:
+def _persist(step: Callable[[], Done]) -> Done:
     """Tries a step again after a fault of the connection or of the hub. Each try goes on where the last one ended."""
     for attempt in range(TRIES):
         try:

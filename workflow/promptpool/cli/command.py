@@ -91,6 +91,18 @@ def _exports(commands: argparse._SubParsersAction) -> None:
     one.add_argument("--update", action="store_true", help="replace all that the repository holds")
     one.add_argument("--despite-licence", action="store_true", help="you may share it, whatever the licences say here")
 
+    one = _command(commands, "serve-check", "cli.exports.serve_check", "compare a server's vectors with an export's")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument(
+        "--url", help="of a running server with /v1/embeddings; default: start those that this machine has"
+    )
+    one.add_argument("--model", metavar="NAME", help="the server's name for the model; default: the first it lists")
+    one.add_argument("--key-variable", metavar="NAME", help="the environment variable that holds the server's key")
+    one.add_argument("--gguf", metavar="FILE", help="the export, converted for llama.cpp")
+    one.add_argument(
+        "--least", type=float, default=0.9999, metavar="COSINE", help="what each text needs; default: %(default)s"
+    )
+
 
 def _command(commands: argparse._SubParsersAction, name: str, function: str, what: str) -> argparse.ArgumentParser:
     one = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")

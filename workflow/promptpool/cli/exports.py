@@ -1,4 +1,4 @@
-"""The commands on an exported model: verify, sign, push."""
+"""The commands on an exported model: verify, sign, push, serve-check."""
 
 import argparse
 from pathlib import Path
@@ -56,3 +56,30 @@ def push(given: argparse.Namespace) -> int:
 
     print(push_export(plan, private=not given.public, update=given.update))
     return 0
+
+
+def serve_check(given: argparse.Namespace) -> int:
+    """`promptpool serve-check EXPORT`: 0 if each server gives the export's vectors, 1 if one does not."""
+    from ..export.served_parity import Reference
+    from ..export.serving_engines import engines, running
+    from ..export.serving_notes import report_of, write_notes
+
+    folder = Path(given.export)
+    reference = Reference(folder)
+    reports = []
+    if given.url:
+        reports.append(report_of(reference, given.url, given))
+        print(reports[-1])
+    else:
+        found, lacking = engines(folder, reference.variant["pooling"], given.gguf)
+        print("\n".join(lacking))
+        if not found:
+            raise PromptpoolError("serve-check: no server was found here; start one, and give its address with --url")
+        for engine in found:
+            print(f"{engine.name}: starting", flush=True)
+            with running(engine) as url:
+                reports.append(report_of(reference, url, given, engine))
+            print(reports[-1], flush=True)
+    if passed := [report for report in reports if report.passed]:
+        print(f"Wrote {write_notes(folder, reference, passed)}")
+    return 0 if len(passed) == len(reports) else 1

@@ -52,8 +52,11 @@ class ServerClient:
         self.stop.set()
         self._client.close()
 
-    def greet(self) -> None:
-        """Raises PromptpoolError if nothing answers at the address, or if the key is refused."""
+    def greet(self) -> list[str]:
+        """The names of the models that are served, as far as the server lists them.
+
+        Raises PromptpoolError if nothing answers at the address, or if the key is refused.
+        """
         try:
             answer = self._client.get(f"{self.url}/models", timeout=CONNECT)
         except httpx2.RequestError as error:
@@ -62,6 +65,10 @@ class ServerClient:
             ) from None
         if answer.status_code in (401, 403):
             raise self.refused(answer, key_advice(self.key))
+        try:
+            return [str(one["id"]) for one in answer.json()["data"]]
+        except (ValueError, LookupError, TypeError):
+            return []
 
     def post(self, path: str, body: object) -> httpx2.Response:
         """One try, whatever the answer. Raises httpx2.RequestError for timeouts and dropped connections."""

@@ -21,7 +21,8 @@ EVERY_REQUEST = (401, 402, 403, 404, 405, 407, 429)  # statuses that concern all
 
 class ServedModel:
     """One model of a server. spec: `model`, `prompt` with one {text}, `dimensions`, `max_characters`; how: CONNECTION
-    and `batch_size`. Checks the address and the key when it is opened. `requests` and `tokens` count what it cost.
+    and `batch_size`. Checks the address and the key when it is opened. `requests` and `tokens` count what it cost;
+    `names` are the models that the server lists.
     """
 
     def __init__(self, spec: Mapping, how: Mapping, where: str):
@@ -31,7 +32,7 @@ class ServedModel:
         self._lock = threading.Lock()
         self._ended: PromptpoolError | None = None
         self._threads = how["concurrency"]
-        self.server.greet()
+        self.names = self.server.greet()
 
     def vectors(self, texts: Sequence[str]) -> tuple[np.ndarray, dict]:
         """float32 [n, dim], in the order of the texts, and what they cost. Raises PromptpoolError if there are none.

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         ("scores", "print the scores as tables"),
         ("verify", "check every file of the results, or of an exported model, against its digest"),
         ("rebuild", "make damaged files of the results again, and nothing else"),
+        ("crate", "describe the results as an RO-Crate, for other tools (needs the extra `crate`)"),
         ("check", "say whether tuning helped; fails if it made the model worse, or if a file is damaged"),
     )
     for name, what in rest:
@@ -66,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
         _study(one)
         if name == "scores":
             one.add_argument("--top", type=int, default=10, metavar="N", help="variants to list; default: %(default)s")
+        elif name == "crate":
+            one.add_argument("--licence", metavar="NAME", help="of the results, as an SPDX name or an address")
         elif name == "verify":
             one.add_argument("export", nargs="?", metavar="EXPORT",
                              help="an exported model's directory, to check it in place of the results")  # fmt: skip

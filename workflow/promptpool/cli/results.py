@@ -80,6 +80,14 @@ def rebuild(given: argparse.Namespace) -> int:
     return mend(study.results, command)
 
 
+def crate(given: argparse.Namespace) -> int:
+    """`promptpool crate`: describes the run's files as an RO-Crate, in its own directory."""
+    from ..runtime.run_crate import write_run_crate
+
+    print(f"Wrote {write_run_crate(_folder(study_file(given.study)), given.study, given.licence)}")
+    return 0
+
+
 def check(given: argparse.Namespace) -> int:
     """`promptpool check`: 0 if the run's files are whole and tuning did no harm, 1 if not, 2 without a verdict."""
     study = study_file(given.study)

@@ -1,5 +1,6 @@
 """An OpenAI-compatible server on the loopback, of the standard library alone, that misbehaves as it is told."""
 
+import hashlib
 import json
 import threading
 import time
@@ -18,7 +19,7 @@ class FakeServer(ThreadingHTTPServer):
     seconds to be slow by (float), or an answer as it is: {"status": ..., "content": ...}, or {"choice": ...} for what
     the first choice has. `rule`: text -> the step of that text, or None; it is asked before the plan. `needs_key`:
     whether a request without KEY is refused. What it saw: `bodies`, `paths`, `most_at_once`, `tries` (by text),
-    `times`.
+    `times`. To /embeddings it answers with `embed` of each text, the last text first.
     """
 
     daemon_threads = True
@@ -29,6 +30,7 @@ class FakeServer(ThreadingHTTPServer):
         self.plan: deque = deque()
         self.always: object = None
         self.rule: Callable[[str], object] = lambda text: None
+        self.embed: Callable[[str], list[float]] = embedding_of
         self.needs_key, self.delay = False, 0.0
         self.bodies: list[dict] = []
         self.paths: list[str] = []
@@ -43,6 +45,11 @@ class FakeServer(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """A client that has gone away is no news."""
+
+
+def embedding_of(text: str) -> list[float]:
+    """Eight numbers that only this text has."""
+    return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]]
 
 
 @contextmanager
@@ -72,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = body["prompt"] if "prompt" in body else body["messages"][0]["content"]
+        text = body.get("prompt") or ("".join(body["input"]) if "input" in body else body["messages"][0]["content"])
         with self.server.lock:
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
@@ -115,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, {"error": {"message": message}}, headers)
 
     def _completion(self, body: dict, text: str, other: dict | None = None) -> dict:
+        if "input" in body:
+            rows = [{"index": i, "embedding": self.server.embed(one)} for i, one in enumerate(body["input"])]
+            return {"data": rows[::-1], "usage": {"total_tokens": sum(len(one.split()) for one in body["input"])}}
         written = f"<think>hm</think> {text.upper()} "
         choice = {"text": written} if "prompt" in body else {"message": {"role": "assistant", "content": written}}
         cut = len(text.split()) > body["max_tokens"]

@@ -65,7 +65,7 @@ def export(
         str(out), name=out.name, spec=spec, template=template,
         checkpoint=Checkpoint(str(base), adapter=adapter and str(adapter), causal=causal),
         headline=given["headline"], facts=given["facts"],
-        training=Training(**{key: given[key] for key in ("pairs", "qc", "recipe")}),
+        training=Training(**{key: given[key] for key in ("pairs", "qc", "recipe", "corpora") if key in given}),
         readout=readout and Fitted(*readout),
     )  # fmt: skip
     return out

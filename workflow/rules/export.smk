@@ -12,7 +12,9 @@ rule export_model:
         files=lambda w: study.local_files("models", study["exports"][w.name]["model"]),
         summary=f"{R}/summary.parquet",
         facts=FACTS,
+        results=lambda w: study.export_scores(w.name),
         qc=lambda w: expand(f"{R}/pairs/{{name}}/qc.json", name=study.export_pairs(w.name)),
+        corpora=lambda w: study.export_corpora(w.name),
         statistics=lambda w: study.export_statistics(w.name),
     output:
         directory(f"{R}/models/{{name}}"),

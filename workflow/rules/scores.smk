@@ -1,4 +1,4 @@
-EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] == "sentence-transformers"]
+EMBEDDED = [name for name, spec in study["baselines"].items() if spec["kind"] in ("sentence-transformers", "openai")]
 SCORED = [
     f"{R}/scores/{job}.json"
     for job in [*study.grid_jobs(), *(f"baselines/{baseline}" for baseline in study["baselines"] if study["tasks"])]
@@ -48,11 +48,11 @@ rule embed_baseline:
     conda:
         "../../envs/main.yaml"
     resources:
-        gpu=1,
+        gpu=lambda w: int(study["baselines"][w.baseline]["kind"] == "sentence-transformers"),
     params:
         tasks=list(study["tasks"]),
-        spec=lambda w: study["baselines"][w.baseline],
-        execution=lambda w, output: study.execution(),
+        spec=lambda w: study.baseline_spec(w.baseline),
+        execution=lambda w, output: study.execution() | {"server": study.baseline_server(w.baseline)},
         code=code_digest("embed_baseline"),
     script:
         "../scripts/embed_baseline.py"
@@ -74,7 +74,7 @@ rule score_baseline:
     threads: study.scoring_threads(CORES)
     params:
         tasks={task: study.hub_spec("tasks", task) for task in study["tasks"]},
-        baseline=lambda w: study["baselines"][w.baseline],
+        baseline=lambda w: study.baseline_spec(w.baseline),
         code=code_digest("score_baseline"),
     script:
         "../scripts/score_baseline.py"

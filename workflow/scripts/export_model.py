@@ -16,5 +16,6 @@ with job_of(snakemake):
         template=params.template,
         headline=given.summary,
         facts=list(given.facts),
-        training=Training(pairs=params.pairs, qc=list(given.qc), recipe=params.recipe),
+        results=list(given.results),
+        training=Training(pairs=params.pairs, qc=list(given.qc), recipe=params.recipe, corpora=list(given.corpora)),
     )

@@ -877,3 +877,18 @@ def test_a_number_with_an_exponent_may_stand_wherever_a_number_may(key, value, w
 def test_a_text_that_looks_like_a_number_stays_text():
     found = resolve(demo(prompts__mine="1e5 {text}", models__hub={"path": "owner/x", "revision": "1e5"}), "config.yaml")
     assert found["models"]["hub"]["revision"] == "1e5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"url": "localhost:8000"}, "baselines.api.url: 'localhost:8000' is not a web address"),
+        ({"url": "https://me:word@host/v1"}, "would be shown in logs; use key_variable"),
+        ({"prompt": "query:"}, "baselines.api.prompt: needs exactly one {text}; it has 0"),
+        ({"model": "sk-0123456789abcdefghij"}, "this looks like a secret"),
+        ({"path": "x"}, "baselines.api.path: unknown key"),
+    ],
+)
+def test_a_baseline_behind_a_server_is_checked(changes, words):
+    spec = {"kind": "openai", "url": "http://localhost:8000/v1", "model": "embedder", **changes}
+    assert words in told(demo(baselines__api=spec))

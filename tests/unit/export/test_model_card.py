@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from huggingface_hub import EvalResult, ModelCard
-from promptpool.export.export_model import Training, data_of, results_of, scores_of
+from promptpool.export.export_model import Training, data_of, scores_of
 from promptpool.export.model_card import Card, cell, code, escaped, fenced, model_card
 from tiny_export import PROMPT, VARIANT, tables
 
@@ -66,19 +66,25 @@ def test_a_licence_of_its_own_name_is_what_the_hub_reads():
     assert (head["license"], head["license_name"], head["base_model"]) == ("other", "llama3.2", "owner/model")
 
 
-def test_the_hub_reads_the_score_on_each_task(tmp_path):
-    facts = {"topics": {"mteb_name": "Topics", "type": "Clustering", "main_score": "v_measure", "revision": "abc"}}
-    results = results_of("out", pd.read_parquet(tables(tmp_path)["headline"]), facts)
-    assert results == [EvalResult("Clustering", "Topics", "topics", "v_measure", 0.492, dataset_revision="abc")]
+def test_the_hub_reads_the_score_on_each_task():
+    results = [EvalResult("text-classification", "Topics", "Topics (default)", "v_measure", 0.492,
+                          dataset_config="default", dataset_split="test", dataset_revision="abc")]  # fmt: skip
     found = ModelCard(model_card(card(results=results))).data
-    assert (found.model_name, found.eval_results) == ("out", results)
+    assert (found.model_name, found.eval_results) == ("out", results) and "mteb" in found.tags
     (row,) = read_front_matter(model_card(card(results=results)))["model-index"]
     assert row["results"][0]["metrics"] == [{"type": "v_measure", "value": 0.492}]
 
 
-def test_a_model_that_was_not_scored_claims_no_result(tmp_path):
-    assert results_of("elsewhere", pd.read_parquet(tables(tmp_path)["headline"]), {"topics": {}}) == []
-    assert "model-index" not in read_front_matter(model_card(card()))
+def test_a_model_that_was_not_scored_claims_no_result():
+    head = read_front_matter(model_card(card()))
+    assert "model-index" not in head and "mteb" not in head["tags"]
+
+
+def test_the_hub_reads_data_sets_and_languages_of_the_training_texts():
+    corpora = [{"languages": ["en", "de"], "commits": {"owner/texts": "abc"}}, {"languages": ["en"]}]
+    head = read_front_matter(model_card(card(corpora=corpora)))
+    assert (head["language"], head["datasets"]) == (["de", "en"], ["owner/texts"])
+    assert not {"language", "datasets"} & set(read_front_matter(model_card(card())))
 
 
 def test_a_base_that_is_no_hub_model_is_not_linked_and_an_unknown_licence_is_said():

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from fake_openai import FakeServer, fake_openai
-from promptpool.generation import openai_backend
+from promptpool.generation import server_client
 
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[FakeServer]:
-    monkeypatch.setattr(openai_backend, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(server_client, "FIRST_WAIT", 0.01)
     with fake_openai() as running:
         yield running

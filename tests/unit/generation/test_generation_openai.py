@@ -10,7 +10,7 @@ import pytest
 from fake_openai import KEY
 from openai_writer import OPTIONS, SAMPLING, opened
 from promptpool.errors import PromptpoolError
-from promptpool.generation import openai_backend as generation_openai
+from promptpool.generation import server_client
 from promptpool.generation.backend import Request, WriterSetup, Written
 from promptpool.generation.openai_backend import OpenAIBackend
 
@@ -85,7 +85,7 @@ def test_retry_after_is_kept(server, asked):
 
 
 def test_waits_grow(server, monkeypatch):
-    monkeypatch.setattr(generation_openai, "FIRST_WAIT", 0.1)
+    monkeypatch.setattr(server_client, "FIRST_WAIT", 0.1)
     server.always = 500
     with opened(server, retries=3) as backend:
         told(lambda: backend.write(REQUESTS[:1]))
@@ -168,7 +168,7 @@ def test_an_unfit_address_is_told(url, words):
 
 def test_a_bare_host_gets_the_usual_path(server):
     with opened(server, url=server.url.removesuffix("/v1")) as backend:
-        assert backend.url == server.url
+        assert backend.server.url == server.url
 
 
 def test_a_missing_key_is_told(server, monkeypatch):
@@ -209,7 +209,7 @@ def test_the_key_is_in_no_log_no_repr_and_no_error(server, monkeypatch, caplog, 
     server.always = fault  # its messages quote the key
     shown = []
     with opened(server, key_variable="MY_KEY", retries=1) as backend:
-        shown += [repr(backend), repr(backend._key), repr(backend._client.headers), str(vars(backend))]
+        shown += [repr(backend), repr(backend.server.key), repr(backend.server._client.headers), str(vars(backend))]
         try:
             backend.write(REQUESTS[:4])
         except PromptpoolError as error:

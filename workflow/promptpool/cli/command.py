@@ -56,8 +56,9 @@ def parser() -> argparse.ArgumentParser:
     rest = (
         ("report", "open the report in a browser"),
         ("scores", "print the scores as tables"),
-        ("verify", "check every file of the results against its digest"),
+        ("verify", "check every file of the results, or of an exported model, against its digest"),
         ("rebuild", "make damaged files of the results again, and nothing else"),
+        ("crate", "describe the results as an RO-Crate, for other tools (needs the extra `crate`)"),
         ("check", "say whether tuning helped; fails if it made the model worse, or if a file is damaged"),
     )
     for name, what in rest:
@@ -66,8 +67,44 @@ def parser() -> argparse.ArgumentParser:
         _study(one)
         if name == "scores":
             one.add_argument("--top", type=int, default=10, metavar="N", help="variants to list; default: %(default)s")
+        elif name == "crate":
+            one.add_argument("--licence", metavar="NAME", help="of the results, as an SPDX name or an address")
+        elif name == "verify":
+            one.add_argument("export", nargs="?", metavar="EXPORT",
+                             help="an exported model's directory, to check it in place of the results")  # fmt: skip
+            one.add_argument("--key", metavar="FILE", help="the public key (PEM) of who must have signed the export")
+            one.add_argument("--identity", metavar="WHO", help="who must have signed it by a login, such as an address")
+            one.add_argument(
+                "--issuer", metavar="URL", help="where that login was, such as https://accounts.google.com"
+            )
+    _exports(commands)
     _command(commands, "doctor", "cli.doctor.doctor", "look at this machine: what works, and what to do about the rest")
     return whole
+
+
+def _exports(commands: argparse._SubParsersAction) -> None:
+    one = _command(commands, "sign", "cli.exports.sign", "sign an exported model (needs the extra `sign`)")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument("--key", metavar="FILE", help="your private key (PEM); without it a login signs (Sigstore)")
+    one = _command(commands, "push", "cli.exports.push", "share an exported model on the model hub, private at first")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument("repository", metavar="OWNER/NAME", help="the repository; it is made if it is not there")
+    one.add_argument("-n", "--dry-run", action="store_true", help="only print files, metadata and licences")
+    one.add_argument("--public", action="store_true", help="make a new repository that anyone can see")
+    one.add_argument("--update", action="store_true", help="replace all that the repository holds")
+    one.add_argument("--despite-licence", action="store_true", help="you may share it, whatever the licences say here")
+
+    one = _command(commands, "serve-check", "cli.exports.serve_check", "compare a server's vectors with an export's")
+    one.add_argument("export", metavar="EXPORT", help="the exported model's directory")
+    one.add_argument(
+        "--url", help="of a running server with /v1/embeddings; default: start those that this machine has"
+    )
+    one.add_argument("--model", metavar="NAME", help="the server's name for the model; default: the first it lists")
+    one.add_argument("--key-variable", metavar="NAME", help="the environment variable that holds the server's key")
+    one.add_argument("--gguf", metavar="FILE", help="the export, converted for llama.cpp")
+    one.add_argument(
+        "--least", type=float, default=0.9999, metavar="COSINE", help="what each text needs; default: %(default)s"
+    )
 
 
 def _command(commands: argparse._SubParsersAction, name: str, function: str, what: str) -> argparse.ArgumentParser:

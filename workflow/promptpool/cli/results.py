@@ -55,7 +55,11 @@ def scores(given: argparse.Namespace) -> int:
 
 
 def verify_results(given: argparse.Namespace) -> int:
-    """`promptpool verify`: checks every artifact of the run; 1 if one is damaged."""
+    """`promptpool verify`: checks every artifact of the run, or an exported model; 1 if one is damaged."""
+    if given.export:
+        from .exports import verify_export
+
+        return verify_export(given)
     study = study_file(given.study)
     _folder(study)
     announce([sys.executable, "-m", "promptpool.runtime.rebuild", str(study.results)])
@@ -74,6 +78,14 @@ def rebuild(given: argparse.Namespace) -> int:
     whole = [sys.executable, "-m", "promptpool.runtime.rebuild", str(study.results), "--"]
     print(f"> {as_typed(whole)} {as_typed(command)}", file=sys.stderr, flush=True)
     return mend(study.results, command)
+
+
+def crate(given: argparse.Namespace) -> int:
+    """`promptpool crate`: describes the run's files as an RO-Crate, in its own directory."""
+    from ..runtime.run_crate import write_run_crate
+
+    print(f"Wrote {write_run_crate(_folder(study_file(given.study)), given.study, given.licence)}")
+    return 0
 
 
 def check(given: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
@@ -211,14 +212,24 @@ def tasks(config: Mapping) -> Iterator[str]:
                 yield f"{key}.packages: {package!r} is not a labelled package of corpus {spec['corpus']!r}; {remedy}"
 
 
+def _server_faults(key: str, url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        yield f"{key}.url: {url!r} is not a web address; give the server's, such as http://localhost:8000/v1"
+    elif parts.username:
+        yield f"{key}.url: an address with a name or a password in it would be shown in logs; use key_variable"
+
+
 def baselines(config: Mapping) -> Iterator[str]:
     for name, spec in config["baselines"].items():
         key, path = f"baselines.{name}", spec.get("path")
+        if spec["kind"] == "openai":
+            yield from _server_faults(key, spec["url"])
+        slots = spec.get("prompt", "{text}").count("{text}")
+        if slots != 1:
+            yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
         if path is None:
             continue
-        if spec["prompt"].count("{text}") != 1:
-            slots = spec["prompt"].count("{text}")
-            yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
         if spec["package"]:
             yield from packaged_faults(key, spec)
         elif looks_local(path):

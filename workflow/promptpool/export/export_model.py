@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from huggingface_hub import EvalResult
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -27,6 +26,9 @@ from ..statistics.samples import read_facts
 from ..templates import Template
 from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
+from .contents import write_contents
+from .hub_results import hub_results
+from .materials import materials
 from .model_card import Card, model_card
 from .readout_modules import Fitted, readout_modules
 from .saved_layout import keep_layers, plain_modules, round_weights, save_model, save_modules, save_tokenizer
@@ -40,12 +42,13 @@ class Training:
     """What the card says about an adapter's training; empty for the base.
 
     pairs: its pair sets by name, each with the settings that it was written with; qc: their qc.json, in that order;
-    recipe: the adapter's own settings.
+    recipe: the adapter's own settings; corpora: the files of the corpora that the pairs are from.
     """
 
     pairs: Mapping[str, Mapping] = field(default_factory=dict)
     qc: Sequence[str] = ()
     recipe: Mapping | None = None
+    corpora: Sequence[str] = ()
 
 
 def export_model(
@@ -59,12 +62,15 @@ def export_model(
     facts: Sequence[str],
     training: Training,
     readout: Fitted | None = None,
+    results: Sequence[str] = (),
 ) -> None:
-    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json.
+    """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json,
+    and contents.json, which lists the files and what went in.
 
     The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
     spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
-    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. Raises
+    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. results:
+    the manifests that list MTEB's results of the checkpoint, for the card's head. Raises
     PromptpoolError, before anything is written, for an adapter that is damaged, zero or without effect, and for a text
     limit beyond the model's.
     """
@@ -105,10 +111,13 @@ def export_model(
         variant["causal"] = False
     if readout:
         variant |= readout.facts(spec["prompt"])
+    base = base_facts(model, revision)
+    known_of = materials(name, base, variant, adapter, training)
     card = Card(
         name=name,
         variant=variant,
-        base=base_facts(model, revision),
+        base=base,
+        corpora=known_of["made_from"]["corpora"],
         merged=not beside,
         dtype=spec["dtype"],
         dim=dim,
@@ -117,7 +126,7 @@ def export_model(
         measure=measures(known),
         data=data_of(training),
         recipe=training.recipe,
-        results=results_of(name, pd.read_parquet(headline), known),
+        results=hub_results(results, spec, known.values()),
     )
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -129,8 +138,17 @@ def export_model(
         save_modules(temporary, modules, max_tokens=transformer.max_seq_length, normalize=spec["normalize"])
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
+        write_contents(temporary, known_of)
     weights = [str(Path(adapter) / "adapter_model.safetensors")] if adapter else []
-    inputs = [*weights, headline, *facts, *training.qc, *([readout.statistics] if readout else [])]
+    inputs = [
+        *weights,
+        headline,
+        *facts,
+        *training.qc,
+        *training.corpora,
+        *results,
+        *([readout.statistics] if readout else []),
+    ]
     write_sidecar(
         out,
         inputs=inputs,
@@ -250,22 +268,6 @@ def scores_of(name: str, headline: pd.DataFrame) -> pd.DataFrame:
     if rows:
         rows += [_line(f"floor: {row.row}", row) for row in means[means["adapter"] == "baseline"].itertuples()]
     return pd.DataFrame(rows, columns=["what", "difference", "score", "low", "high"])
-
-
-def results_of(name: str, headline: pd.DataFrame, facts: Mapping[str, Mapping]) -> list[EvalResult]:
-    """This export's score on each task, as the hub's list of a model's results has it. facts: of the tasks, by name."""
-    rows = headline[(headline["row"] == f"export {name}") & headline["task"].isin(list(facts))]
-    return [
-        EvalResult(
-            task_type=facts[row.task]["type"],
-            dataset_type=facts[row.task]["mteb_name"],
-            dataset_name=row.task,
-            dataset_revision=facts[row.task]["revision"],
-            metric_type=facts[row.task]["main_score"],
-            metric_value=round(float(row.score), 6),
-        )
-        for row in rows.itertuples()
-    ]
 
 
 def _line(what: str, row) -> dict:

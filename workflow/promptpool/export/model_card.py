@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from .materials import datasets_of, languages_of
 from .readout_modules import parts_in_words
 
 
@@ -20,7 +21,8 @@ class Card:
     variant: promptpool.json. base: `id`, `hub` (or a directory), `revision` (of a directory: its digest) and `licence`
     (see base_licence). scores: columns what, difference, score, low, high. tasks: MTEB's type of each task that the
     scores cover. measure: what a score is, in words. data: rows of set, corpus, style, count. recipe: the adapter's
-    entry in the config, None for an untuned model. results: the score on each task, for the hub.
+    entry in the config, None for an untuned model. results: the score on each task, for the hub. corpora: those of
+    contents.json.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Card:
     data: Sequence[Mapping]
     recipe: Mapping | None
     results: Sequence[EvalResult] = ()
+    corpora: Sequence[Mapping] = ()
 
 
 def model_card(card: Card) -> str:
@@ -56,11 +59,19 @@ def front_matter(card: Card) -> ModelCardData:
     """The metadata that the hub reads. A base that is not on the hub has no link, so it is not named here."""
     tuned = card.variant["adapter"] != "base"
     return ModelCardData(
+        language=languages_of(card.corpora) or None,
+        datasets=datasets_of(card.corpora) or None,
         base_model=card.base["id"] if card.base["hub"] else None,
         base_model_relation=("finetune" if card.merged else "adapter") if card.base["hub"] and tuned else None,
         library_name="sentence-transformers",
         pipeline_tag="sentence-similarity",
-        tags=["sentence-transformers", "feature-extraction", "promptpool", *(["lora"] if tuned else [])],
+        tags=[
+            "sentence-transformers",
+            "feature-extraction",
+            "promptpool",
+            *(["lora"] if tuned else []),
+            *(["mteb"] if card.results else []),
+        ],
         model_name=card.name if card.results else None,
         eval_results=list(card.results) or None,
         **card.base["licence"],
@@ -124,7 +135,7 @@ def licence(found: Mapping) -> str:
 def loading(card: Card) -> str:
     code_block = (
         "from sentence_transformers import SentenceTransformer\n\n"
-        f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # or the path of this directory\n"
+        f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # this directory, or its hub id\n"
         'vectors = model.encode(["a text", "another text"])'
     )
     parts = card.variant.get("parts", ())

@@ -4,7 +4,6 @@ A refusal concerns one request only if the server has answered others, or answer
 text then has no positive, and the set goes on. Otherwise the refusal concerns all requests and ends the writing.
 """
 
-import random
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,15 +13,12 @@ from typing import Self
 import httpx2
 
 from ..errors import PromptpoolError
-from .answers import NO_CREDIT, NoCompletionError, asked_wait, codes_of, message_of, read_answer, refusal_of
+from .answers import NoCompletionError, read_answer, refusal_of
 from .backend import Progress, Request, WriterSetup, Written, encodable, one_line
-from .server import WHERE, ApiKey, base_url, key_advice
+from .server import WHERE, key_advice
+from .server_client import PASSING, PassingError, ServerClient
 from .watch import Watch
 
-CONNECT = 10  # seconds until a server counts as unreachable
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds before a retry; doubled each time
-LONGEST_ASKED = 600.0  # seconds: the longest wait that a Retry-After may ask for
-PASSING = (408, 409, 425, 429)  # statuses that another try may overcome, besides all of 500 and up
 FOR_ALL = (401, 402, 404, 405, 407)  # statuses that concern every request
 PROBE_REQUEST = {True: "Write one short sentence about bread.", False: "Bread is baked in an"}  # by chat
 REFUSALS_SHOWN = 3  # refusals that are shown in the log
@@ -41,10 +37,9 @@ class OpenAIBackend:
 
     def __init__(self, setup: WriterSetup):
         model, sampling, options = setup.model, setup.sampling, setup.options
-        self.url, self.model = base_url(options["url"]), model
-        self._key = ApiKey(options["key_variable"])
+        self.model = model
         self.max_new_tokens = sampling["max_new_tokens"]
-        self.retries, self.concurrency = options["retries"], options["concurrency"]
+        self.concurrency = options["concurrency"]
         self.body = {
             "model": model,
             "max_tokens": sampling["max_new_tokens"],
@@ -52,21 +47,15 @@ class OpenAIBackend:
             "top_p": sampling["top_p"],
             **options["extra"],
         }
-        local = httpx2.URL(self.url).host in ("localhost", "127.0.0.1", "::1")
-        self._client = httpx2.Client(
-            headers=self._key.headers(),
-            timeout=httpx2.Timeout(options["timeout"], connect=CONNECT),
-            limits=httpx2.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
-            trust_env=not local,  # a server on this machine is not behind the proxy
-        )
-        self._stop = threading.Event()
+        named = ("url", "key_variable", "timeout", "retries", "concurrency")
+        self.server = ServerClient(WHERE, **{key: options[key] for key in named})
         self._ended: PromptpoolError | None = None
         self.watch = Watch(self._advice, lasting=True)
         self._probing = threading.Lock()
         self._answers: dict[bool, bool] = {}  # by chat: whether the server has answered a request of that kind
         self._refusals: list[str] = []
         try:
-            self._greet()
+            self.server.greet()
         except BaseException:
             self.close()
             raise
@@ -98,10 +87,10 @@ class OpenAIBackend:
 
     def close(self) -> None:
         self._halt()
-        self._client.close()
+        self.server.close()
 
     def _halt(self) -> None:
-        self._stop.set()
+        self.server.stop.set()
         self.watch.close()
 
     def __enter__(self) -> Self:
@@ -111,17 +100,7 @@ class OpenAIBackend:
         self.close()
 
     def __repr__(self) -> str:
-        return f"OpenAIBackend({self.model!r} at {self.url})"
-
-    def _greet(self) -> None:
-        try:
-            answer = self._client.get(f"{self.url}/models", timeout=CONNECT)
-        except httpx2.RequestError as error:
-            raise PromptpoolError(
-                f"{WHERE}.url: no server answers at {self.url} ({self._described(error)}); start it, or fix the url"
-            ) from None
-        if answer.status_code in (401, 403):
-            raise self._refusal(answer)
+        return f"OpenAIBackend({self.model!r} at {self.server.url})"
 
     def _ask(self, request: Request) -> Written:
         """The answer to a request. A fault of all requests ends the others before a thread takes the next."""
@@ -135,46 +114,29 @@ class OpenAIBackend:
 
     def _tried(self, request: Request) -> Written:
         """The answer to a request, after as many tries as needed."""
-        for attempt in range(self.retries + 1):
-            try:
-                return self._once(request)
-            except _PassingError as fault:
-                last = fault
-            wait = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.0)
-            if attempt < self.retries and self._stop.wait(max(wait, last.wait)):
-                raise CancelledError
+        try:
+            return self.server.persist(lambda: self._once(request))
+        except PassingError as fault:
+            last = fault
         if last.own and self._answers_now(request.chat):
             try:
                 return self._once(request)  # the server may have failed just for a moment
-            except _PassingError as fault:
+            except PassingError as fault:
                 self.tell("failed", str(fault))
                 return Written("", 0, 0, False, "failed", settled=True)
-        raise PromptpoolError(
-            f"{WHERE}: {self.url} failed {self.retries + 1} times for one text, last with {last}; "
-            f"lower {WHERE}.concurrency, raise its retries or timeout, or look at the server"
-        )
+        raise self.server.given_up(last, "one text")
 
     def _once(self, request: Request) -> Written:
-        """One try. Raises _PassingError if another may succeed, PromptpoolError for a fault of all requests."""
-        path, body = self._posted(request)
+        """One try. Raises PassingError if another may succeed, PromptpoolError for a fault of all requests."""
+        answer = self.server.once(*self._posted(request))
+        if answer.status_code != 200:
+            return self._refused(request, answer)
         try:
-            answer = self._client.post(f"{self.url}/{path}", json=body)
-        except httpx2.RequestError as error:  # timeouts and dropped connections
-            raise _PassingError(self._described(error)) from None
-        if answer.status_code == 200:
-            try:
-                found = read_answer(answer, request)
-            except NoCompletionError:
-                raise _PassingError(f"no completion: {one_line(self._key.hidden(answer.text), 80)!r}") from None
-            self._answers[request.chat] = True
-            return found
-        if answer.status_code >= 500 or (answer.status_code in PASSING and NO_CREDIT not in codes_of(answer)):
-            raise _PassingError(
-                f"HTTP {answer.status_code}: {one_line(self._key.hidden(message_of(answer)), 160)}",
-                asked_wait(answer, LONGEST_ASKED),
-                own=answer.status_code >= 500,
-            )
-        return self._refused(request, answer)
+            found = read_answer(answer, request)
+        except NoCompletionError:
+            raise PassingError(f"no completion: {one_line(self.server.key.hidden(answer.text), 80)!r}") from None
+        self._answers[request.chat] = True
+        return found
 
     def _refused(self, request: Request, answer: httpx2.Response) -> Written:
         """A request without a text, if the refusal concerns only this request."""
@@ -185,17 +147,17 @@ class OpenAIBackend:
         if for_all or not answers(request.chat):
             raise self._refusal(answer)
         fault = refusal_of(answer)
-        self.tell(fault, f"HTTP {status}: {one_line(self._key.hidden(message_of(answer)), 160)}")
+        self.tell(fault, f"HTTP {status}: {self.server.message(answer, 160)}")
         return Written("", 0, 0, False, fault, settled=True)
 
     def _has_answered(self, chat: bool) -> bool:
         """Whether the server has answered a request of this kind. If none was tried, a harmless one is sent."""
         with self._probing:
-            for attempt in range(self.retries + 1):
+            for attempt in range(self.server.retries + 1):
                 if chat in self._answers:
                     break
-                if attempt and self._stop.wait(min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)):
-                    raise CancelledError
+                if attempt:
+                    self.server.pause(attempt)
                 answers = self._probe(chat)
                 if answers is not None:
                     self._answers.setdefault(chat, answers)
@@ -208,9 +170,8 @@ class OpenAIBackend:
     def _probe(self, chat: bool) -> bool | None:
         """Whether the server answers a harmless request; None if the answer does not show it."""
         request = Request(PROBE_REQUEST[chat], chat, 0)
-        path, body = self._posted(request)
         try:
-            answer = self._client.post(f"{self.url}/{path}", json=body)
+            answer = self.server.post(*self._posted(request))
             if answer.status_code == 200:
                 read_answer(answer, request)
                 return True
@@ -233,7 +194,8 @@ class OpenAIBackend:
             )
         last = f", the last with {self._refusals[-1]}" if self._refusals else ""
         return PromptpoolError(
-            f"{WHERE}: {self.url} gives no answer to {texts} texts in a row ({fault}{last}); {STATUS_REMEDIES[fault]}"
+            f"{WHERE}: {self.server.url} gives no answer to {texts} texts in a row ({fault}{last}); "
+            f"{STATUS_REMEDIES[fault]}"
         )
 
     def _posted(self, request: Request) -> tuple[str, dict]:
@@ -246,24 +208,12 @@ class OpenAIBackend:
         return path, {name: value for name, value in body.items() if value is not None}
 
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
-        message = one_line(self._key.hidden(message_of(answer)))
         if answer.status_code in (401, 403):
-            remedy = key_advice(self._key)
-        elif "chat template" in message:
+            remedy = key_advice(self.server.key)
+        elif "chat template" in self.server.message(answer):
             remedy = "use an instruction-tuned model, or style continue"
         elif answer.status_code == 404:
             remedy = f"fix {WHERE}.url, or name a model that it serves"
         else:
             remedy = f"fix {WHERE}.extra, or use another model"
-        return PromptpoolError(f"{WHERE}: {self.url} refuses ({answer.status_code}: {message}); {remedy}")
-
-    def _described(self, error: Exception) -> str:
-        return one_line(self._key.hidden(f"{type(error).__name__}: {error}".rstrip(": ")), 160)
-
-
-class _PassingError(Exception):
-    """A fault that another try may overcome. wait: seconds to wait; own: whether the text may be the cause."""
-
-    def __init__(self, told: str, wait: float = 0.0, own: bool = True):
-        super().__init__(told)
-        self.wait, self.own = wait, own
+        return self.server.refused(answer, remedy)

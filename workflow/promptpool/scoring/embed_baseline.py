@@ -13,45 +13,62 @@ from ..embedding.vector_file import write_vectors
 from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
 
-EMBEDDED = "sentence-transformers"  # the kind whose vectors get a file and a device
+EMBEDDED = ("sentence-transformers", "openai")  # the kinds whose vectors get a file
 
 
 def embed_baseline(
-    out: str, *, texts: Mapping[str, str], name: str, spec: Mapping, device: str = "auto", code: str = ""
-) -> None:
-    """Writes one sentence-transformers model's vectors of every task's texts, float32, under the key "none/none/0", to
+    out: str, *, texts: Mapping[str, str], name: str, spec: Mapping, device: str = "auto", code: str = "",
+    server: Mapping | None = None,
+) -> None:  # fmt: skip
+    """Writes one model's vectors of every task's texts, float32, under the key "none/none/0", to
     {name}/{task}.safetensors beside `out`, and at `out` the manifest that lists them.
 
-    texts: task -> its recorded texts. A file that still depends on the same is kept.
+    texts: task -> its recorded texts. server: how the server of a baseline of kind openai is reached, which changes no
+    vector. A file that still depends on the same is kept.
     """
     from ..models.backbone import pick_device
     from ..models.precision import EXACT, in_words, processor
+    from .served_vectors import ServedModel
 
     begun = time.time()
-    place = pick_device(device)
+    served, where = spec["kind"] == "openai", f"baselines.{name}"
+    place = pick_device("cpu" if served else device)
     paths, computed, model = [], [], None
-    read = ("prompt", "max_text_tokens", "trust_remote_code")
-    common = {"model": content_identity(spec["path"], spec["revision"]), **{key: spec.get(key) for key in read}}
     for task, file in texts.items():
         started = time.time()
         known = pd.read_parquet(file, columns=["text"])["text"].tolist()
         path, digest = str(Path(out).parent / name / f"{task}.safetensors"), texts_digest(known)
-        made_of = digest_of_part(**common, texts=digest, code=code)
-        inputs = [file, *([spec["path"]] if Path(spec["path"]).exists() else [])]
+        made_of = digest_of_part(**_identity(spec), texts=digest, code=code)
+        inputs = [file, *([spec["path"]] if not served and Path(spec["path"]).exists() else [])]
         paths.append(path)
         if is_kept(path, made_of) or fetch_part(path, made_of, inputs, out):
             continue
-        model = model or baseline_model(spec, f"baselines.{name}", str(place))
-        matrix = sentence_vectors(known, spec, f"baselines.{name}", model)
+        if served:
+            model = model or ServedModel(spec, server, where)
+            matrix, cost = model.vectors(known)
+            print(f"{where}: {len(known)} texts, {cost['requests']} requests, {cost['tokens']} tokens", flush=True)
+        else:
+            model, cost = model or baseline_model(spec, where, str(place)), {}
+            matrix = sentence_vectors(known, spec, where, model)
         write_vectors(path, {("none", "none", 0): matrix})
         write_sidecar(
             path, inputs=inputs, spec=spec, started=started, texts=len(known), dim=matrix.shape[1],
-            device=str(place), precision=in_words(EXACT), processor=processor(place),
             made_of=made_of, texts_digest=digest, manifest=out,
+            **(cost or {"device": str(place), "precision": in_words(EXACT), "processor": processor(place)}),
         )  # fmt: skip
         store_part(path, made_of)
         computed.append(path)
+    if served and model:
+        model.close()
     write_manifest(out, paths, computed=computed, inputs=list(texts.values()), spec=spec, started=begun)
+
+
+def _identity(spec: Mapping) -> dict:
+    """What decides the vectors, besides the texts. A server's address does not: its model is known by name."""
+    if spec["kind"] == "openai":
+        return {key: spec[key] for key in ("kind", "model", "prompt", "dimensions", "max_characters")}
+    read = ("prompt", "max_text_tokens", "trust_remote_code")
+    return {"model": content_identity(spec["path"], spec["revision"]), **{key: spec.get(key) for key in read}}
 
 
 def baseline_model(spec: Mapping, where: str, device: str = "auto"):

@@ -17,6 +17,10 @@ LOADED = {".safetensors", ".bin", ".json", ".model", ".txt", ".jinja"}
 FILES_OF_ENTRIES = ("path", "labels", "queries", "documents", "qrels")
 
 
+# The keys of a baseline that change no vector.
+SERVER = ("url", "key_variable", "timeout", "retries", "concurrency", "batch_size")
+
+
 @functools.cache
 def loaded_files(path: str) -> tuple[str, ...]:
     """A file, or the files that a model is loaded from if the path is its directory. Nothing for a hub id."""
@@ -64,6 +68,15 @@ class EntryFiles:
             for entry, needs in self.needs.items()
             if not all(Path(marker_path(self.results, snapshot_id(need))).exists() for need in needs)
         ]
+
+    def baseline_spec(self, name: str) -> dict:
+        """An entry of `baselines:` without what changes no vector."""
+        return {key: value for key, value in self.config["baselines"][name].items() if key not in SERVER}
+
+    def baseline_server(self, name: str) -> dict | None:
+        """How the server of a baseline of kind openai is reached; None for other kinds."""
+        spec = self.config["baselines"][name]
+        return {key: spec[key] for key in SERVER} if spec["kind"] == "openai" else None
 
     def hub_spec(self, section: str, name: str) -> dict:
         """An entry of the config; if it comes from the hub, with the markers of its snapshots."""

@@ -93,7 +93,7 @@ def rows(study: Study) -> Iterator[Row]:
     yield _adapters(study, sizes)
     yield _embeddings(study, sizes)
     yield _verdict(study, sizes)
-    rivals = sum(spec["kind"] == EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
+    rivals = sum(spec["kind"] in EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
     jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
     if study.readouts():  # the statistics of each checkpoint, then the readouts' scores
         jobs += len(study.states()) + len(study.grid_jobs())

@@ -13,6 +13,7 @@ class ReadoutJobs:
     results: str
     share_tasks: Callable[[str], list[str]]
     export_spec: Callable[[str], dict]
+    grid_jobs: Callable[[], list[str]]
     grid_families: Callable[[], dict[str, dict[str, str]]]
 
     def readouts(self) -> list[dict]:
@@ -111,6 +112,13 @@ class ReadoutJobs:
         """The manifest that lists the fitting texts' vectors of a checkpoint."""
         share = FITTING if self.config["grid"]["jobs"] == "task" else "all"
         return f"{self.results}/embeddings/{model}/{adapter}/{share}.json"
+
+    def export_scores(self, name: str) -> list[str]:
+        """The manifests of the scores of an export's checkpoint, in which the export's own are if it was scored."""
+        spec = self.config["exports"][name]
+        jobs = [job for job in self.grid_jobs() if job.startswith(f"{spec['model']}/{spec['adapter']}/")]
+        own = self.readout_scores(jobs) if self.export_readout(name) else []
+        return own or [f"{self.results}/scores/{job}.json" for job in jobs]
 
     def readout_scores(self, jobs: list[str]) -> list[str]:
         """The manifests of the readouts' scores, for these jobs of the grid; none without a readout."""

@@ -273,3 +273,12 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
         adapter = self.config["exports"][name]["adapter"]
         names = [] if adapter == "base" else self.config["adapters"][adapter_of(self.config, adapter)[0]]["pairs"] or []
         return {pair: self.pairs_spec(pair) for pair in names}
+
+    def export_corpora(self, name: str) -> list[str]:
+        """The corpora that an export's adapter was trained on or its statistics are of, as a rule's input."""
+        adapter = self.config["exports"][name]["adapter"]
+        corpora = set() if adapter == "base" else self.trained_corpora(adapter_of(self.config, adapter)[0])
+        if self.export_readout(name):
+            pairs = [spec["corpus"] for spec in self.config["pairs"].values() if spec["corpus"]]
+            corpora |= set(pairs if self.config["fitting"]["corpora"] is None else self.config["fitting"]["corpora"])
+        return [f"{self.results}/corpora/{corpus}.parquet" for corpus in sorted(corpora)]

@@ -58,3 +58,8 @@ class Trainings:
     def adapter_pairs(self, name: str) -> list[str]:
         """The pair sets an adapter is trained on, in the order of their weights."""
         return list(self.adapter(name)["pairs"] or ())
+
+    def trained_corpora(self, name: str) -> set[str]:
+        """The corpora that an adapter's pairs are from; of a mean, its members'. Empty for one that others trained."""
+        sets = [self.config["pairs"][pairs]["corpus"] for pairs in self.adapter_pairs(name)]
+        return set(filter(None, sets)).union(*map(self.trained_corpora, self.members_of(name)))

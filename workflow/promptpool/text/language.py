@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -10,6 +11,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 HEAD = 1_000  # characters that the detector reads
 LEAST_LETTERS = 12  # fewer say nothing about a language
 CONFIDENT = 0.5  # probability of the likeliest language
+COMMON = 0.1  # share of texts at which a language counts as one of a corpus
 UNLIKELY = 0.05  # if a text's own language still has this probability, it may be right: Danish beside Norwegian
 WORDLESS = {"zxx", "und"}  # "no linguistic content" and "undetermined"
 NEVER_ANSWERED = {"la"}  # no model answers in Latin, but a sentence with "quantum" twice is classified as Latin
@@ -75,3 +77,9 @@ def other_language(text: str, positive: str, known: dict[str, str | None] | None
     if own is None or (found := language(positive)) is None or found == own:
         return False
     return dict(_identifier().rank(positive[:HEAD])).get(own, 0.0) < UNLIKELY
+
+
+def common_languages(texts: Sequence[str], least: float = COMMON) -> list[str]:
+    """ISO 639 codes of the languages of at least the share `least` of those texts whose language is clear, sorted."""
+    counts = Counter(filter(None, map(language, texts)))
+    return sorted(code for code, count in counts.items() if count >= least * counts.total())

@@ -16,7 +16,7 @@ from ..errors import PromptpoolError
 from .answers import NoCompletionError, read_answer, refusal_of
 from .backend import Progress, Request, WriterSetup, Written, encodable, one_line
 from .server import WHERE, key_advice
-from .server_client import PASSING, PassingError, ServerClient
+from .server_client import PASSING, PassingError, ServerClient, shown_message
 from .watch import Watch
 
 FOR_ALL = (401, 402, 404, 405, 407)  # statuses that concern every request
@@ -147,7 +147,7 @@ class OpenAIBackend:
         if for_all or not answers(request.chat):
             raise self._refusal(answer)
         fault = refusal_of(answer)
-        self.tell(fault, f"HTTP {status}: {self.server.message(answer, 160)}")
+        self.tell(fault, f"HTTP {status}: {shown_message(self.server.key, answer, 160)}")
         return Written("", 0, 0, False, fault, settled=True)
 
     def _has_answered(self, chat: bool) -> bool:
@@ -210,7 +210,7 @@ class OpenAIBackend:
     def _refusal(self, answer: httpx2.Response) -> PromptpoolError:
         if answer.status_code in (401, 403):
             remedy = key_advice(self.server.key)
-        elif "chat template" in self.server.message(answer):
+        elif "chat template" in shown_message(self.server.key, answer):
             remedy = "use an instruction-tuned model, or style continue"
         elif answer.status_code == 404:
             remedy = f"fix {WHERE}.url, or name a model that it serves"

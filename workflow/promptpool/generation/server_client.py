@@ -83,7 +83,9 @@ class ServerClient:
         status = answer.status_code
         if status >= 500 or (status in PASSING and NO_CREDIT not in codes_of(answer)):
             raise PassingError(
-                f"HTTP {status}: {self.message(answer, 160)}", asked_wait(answer, LONGEST_ASKED), own=status >= 500
+                f"HTTP {status}: {shown_message(self.key, answer, 160)}",
+                asked_wait(answer, LONGEST_ASKED),
+                own=status >= 500,
             )
         return answer
 
@@ -115,12 +117,14 @@ class ServerClient:
         )
 
     def refused(self, answer: httpx2.Response, remedy: str) -> PromptpoolError:
-        message = self.message(answer)
-        return PromptpoolError(f"{self.where}: {self.url} refuses ({answer.status_code}: {message}); {remedy}")
-
-    def message(self, answer: httpx2.Response, length: int = 300) -> str:
-        """The server's message, without the key that it may repeat."""
-        return one_line(self.key.hidden(message_of(answer)), length)
+        return PromptpoolError(
+            f"{self.where}: {self.url} refuses ({answer.status_code}: {shown_message(self.key, answer)}); {remedy}"
+        )
 
     def described(self, error: Exception) -> str:
         return one_line(self.key.hidden(f"{type(error).__name__}: {error}".rstrip(": ")), 160)
+
+
+def shown_message(key: ApiKey, answer: httpx2.Response, length: int = 300) -> str:
+    """The server's message on one line, without the key that it may repeat."""
+    return one_line(key.hidden(message_of(answer)), length)

@@ -44,7 +44,7 @@ READ_AT_IMPORT = (
     "REACHED", "http", "HTTP", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "COLUMNS", "OPENAI",
 )  # fmt: skip
 # The `python` that runs asks. It imports little, because it starts once a job.
-CLIENT = '''#!{python} -IS
+CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
 REAL, SOCKET, READ, FOUND = {python!r}, {socket!r}, {read!r}, {found!r}
 arguments = sys.argv[1:]
@@ -72,7 +72,7 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
 answer = line.recv(4)
 code = int.from_bytes(answer, "little") if len(answer) == 4 else 137
 os._exit(code)
-'''
+"""
 
 
 def warm(folder: Path) -> str:

@@ -198,7 +198,7 @@ def test_a_server_that_is_found_is_started_checked_and_ended(out, tmp_path, caps
     status, shown = checked(capsys, out)
     assert status == 0 and "Text Embeddings Inference: passed" in shown
     notes = out.with_name("out.serving.md").read_text()
-    assert "text-embeddings-router --model-id EXPORT --dtype float32 --hostname 127.0.0.1 --port 8000" in notes
+    assert "\ntext-embeddings-router --model-id EXPORT --dtype float32 --hostname 127.0.0.1 --port 8000" in notes
     assert "in float32, " in notes and "texts a second" in notes
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"text-embeddings-router" in read(path)]
     assert not left

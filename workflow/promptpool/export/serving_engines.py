@@ -24,7 +24,7 @@ LLAMA_POOLINGS = {"last": "last", "eos": "last", "mean": "mean"}
 
 @dataclass(frozen=True)
 class ServingEngine:
-    """A server's command, without its port. shown: as a user types it; environment: beside this process's own."""
+    """A server's command, without its port. shown: as a user types it, without this machine's directories."""
 
     name: str
     command: Sequence[str]
@@ -34,7 +34,7 @@ class ServingEngine:
 
     @property
     def shown(self) -> str:
-        return " ".join([*self.command, self.port, "8000"])
+        return " ".join([Path(self.command[0]).name, *self.command[1:], self.port, "8000"])
 
 
 def engines(folder: Path, pooling: str, gguf: str | None) -> tuple[list[ServingEngine], list[str]]:

@@ -54,6 +54,7 @@ def stages() -> dict[str, tuple[str, ...]]:
         for backend, kind in BACKENDS.items()
     }
     found["make_pairs semantic"] = ("make_pairs", "pairs.semantic.similarities")
+    found["choose_negatives model"] = ("choose_negatives", "pairs.semantic.load_encoder")
     return found
 
 

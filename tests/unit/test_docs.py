@@ -335,6 +335,7 @@ def test_the_columns_of_every_table_are_listed():
     from promptpool.attention.summarise_attention import SUMMARY_COLUMNS as SUMMARY
     from promptpool.attention.summarise_omissions import OMISSION_SUMMARY
     from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS
+    from promptpool.pairs.choose_negatives import NEGATIVES
     from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
     from promptpool.statistics.samples import SEED_COLUMN
@@ -349,6 +350,7 @@ def test_the_columns_of_every_table_are_listed():
     assert columns_of("omissions.parquet") == OMISSION_COLUMNS
     assert columns_of("omission_summary.parquet") == OMISSION_SUMMARY
     assert columns_of("pairs.parquet") == PAIR
+    assert columns_of("negatives.parquet") == NEGATIVES
     assert columns_of("training.parquet") == TRAINING_COLUMNS
     assert columns_of("validation.parquet") == VALIDATION
     assert columns_of("costs/<model>.parquet") == list(sample_costs().columns)

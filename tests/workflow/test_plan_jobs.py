@@ -12,7 +12,7 @@ RULES = {
     "corpora": ("build_corpus",),
     "tasks": ("build_task",),
     "pairs": ("make_pairs", "select_pairs"),
-    "adapters": ("train_adapter", "unpack_adapter", "check_training_data"),
+    "adapters": ("choose_negatives", "train_adapter", "unpack_adapter", "check_training_data"),
     "embeddings": ("embed_checkpoint",),
     "verdict": ("judge_tuning",),
     "scores": ("score_checkpoint", "embed_baseline", "score_baseline"),

@@ -1,4 +1,7 @@
-"""Adapters that are not trained plainly, a model without its causal mask, and left-out words, through the workflow."""
+"""Adapters that are not trained plainly, a model without its causal mask, and left-out words, through the workflow.
+
+Also hard negatives: mined by words, mined by a model, and given in a file.
+"""
 
 import json
 from collections.abc import Iterator
@@ -21,12 +24,16 @@ def variants(adapter: Path | str, revision: str | None = None) -> dict:
     config = study()
     config["pairs"].pop("written")
     config["models"]["open"] = {"path": "model", "causal": False}
+    config["corpora"]["lines"] = {"source": "file", "path": "threes.csv", "negative": "other"}
     tuned = config["adapters"]["tuned"] | {"steps": [2], "max_steps": 2}
     config["adapters"] = {
         "tuned": tuned,
         "noisy": tuned | {"noise": "published"},
         "control": tuned | {"positives": "shuffled"},
         "opened": tuned | {"model": "open"},
+        "harder": tuned | {"hard_negatives": {"from": "mined", "relative_margin": None}},
+        "judged": tuned | {"hard_negatives": {"from": "mined", "model": "small", "relative_margin": None, "count": 2}},
+        "given": tuned | {"hard_negatives": {"from": "given"}},
         "mean": {"model": "small", "mean_of": ["tuned@2", "noisy@2"], "prompt": "cluster", "pooling": "last",
                  "steps": [2]},
         "theirs": {"model": "small", "path": str(adapter), "prompt": "cluster", "pooling": "last", "steps": [7]},
@@ -34,6 +41,7 @@ def variants(adapter: Path | str, revision: str | None = None) -> dict:
     if revision:
         config["adapters"]["theirs"]["revision"] = revision
     config["grid"] |= {"models": ["small", "open"], "prompts": ["cluster"], "poolings": ["mean", "last", "eos"]}
+    config["grid"]["adapters"] = ["tuned", "noisy", "control", "opened", "mean", "theirs"]
     config["ablations"] = {
         "kinds": {
             "vary": "adapter", "baseline": "base",
@@ -54,7 +62,10 @@ def folder(prepare, tmp_path_factory) -> Path:
     """One run of what these tests look at."""
     place = prepare(tmp_path_factory.mktemp("variants") / "study")
     given = tiny_adapter(place / "given", place / "model")
-    targets = ("ablations", "models", "attention", "results/tiny/figures/omissions.svg")
+    lines = pd.read_csv(place / "corpus.csv")
+    lines.assign(other=lines["text"].iloc[::-1].to_numpy()).to_csv(place / "threes.csv", index=False)
+    targets = ["ablations", "models", "attention", "results/tiny/figures/omissions.svg"]
+    targets += [f"results/tiny/checks/training_data/{name}.json" for name in ("harder", "judged", "given")]
     answer = snakemake(place, *targets, "--quiet", config=variants(given))
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
     return place
@@ -69,8 +80,9 @@ def test_every_kind_of_adapter_is_scored(folder):
     assert set(table["value"]) == {"base", "tuned@2", "noisy@2", "control@2", "mean@2", "theirs@7"}
     masks = pd.read_parquet(folder / "results/tiny/ablations/masks.parquet")
     assert set(masks["value"]) == {"small", "open"}
-    tuned, noisy, control, opened = (weights(folder, name, 2) for name in ("tuned", "noisy", "control", "opened"))
-    for other in (noisy, control, opened):
+    names = ("noisy", "control", "opened", "harder", "judged", "given")
+    tuned, *others = (weights(folder, name, 2) for name in ("tuned", *names))
+    for other in others:
         assert any(not tuned[key].equal(other[key]) for key in tuned)
 
 
@@ -90,6 +102,21 @@ def test_the_adapter_of_others_and_the_mean_are_what_they_say(folder):
     for key in (key for key in tuned if "lora_A" in key):
         wanted = one * (product(tuned, key) + product(noisy, key)) / 2
         assert (both * product(mean, key) - wanted).abs().max() < 1e-5
+
+
+def test_hard_negatives_are_chosen_recorded_and_reported(folder):
+    for name, count in (("harder", 1), ("judged", 2), ("given", 1)):
+        place = folder / f"results/tiny/negatives/{name}"
+        table, qc = pd.read_parquet(place / "negatives.parquet"), json.loads((place / "qc.json").read_text())
+        pairs = pd.read_parquet(folder / "results/tiny/pairs/halves/pairs.parquet")
+        assert 0 < len(table) <= count * len(pairs) and qc["chosen"] == len(table)
+        assert not set(zip(table["text"], table["negative"], strict=True)) & set(zip(pairs["text"], pairs["positive"],
+                                                                                     strict=True))  # fmt: skip
+        record = json.loads((folder / f"results/tiny/adapters/{name}.meta.json").read_text())
+        assert f"results/tiny/negatives/{name}/negatives.parquet" in record["inputs"]
+        assert record["spec"]["hard_negatives"]["count"] == count
+    given = pd.read_parquet(folder / "results/tiny/negatives/given/negatives.parquet")
+    assert set(given["negative"]) <= set(pd.read_csv(folder / "threes.csv")["other"])
 
 
 def test_a_model_without_its_mask_is_exported_with_the_pipelines_vectors(folder):
@@ -113,6 +140,10 @@ def test_nothing_runs_again_and_an_edit_runs_only_what_it_reaches(folder):
     assert set(jobs(snakemake(folder, "-n", "ablations", "models", "attention", config=config))) == {
         "omit_words", "summarise_omissions", "attention",
     }  # fmt: skip
+    config = variants(folder / "given")
+    config["adapters"]["harder"]["hard_negatives"]["ranks"] = [2, 50]
+    again = jobs(snakemake(folder, "-n", "adapters", config=config))
+    assert again["choose_negatives"] == again["train_adapter"] == 1 and "make_pairs" not in again
     config = variants(folder / "given")
     config["models"]["open"]["causal"] = True
     again = jobs(snakemake(folder, "-n", "ablation_masks", config=config))

@@ -4,6 +4,36 @@ rule adapters:
         expand(f"{R}/adapters/{{name}}", name=study.trainings()),
 
 
+rule choose_negatives:
+    """Hard negatives of an adapter's pairs: given ones, or mined among its positives. Only if the adapter asks."""
+    input:
+        pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
+        corpora=lambda w: study.negatives_corpora(w.name),
+        snapshot=lambda w: study.negatives_files(w.name)["snapshot"],
+        files=lambda w: study.negatives_files(w.name)["files"],
+        # As of the pairs: a new task chooses nothing again, and check_training_data looks at it.
+        ready=ancient(rules.tasks_ready.output[0]),
+    output:
+        negatives=f"{R}/negatives/{{name}}/negatives.parquet",
+        qc=f"{R}/negatives/{{name}}/qc.json",
+        told=f"{R}/negatives/{{name}}/negatives.parquet.meta.json",
+    log:
+        f"{R}/logs/choose_negatives/{{name}}.log",
+    cache: CACHE
+    priority: 10
+    conda:
+        "../../envs/main.yaml"
+    resources:
+        gpu=lambda w: 1 if study.negatives_model(w.name) else 0,
+    params:
+        spec=lambda w: study.negatives_spec(w.name),
+        tasks=lambda w, output: study.task_texts(),
+        execution=lambda w, output: study.execution(),
+        code=lambda w: code_digest("choose_negatives", *study.negatives_code(w.name)),
+    script:
+        "../scripts/choose_negatives.py"
+
+
 rule train_adapter:
     """LoRA weights of one adapter, at every checkpoint step its config names, in one archive."""
     input:
@@ -11,6 +41,7 @@ rule train_adapter:
         snapshot=lambda w: study.snapshot("models", study.adapter(w.name)["model"]),
         files=lambda w: study.local_files("models", study.adapter(w.name)["model"]),
         members=lambda w: study.adapter_members(w.name),
+        negatives=lambda w: study.adapter_negatives(w.name),
         given=lambda w: study.snapshot("adapters", w.name) + study.local_files("adapters", w.name),
     output:
         weights=f"{R}/adapters/{{name}}.tar",  # Snakemake's cache between workflows changes a directory's times
@@ -60,6 +91,7 @@ rule check_training_data:
     input:
         adapter=f"{R}/adapters/{{name}}",
         pairs=lambda w: expand(f"{R}/pairs/{{name}}/pairs.parquet", name=study.adapter_pairs(w.name)),
+        negatives=lambda w: study.adapter_negatives(w.name),
         tasks=rules.tasks.input,
     output:
         f"{R}/checks/training_data/{{name}}.json",

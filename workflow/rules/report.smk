@@ -22,6 +22,7 @@ rule build_report:
         attention=ATTENTION_TABLES,
         pairs=expand(f"{R}/pairs/{{name}}/pairs.parquet", name=sorted(study["pairs"])),
         qc=expand(f"{R}/pairs/{{name}}/qc.json", name=sorted(study["pairs"])),
+        negatives=expand(f"{R}/negatives/{{name}}/qc.json", name=study.with_negatives()),
         training=expand(f"{R}/adapters/{{name}}", name=TRAINED),
         figures=rules.figures.input,
         facts=FACTS,
@@ -40,6 +41,7 @@ rule build_report:
     conda:
         "../../envs/main.yaml"
     params:
+        **({"negatives": study.with_negatives()} if study.with_negatives() else {}),
         study=study.shown(),
         ablations=sorted(study["ablations"]),
         pairs=sorted(study["pairs"]),

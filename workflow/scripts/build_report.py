@@ -13,6 +13,7 @@ with job_of(snakemake):
             ablations=dict(zip(params.ablations, given.get("ablations", []), strict=True)),
             attention=list(given.attention),
             pairs=dict(zip(params.pairs, zip(given.pairs, given.qc, strict=True), strict=True)),
+            negatives=dict(zip(params.get("negatives", []), given.get("negatives", []), strict=True)),
             training={
                 name: f"{path}/training.parquet" for name, path in zip(params.trained, given.training, strict=True)
             },

@@ -12,4 +12,5 @@ with job_of(snakemake):
         snakemake.output[0],
         spec={**snakemake.params.spec, "template": snakemake.params.template},
         near=snakemake.params.near,
+        negatives=str(snakemake.input.negatives) or None,
     )

@@ -30,6 +30,7 @@ with job_of(snakemake, writes=[folder]):
             spec=params.spec,
             template=params.template,
             scratch=f"{folder}.scratch",
+            negatives=str(snakemake.input.negatives) or None,
             **where,
         )
     pack_folder(folder, snakemake.output.weights)

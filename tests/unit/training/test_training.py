@@ -16,9 +16,10 @@ from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.templates import Template
 from promptpool.training import lora
+from promptpool.training.hard_negatives import ids
 from promptpool.training.lora import bytes_a_token, learning, live_tokens, targets_of, tunable_model
 from promptpool.training.losses import InfoNCE
-from promptpool.training.rank import ids, train_rank
+from promptpool.training.rank import train_rank
 from promptpool.training.tracking import TRAINING_COLUMNS, VALIDATION
 from promptpool.training.trainer import ContrastiveTrainer
 from tiny_training import SPEC, TEMPLATE, base_model, call, same, weights, write_pairs

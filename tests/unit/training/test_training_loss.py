@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from promptpool.training.losses import FACTS, InfoNCE, by_length, chunks_of, false_negatives
+from promptpool.training.false_negatives import false_negatives
+from promptpool.training.losses import FACTS, InfoNCE, by_length, chunks_of
 from torch import nn
 
 TEMPERATURE = 0.1

@@ -12,6 +12,7 @@ from ..pairs.styles import TEXT_STYLES, known_styles, turns
 from ..templates import SLOT
 from ..variants import BASE, RAW
 from .adapters import untrained
+from .hard_negatives import hard_negatives
 from .packaged import packaged_faults
 from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
 
@@ -119,6 +120,7 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from training_length(key, spec)
         yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)
+        yield from hard_negatives(f"{key}.hard_negatives", spec, config)
 
 
 def untrained_adapter(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:

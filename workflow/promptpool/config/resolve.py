@@ -16,7 +16,7 @@ from .paths import PATH_KEYS
 from .schema import fill_defaults
 from .sources import file_at_fault, repeated_key
 
-__all__ = ["adapter_ids", "adapter_of", "in_order", "resolve"]
+__all__ = ["adapter_ids", "adapter_of", "in_order", "resolve", "unused_left_out"]
 
 
 def resolve(config: Mapping, source: str | Sequence[str] = "config.yaml", files: bool = True) -> dict:
@@ -50,6 +50,21 @@ def in_order(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: in_order(value[key]) for key in sorted(value)}
     return [in_order(item) for item in value] if isinstance(value, list) else value
+
+
+# Keys of later versions, by section, that a study without them is shown and run without.
+LATER = {"adapters": ("hard_negatives",), "corpora": ("negative",)}
+
+
+def unused_left_out(config: Mapping) -> dict:
+    """A resolved config without the LATER keys that are null: as it was before there were any."""
+    kept = dict(config)
+    for section, keys in LATER.items():
+        kept[section] = {
+            name: {key: value for key, value in spec.items() if key not in keys or value is not None}
+            for name, spec in config[section].items()
+        }
+    return kept
 
 
 def _plain(value: Any, sources: Sequence[str], path: tuple[str, ...]) -> Any:

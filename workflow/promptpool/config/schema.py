@@ -145,7 +145,7 @@ def _wrong(fault: ValidationError, key: str) -> str:
         case "exclusiveMaximum":
             return f"{value!r} is too large; give less than {limit}"
         case "minItems" | "minLength" | "minProperties":
-            return f"{value!r} is empty; give at least {limit}"
+            return f"{value!r} is {'too short' if value else 'empty'}; give at least {limit}"
         case "uniqueItems":
             twice = next(item for i, item in enumerate(value) if item in value[:i])
             return f"{twice!r} is listed twice; name it once"

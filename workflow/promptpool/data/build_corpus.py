@@ -39,8 +39,8 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
 def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:
     """A corpus of bare texts (and their positives, if given): unique, identified by digest, all for training.
 
-    rows: `text`, and optionally `positive`. A text with several positives is kept once with each.
+    rows: `text`, and optionally `positive` and `negative_1`, ... A text with several of these is kept once with each.
     """
     rows = rows[rows["text"].str.strip() != ""].drop_duplicates(ignore_index=True)
     table = rows.assign(id=rows["text"].map(text_digest), split="train")
-    return table[["id", "text", "split", *(["positive"] if "positive" in table else [])]]
+    return table[["id", "text", "split", *(name for name in rows if name != "text")]]

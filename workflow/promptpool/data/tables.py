@@ -49,32 +49,44 @@ def _as_frame(names: list[str], cells: Columns, columns: list[str], where: str) 
     return pd.DataFrame({column: pd.Series(cells[column], dtype=object) for column in columns})
 
 
+def _blank(table: pd.DataFrame) -> pd.DataFrame:
+    return table.isna() | table.map(lambda cell: isinstance(cell, str) and not cell.strip())
+
+
 def _without_gaps(table: pd.DataFrame, where: str, what: str, tell: Tell, counts: Counts | None) -> pd.DataFrame:
-    """The rows without missing or blank cells. `tell` gets a line that counts the others."""
-    blank = table.isna() | table.map(lambda cell: isinstance(cell, str) and not cell.strip())
+    """The rows without missing or blank cells, by their old numbers. `tell` gets a line that counts the others."""
+    blank = _blank(table)
     whole = table[~blank.any(axis=1)].astype(str)
     if counts is not None:
         counts["rows_read"] = len(table)
         counts |= {f"without_{column}": int(blank[column].sum()) for column in table}
     if len(whole) < len(table):
         tell(f"{where}: {len(table) - len(whole)} of {len(table)} rows lack {what} and are left out")
-    return whole.reset_index(drop=True)
+    return whole
 
 
 def read_texts(spec: Mapping, where: str, tell: Tell = lambda line: None, counts: Counts | None = None) -> pd.DataFrame:
     """A corpus's rows, as str: `text`, and `positive` if the spec names its column. Rows with a gap are left out, and
-    `tell` gets a line that counts them.
+    `tell` gets a line that counts them. If the spec names columns of negatives, also `negative_1`, ..., which may lack
+    a value (None).
 
     They come from a file, or from a hub data set at its pinned revision.
     """
     names = {spec["column"]: "text"} | ({spec["positive"]: "positive"} if spec["positive"] else {})
+    negatives = spec.get("negative") or []
+    negatives = [negatives] if isinstance(negatives, str) else list(negatives)
+    wanted = list(dict.fromkeys([*names, *negatives]))
     if spec["source"] == "hub":
-        columns, cells, place = read_hub(spec, list(names), where)
-        table = _as_frame(columns, cells, list(names), place)
+        columns, cells, place = read_hub(spec, wanted, where)
+        table = _as_frame(columns, cells, wanted, place)
     else:
-        table = read_table(spec["path"], list(names), where)
-    what = " or ".join(names.values())
-    return _without_gaps(table.rename(columns=names), f"{where}: {spec['path']}", what, tell, counts)
+        table = read_table(spec["path"], wanted, where)
+    what, place = " or ".join(names.values()), f"{where}: {spec['path']}"
+    whole = _without_gaps(table[list(names)].rename(columns=names), place, what, tell, counts)
+    found = table.loc[whole.index, negatives]
+    found = found.where(~_blank(found), None)
+    columns = {f"negative_{number}": found[column] for number, column in enumerate(negatives, 1)}
+    return whole.assign(**columns).reset_index(drop=True)
 
 
 def read_labelled(
@@ -92,7 +104,7 @@ def read_labelled(
     if text == label:
         raise PromptpoolError(f"{where}: {path}: text and label name the same column {text!r}; name two")
     table = read_table(path, [text, label], where).rename(columns={text: "text", label: "label"})
-    table = _without_gaps(table, f"{where}: {path}", "a text or a label", tell, counts)
+    table = _without_gaps(table, f"{where}: {path}", "a text or a label", tell, counts).reset_index(drop=True)
     labels = table["label"].unique()
     if len(labels) < 2:
         only = f"only the label {labels[0]!r}" if len(labels) else "no labelled row"

@@ -1,7 +1,7 @@
 """The pairs stage, second half: selects the written pairs to keep, and records the rest with reasons."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -48,9 +48,12 @@ def select_pairs(
 
 
 def find_contamination(
-    table: pd.DataFrame, tasks: Mapping[str, str | Path], near: float | None
+    table: pd.DataFrame,
+    tasks: Mapping[str, str | Path],
+    near: float | None,
+    columns: Sequence[str] = ("text", "positive"),
 ) -> dict[int, tuple[str, Hit]]:
-    """Row -> (task, how) of the fit pairs whose text or positive is, or nearly is, a task's text."""
+    """Row -> (task, how) of the fit rows of which one of the columns is, or nearly is, a task's text."""
     known: list[str] = []
     owners: list[str] = []
     for task, path in tasks.items():
@@ -58,9 +61,9 @@ def find_contamination(
         known += texts
         owners += [task] * len(texts)
     fit = table.index[table["reason"].isna()]
-    both = [text for column in ("text", "positive") for text in table.loc[fit, column]]
+    texts = [text for column in columns for text in table.loc[fit, column]]
     found: dict[int, tuple[str, Hit]] = {}
-    for place, hit in zip([*fit, *fit], contaminated(both, known, near), strict=True):
+    for place, hit in zip([*fit] * len(columns), contaminated(texts, known, near), strict=True):
         if hit:
             found.setdefault(place, (owners[hit.which], hit))
     return found

@@ -26,6 +26,7 @@ from ..figures import registry
 from ..statistics.samples import read_facts
 from .attention import attention_section
 from .map import map_content
+from .negatives import negatives_section
 from .pairs import pair_section
 from .provenance import DIGITS, chain
 from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_rows, score_rows
@@ -37,8 +38,9 @@ class Artifacts:
     """The files that a report is built from. An empty one has no section.
 
     summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; verdict: its JSON; attention:
-    that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json); training: adapter -> parquet of step
-    and loss; figures: file name without suffix -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
+    that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json); negatives: adapter -> its qc.json;
+    training: adapter -> parquet of step and loss; figures: file name without suffix -> SVG, of entries in
+    figures.registry; facts: the tasks' facts.json.
     """
 
     summary: str | Path
@@ -46,6 +48,7 @@ class Artifacts:
     ablations: Mapping[str, str | Path] = field(default_factory=dict)
     attention: Sequence[str | Path] = ()
     pairs: Mapping[str, tuple[str | Path, str | Path]] = field(default_factory=dict)
+    negatives: Mapping[str, str | Path] = field(default_factory=dict)
     training: Mapping[str, str | Path] = field(default_factory=dict)
     figures: Mapping[str, str | Path] = field(default_factory=dict)
     facts: Sequence[str | Path] = ()
@@ -56,7 +59,7 @@ class Artifacts:
     def files(self) -> list[str | Path]:
         """All of them."""
         single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map, self.verdict))]
-        named = (*self.ablations.values(), *self.training.values(), *self.figures.values())
+        named = (*self.ablations.values(), *self.negatives.values(), *self.training.values(), *self.figures.values())
         return [*single, *named, *self.attention, *self.facts, *(path for both in self.pairs.values() for path in both)]
 
 
@@ -107,6 +110,7 @@ def build_report(
                 pair_section(name, table_of(path), json.loads(found(qc).read_text(encoding="utf-8")))
                 for name, (path, qc) in given.pairs.items()
             ],
+            negatives=[negatives_section(name, found(qc)) for name, qc in sorted(given.negatives.items())],
             pictures=pictures,
             further=without_place(
                 pictures, {one for one in sections if sections[one]}, [*of_ablations, *of_benchmarks]

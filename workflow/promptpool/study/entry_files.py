@@ -81,4 +81,7 @@ class EntryFiles:
     def hub_spec(self, section: str, name: str) -> dict:
         """An entry of the config; if it comes from the hub, with the markers of its snapshots."""
         markers = self.snapshot(section, name)
-        return {**self.config[section][name], **({"snapshot": markers} if markers else {})}
+        spec = dict(self.config[section][name])
+        if spec.get("negative") is None:  # as before there was the key, so that nothing is read again
+            spec.pop("negative", None)
+        return {**spec, **({"snapshot": markers} if markers else {})}

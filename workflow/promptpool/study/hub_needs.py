@@ -22,6 +22,7 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
     judges = {
         name: spec["filters"]["semantic"] for name, spec in config["pairs"].items() if spec["filters"]["semantic"]
     }
+    used |= {one["model"] for spec in config["adapters"].values() if (one := spec["hard_negatives"]) and one["model"]}
     used = (used | {judge["model"] for judge in judges.values()}) & set(config["models"])  # a server's is its own
     for name in sorted(used):
         if not looks_local(config["models"][name]["path"]):

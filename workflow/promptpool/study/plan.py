@@ -147,8 +147,8 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         flops += seen * each * TRAINED * size["parameters"]
         weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
         disk += 2 * weights * len(spec["steps"])  # the archive and the directory
-    jobs = len(study.trainings())
-    return Row("adapters", 3 * jobs, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)
+    jobs, chosen = len(study.trainings()), len(study.with_negatives())
+    return Row("adapters", 3 * jobs + chosen, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)
 
 
 def _embeddings(study: Study, sizes: Mapping) -> Row:

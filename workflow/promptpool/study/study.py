@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..analysis.axes import compared, varied
 from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, seeded
-from ..config.resolve import adapter_ids, adapter_of, in_order
+from ..config.resolve import adapter_ids, adapter_of, in_order, unused_left_out
 from ..config.text_map import map_choice
 from ..generation.backend import BACKENDS
 from ..pairs.styles import worded
@@ -17,6 +17,7 @@ from .entry_files import EntryFiles
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
+from .negative_jobs import NegativeJobs
 from .readout_jobs import ReadoutJobs
 from .trainings import Trainings
 
@@ -25,7 +26,7 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
+class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -51,7 +52,7 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
-        return self.without_readouts({**shown, "pairs": pairs, "adapters": adapters})
+        return self.without_readouts(unused_left_out({**shown, "pairs": pairs, "adapters": adapters}))
 
     # --- models and adapters -------------------------------------------------------------------
 

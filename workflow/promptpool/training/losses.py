@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..embedding.token_budget import TokenBudget
 from ..models.precision import exact
 from .ahead import LENGTHS
+from .false_negatives import false_hard_negatives, false_negatives
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
 PADDING = 0.1  # of a step's computed tokens: the most that may be padding
@@ -26,27 +27,13 @@ SCORE_ROWS = 1024  # rows of the score matrix computed at once: bounds its memor
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
 
-def false_negatives(ids: Tensor, rows: Tensor) -> Tensor:
-    """Which candidates are not negatives of a row. bool [rows, n].
-
-    ids: int [n, 2], the identities of every pair's anchor and positive; equal numbers are equal texts. Candidate j
-    (the positive of pair j) is masked for row i if its text is i's anchor or i's positive, or if its own anchor is
-    i's. A row's own positive is never masked. With the columns swapped this is the mask of the other direction.
-    """
-    anchor, positive = ids.unbind(1)
-    own_anchor, own_positive = anchor[rows, None], positive[rows, None]
-    same = (positive == own_anchor) | (positive == own_positive) | (anchor == own_anchor)
-    same[torch.arange(len(rows), device=rows.device), rows] = False
-    return same
-
-
 def info_nce(
     anchors: Tensor, candidates: Tensor, rows: Tensor, hidden: Tensor | None, temperature: float, margin: float
 ) -> tuple[Tensor, Tensor]:
     """Loss of each row, and whether its own candidate scores highest. Both [rows].
 
-    anchors, candidates: [n, dim], of length 1; row i's own candidate is i. hidden: bool [rows, n], left out of
-    the softmax. The margin is subtracted from the own cosine before the temperature (Yang et al., 2019, arXiv
+    anchors [n, dim] and candidates [m, dim] have length 1; row i's own candidate is i. hidden: bool [rows, m], left out
+    of the softmax. The margin is subtracted from the own cosine before the temperature (Yang et al., 2019, arXiv
     1902.08564). The highest score is determined without it.
     """
     cosines = anchors[rows] @ candidates.T
@@ -61,6 +48,8 @@ class InfoNCE(CachedLossMixin, nn.Module):
     """Mean over a step's pairs of -log softmax(cosine / temperature), against all the step's other positives.
 
     `forward` takes the two sides' token ids and, as labels, int [n, 2] identities of texts (see `false_negatives`).
+    Each further side is a hard negative of every pair, and a column of the labels: it is a negative of all the step's
+    texts, as in SimCSE (Gao et al., 2021, arXiv 2104.08821), unless `false_hard_negatives` masks it.
 
     symmetric: half the loss distinguishes each positive's own anchor from the other anchors. gather: the negatives of
     all ranks count. block: pairs whose texts are each other's only negatives, as in gradient accumulation over
@@ -102,7 +91,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places, lengths = by_length(features)
             features = cut_chunks(together, lengths, self.chunk.tokens)
-            self.mini_batch_num_tokens, self.mini_batch_size = None, 2 * len(labels)  # a chunk is cut no further
+            self.mini_batch_num_tokens, self.mini_batch_size = None, labels.numel()  # a chunk is cut no further
         self._keys = {id(side): number for number, side in enumerate(features)}
         self._last = (len(features) - 1, len(features[-1].get("attention_mask", labels)))
         return self.forward_cached(features, labels)
@@ -172,49 +161,60 @@ class InfoNCE(CachedLossMixin, nn.Module):
     def _loss(self, reps: list[list[Tensor]], labels: Tensor | None, with_backward: bool) -> Tensor:
         sides = [torch.cat(chunks) for chunks in reps]
         if self._places is not None:  # a chunk is a column of its own
-            sides = list(torch.cat(sides)[self._places].chunk(2))
+            sides = list(torch.cat(sides)[self._places].chunk(labels.shape[1]))
         local = len(sides[0])
-        anchors, positives = (
-            F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides
-        )
+        sides = [F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides]
         ids, start = labels, 0
         if self.gather:
-            anchors, positives = all_gather_with_grad(anchors), all_gather_with_grad(positives)
+            sides = list(map(all_gather_with_grad, sides))
             ids, start = all_gather(labels), get_rank() * local
+        anchors, candidates = sides[0], sides[1] if len(sides) == 2 else torch.cat(sides[1:])
         # The gradient reaches the vectors once, not once per block of rows.
-        ends = [anchors, positives]
+        ends = [anchors, candidates]
         if with_backward:
-            anchors, positives = (side.detach().requires_grad_() for side in ends)
+            anchors, candidates = (side.detach().requires_grad_() for side in ends)
         total = torch.zeros((), dtype=anchors.dtype, device=anchors.device)
         for rows in torch.arange(start, start + local, device=anchors.device).split(SCORE_ROWS):
-            loss = self._rows(anchors, positives, ids, rows) / local
+            loss = self._rows(anchors, candidates, ids, rows) / local
             if with_backward:
                 loss.backward()
             total = total + (loss.detach() if with_backward else loss)
         if with_backward:
-            torch.autograd.backward(ends, [anchors.grad, positives.grad])
+            torch.autograd.backward(ends, [anchors.grad, candidates.grad])
         return total
 
-    def _rows(self, anchors: Tensor, positives: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
-        """The summed loss of some rows."""
-        hidden = self._hidden(ids, rows)
-        losses, correct = info_nce(anchors, positives, rows, hidden, self.temperature, self.margin)
+    def _rows(self, anchors: Tensor, candidates: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+        """The summed loss of some rows. candidates: every pair's positive, then its hard negatives."""
+        hidden = self._hidden(ids[:, :2], rows)
+        if ids.shape[1] > 2:
+            none = torch.zeros(len(rows), len(ids), dtype=torch.bool, device=rows.device)
+            hidden = torch.cat([none if hidden is None else hidden, self._hard(ids, rows)], dim=1)
+        losses, correct = info_nce(anchors, candidates, rows, hidden, self.temperature, self.margin)
         masked = hidden.sum() if hidden is not None else torch.zeros((), device=rows.device)
-        self._count(rows=len(rows), correct=correct.sum(), negatives=len(rows) * (len(anchors) - 1) - masked)
+        self._count(rows=len(rows), correct=correct.sum(), negatives=len(rows) * (len(candidates) - 1) - masked)
         if not self.symmetric:
             return losses.sum()
-        hidden = self._hidden(ids.flip(1), rows)
-        back, _ = info_nce(positives, anchors, rows, hidden, self.temperature, self.margin)
+        hidden = self._hidden(ids[:, :2].flip(1), rows)
+        back, _ = info_nce(candidates[: len(ids)], anchors, rows, hidden, self.temperature, self.margin)
         return (losses.sum() + back.sum()) / 2
 
     def _hidden(self, ids: Tensor, rows: Tensor) -> Tensor | None:
         """Which candidates are left out, bool [rows, n]: false negatives, and those of other blocks."""
         hidden = false_negatives(ids, rows) if self.mask_duplicates else None
-        if self.block is None or self.block >= len(ids):
-            return hidden
-        places = torch.arange(len(ids), device=rows.device) // self.block
-        others = places[rows, None] != places
-        return others if hidden is None else hidden | others
+        others = self._others(len(ids), rows)
+        return others if hidden is None else hidden if others is None else hidden | others
+
+    def _hard(self, ids: Tensor, rows: Tensor) -> Tensor:
+        """The same of hard negatives, bool [rows, k * n]."""
+        hidden, others = false_hard_negatives(ids, rows, self.mask_duplicates), self._others(len(ids), rows)
+        return hidden if others is None else hidden | others.repeat(1, ids.shape[1] - 2)
+
+    def _others(self, pairs: int, rows: Tensor) -> Tensor | None:
+        """Which pairs are of another block than a row, bool [rows, n]; None if all are of one."""
+        if self.block is None or self.block >= pairs:
+            return None
+        places = torch.arange(pairs, device=rows.device) // self.block
+        return places[rows, None] != places
 
     def _count(self, **counts: Tensor | int) -> None:
         some = next((value for value in counts.values() if isinstance(value, Tensor)), None)
@@ -230,7 +230,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
 
 
 def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor, list[int]]:
-    """Both sides' texts as one batch, the longest first, where each text went, sides in order, and their lengths.
+    """All sides' texts as one batch, the longest first, where each text went, sides in order, and their lengths.
 
     Neighbours then have similar lengths, so a chunk of them has little padding. Assumes right padding. A side's lengths
     come with it (ahead.with_lengths); otherwise they are counted here.

@@ -21,14 +21,15 @@ from ..hub.safe_loading import NO_CODE
 from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
 from ..models.precision import in_words, processor, training_dtype, training_precision
 from ..templates import SLOT, Composer, Template, format_joint
+from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
-from .shuffled_positives import SHUFFLED, shuffled_positives
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
-from .validation import best_step, hold_out, retrieval, wilson
+from .training_pairs import training_pairs
+from .validation import best_step, retrieval, wilson
 
 # How a training runs, which changes its result by rounding at most. `execution` of train_rank overrides it.
 EXECUTION_DEFAULTS = {
@@ -51,27 +52,26 @@ def train_rank(
     device: str = "auto",
     execution: Mapping | None = None,
     causal: bool = True,
+    negatives: str | None = None,
 ) -> None:
     """Trains one adapter and writes its weights at every named step, all at the end.
 
-    pairs: parquet files (text, positive, style, source_id). out: a directory that gets step-{step}/
-    (adapter_model.safetensors and its config) and training.parquet (a row per step: `tracking.TRAINING_COLUMNS`). With
-    a validation share it also gets validation.parquet (step, accuracy, n, low, high) and best_step.json; and
-    tensorboard/. A killed job resumes from `scratch`, which is outside the declared outputs. execution: see
-    EXECUTION_DEFAULTS. causal: false trains without the causal mask. As one of several ranks, it takes its share of
-    every step, and the first rank writes. Raises PromptpoolError, one line, for too few pairs, a loss that is not
-    finite, and what can't be written.
+    pairs: parquet files (text, positive, style, source_id); negatives: their hard negatives, if the spec asks for any
+    (`choose_negatives`). out: a directory that gets step-{step}/ (adapter_model.safetensors and its config) and
+    training.parquet (a row per step: `tracking.TRAINING_COLUMNS`). With a validation share it also gets
+    validation.parquet (step, accuracy, n, low, high) and best_step.json; and tensorboard/. A killed job resumes from
+    `scratch`, which is outside the declared outputs. execution: see EXECUTION_DEFAULTS. causal: false trains without
+    the causal mask. As one of several ranks, it takes its share of every step, and the first rank writes. Raises
+    PromptpoolError, one line, for too few pairs, a loss that is not finite, and what can't be written.
     """
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
     how = {**EXECUTION_DEFAULTS, **(execution or {}), "causal": causal}
     place = pick_device(device)
-    table = pd.concat([pd.read_parquet(path).assign(set=i) for i, path in enumerate(pairs)], ignore_index=True)
-    table, held = hold_out(table, spec["validation"], spec["seed"])
-    if spec.get("positives") == SHUFFLED:
-        table = shuffled_positives(table, spec["seed"])
+    table, held = training_pairs(pairs, negatives, spec)
+    inputs = [*pairs, *filter(None, [negatives])]
     # The weights' own digest, not their path: a scratch is resumed only if everything is the same.
-    made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, pairs)]
+    made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, inputs)]
     made_of += ["both_ways"] * (not causal)
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
     args = trainer_arguments(spec, work / "trainer", place, how, out)
@@ -93,7 +93,7 @@ def train_rank(
     require_tokenizer(tuned.tokenizer, tuned.transformers_model, model)
     checkpoints = Checkpoints(work, spec["steps"], validator(tuned, held) if len(held) else None)
     if how["micro_batch_size"] and spec["negatives"] == "batch":
-        live, least = 2 * how["micro_batch_size"] * tuned.max_seq_length, 1
+        live, least = len(sides(texts)) * how["micro_batch_size"] * tuned.max_seq_length, 1
     else:
         live, least = live_tokens(tuned, place, how["gradient_checkpointing"]), SMALLEST
     batches = batches_of(table, tuned, texts, spec, args.per_device_train_batch_size)
@@ -125,7 +125,7 @@ def train_rank(
         facts = finish(trainer.state.log_history, work, out, spec["steps"])
     write_sidecar(
         out,
-        inputs=pairs,
+        inputs=inputs,
         spec={**spec, "lora": dict(spec["lora"]), "template": template},
         started=started,
         base_model=model,
@@ -159,11 +159,13 @@ def prepared(
 ) -> tuple[SentenceTransformer, pd.DataFrame, pd.DataFrame]:
     """The model to tune, and its pairs: unchanged, or put into the prompt if tokenization is `joint`."""
     prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
-    texts, held = table[["text", "positive"]], held[["text", "positive"]]
+    texts, held = table[sides(table)], held[["text", "positive"]]
     if spec["tokenization"] == "joint":
         tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), prompt
         texts, held = (
-            part.apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
+            filled(part)
+            .apply(lambda column: format_joint(tokenizer, whole, column.tolist(), spec["max_text_tokens"]))
+            .where(part.notna(), None)
             for part in (texts, held)
         )
         longest += len(Composer(tokenizer, 1).piece(str(prompt)))  # space for the prompt, which is now part of the text
@@ -173,12 +175,6 @@ def prepared(
         attention=how["attention"], checkpointing=how["gradient_checkpointing"], causal=how["causal"],
     )  # fmt: skip
     return tuned, texts, held
-
-
-def ids(texts: pd.DataFrame) -> np.ndarray:
-    """Identities of the two texts of each pair, int [n, 2]: equal numbers are equal texts, on either side."""
-    numbers, _ = pd.factorize(pd.concat([texts["text"], texts["positive"]], ignore_index=True))
-    return numbers.reshape(2, -1).T
 
 
 def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFrame, spec: Mapping, rows: int):

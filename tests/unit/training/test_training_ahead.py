@@ -9,7 +9,7 @@ import pytest
 import torch
 from promptpool.training import rank
 from promptpool.training.ahead import LENGTHS, Ahead, with_lengths
-from promptpool.training.losses import by_length
+from promptpool.training.chunks import by_length
 from promptpool.training.rank import train_rank
 from promptpool.training.trainer import ContrastiveTrainer
 from sentence_transformers import SentenceTransformerTrainer

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from promptpool.training.chunks import by_length, chunks_of
 from promptpool.training.false_negatives import false_negatives
-from promptpool.training.losses import FACTS, InfoNCE, by_length, chunks_of
+from promptpool.training.losses import FACTS, InfoNCE
 from torch import nn
 
 TEMPERATURE = 0.1

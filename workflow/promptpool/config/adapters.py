@@ -77,7 +77,7 @@ def recipe(config: Mapping, training: str) -> dict:
         kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
-    for key, default in (("noise", "none"), ("positives", "own"), ("hard_negatives", None)):
+    for key, default in (("noise", "none"), ("positives", "own"), ("hard_negatives", None), ("matryoshka", None)):
         if kept[key] == default:  # as before there was the key, so that nothing is trained again
             del kept[key]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same

@@ -15,6 +15,7 @@ from .adapters import untrained
 from .hard_negatives import hard_negatives
 from .packaged import packaged_faults
 from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
+from .widths import width_faults
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
@@ -121,6 +122,7 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from target_modules(f"{key}.lora.target_modules", spec["lora"]["target_modules"])
         yield from batch_split(key, spec)
         yield from hard_negatives(f"{key}.hard_negatives", spec, config)
+        yield from width_faults(f"{key}.matryoshka", spec["matryoshka"] or (), spec["model"], spec["pooling"], config)
 
 
 def untrained_adapter(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:

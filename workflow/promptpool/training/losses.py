@@ -8,7 +8,6 @@ recomputes only what memory could not hold.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 
-import numpy as np
 import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
 from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
@@ -17,12 +16,12 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ..embedding.token_budget import TokenBudget
+from ..errors import PromptpoolError
 from ..models.precision import exact
-from .ahead import LENGTHS
+from .chunks import by_length, cut_chunks
 from .false_negatives import false_hard_negatives, false_negatives
 
 SMALLEST = 256  # tokens: a chunk that does not fit is halved only while it holds more
-PADDING = 0.1  # of a step's computed tokens: the most that may be padding
 SCORE_ROWS = 1024  # rows of the score matrix computed at once: bounds its memory, changes nothing else
 FACTS = ("rows", "correct", "negatives", "tokens", "padded")
 
@@ -51,6 +50,9 @@ class InfoNCE(CachedLossMixin, nn.Module):
     Each further side is a hard negative of every pair, and a column of the labels: it is a negative of all the step's
     texts, as in SimCSE (Gao et al., 2021, arXiv 2104.08821), unless `false_hard_negatives` masks it.
 
+    prefixes: numbers of dimensions. The loss of the vectors cut to their first so many, and scaled to length 1, is
+    added for each (Kusupati et al., 2022, arXiv 2205.13147). The facts are counted on the whole vectors.
+
     symmetric: half the loss distinguishes each positive's own anchor from the other anchors. gather: the negatives of
     all ranks count. block: pairs whose texts are each other's only negatives, as in gradient accumulation over
     micro-batches of that size; None for the whole batch. The texts go through the model in chunks of at most
@@ -68,6 +70,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         mask_duplicates: bool = True,
         gather: bool = False,
         block: int | None = None,
+        prefixes: Sequence[int] = (),
         live_tokens: int = 0,
         chunk_tokens: int = 512,
     ):
@@ -75,6 +78,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.model = model
         self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
         self.mask_duplicates, self.gather, self.block = mask_duplicates, gather, block
+        self.prefixes = tuple(prefixes)
         self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
         self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
         self.mini_batch_size = 1  # texts of a chunk, if its tokens were not counted
@@ -162,6 +166,23 @@ class InfoNCE(CachedLossMixin, nn.Module):
         sides = [torch.cat(chunks) for chunks in reps]
         if self._places is not None:  # a chunk is a column of its own
             sides = list(torch.cat(sides)[self._places].chunk(labels.shape[1]))
+        if not self.prefixes:
+            return self._loss_of(sides, labels, with_backward)
+        # The gradient reaches the vectors once, not once per prefix.
+        ends = sides
+        if with_backward:
+            sides = [side.detach().requires_grad_() for side in ends]
+        total = self._loss_of(sides, labels, with_backward)
+        facts = self.facts.clone()
+        for dim in self.prefixes:
+            total = total + self._loss_of([side[:, :dim] for side in sides], labels, with_backward)
+        self.facts = facts
+        if with_backward:
+            torch.autograd.backward(ends, [side.grad for side in sides])
+        return total
+
+    def _loss_of(self, sides: list[Tensor], labels: Tensor, with_backward: bool) -> Tensor:
+        """The loss of all sides' vectors, each [n, dim]."""
         local = len(sides[0])
         sides = [F.normalize(side if side.dtype == torch.float64 else side.float(), dim=1) for side in sides]
         ids, start = labels, 0
@@ -229,54 +250,10 @@ class InfoNCE(CachedLossMixin, nn.Module):
         return facts
 
 
-def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], Tensor, list[int]]:
-    """All sides' texts as one batch, the longest first, where each text went, sides in order, and their lengths.
-
-    Neighbours then have similar lengths, so a chunk of them has little padding. Assumes right padding. A side's lengths
-    come with it (ahead.with_lengths); otherwise they are counted here.
-    """
-    width = max(side["input_ids"].shape[1] for side in sides)
-    known = [side[LENGTHS] if LENGTHS in side else side["attention_mask"].sum(1).tolist() for side in sides]
-    lengths = np.array([length for side in known for length in side])
-    longest_first = np.argsort(-lengths, kind="stable")
-    together = {name: values for name, values in sides[0].items() if name != LENGTHS}
-    for name in ("input_ids", "attention_mask"):  # a padded id is masked, so any value will do
-        together[name] = torch.cat([F.pad(side[name], (0, width - side[name].shape[1])) for side in sides])
-    order = torch.from_numpy(longest_first).to(together["input_ids"].device)
-    for name in ("input_ids", "attention_mask"):
-        together[name] = together[name][order]
-    return together, order.argsort(), lengths[longest_first].tolist()
-
-
-def cut_chunks(together: Mapping[str, Tensor], lengths: Sequence[int], most: int) -> list[dict[str, Tensor]]:
-    """A batch, its longest texts first, in chunks of at most `most` tokens, each as wide as its longest text.
-
-    tokens: of each chunk, without padding.
-    """
-    chunks = []
-    for begin, end in chunks_of(lengths, most):
-        chunk = {**together, "tokens": sum(lengths[begin:end])}
-        for name in ("input_ids", "attention_mask"):
-            chunk[name] = together[name][begin:end, : max(1, lengths[begin])]
-        chunks.append(chunk)
-    return chunks
-
-
-def chunks_of(lengths: Sequence[int], most: int, slack: float = PADDING) -> list[tuple[int, int]]:
-    """Where to cut texts, longest first, so that at most `slack` of what is computed so far is ever padding.
-
-    A chunk is as wide as its first text and holds at most `most` tokens, or one text.
-    """
-    ranges: list[tuple[int, int]] = []
-    begin = 0
-    computed = padding = 0  # of the chunks that are closed
-    while begin < len(lengths):
-        width, end, own = lengths[begin], begin + 1, 0
-        while end < len(lengths) and width * (end + 1 - begin) <= most:
-            more = own + width - lengths[end]
-            if padding + more > slack * (computed + width * (end + 1 - begin)):
-                break
-            own, end = more, end + 1
-        ranges.append((begin, end))
-        computed, padding, begin = computed + width * (end - begin), padding + own, end
-    return ranges
+def require_prefixes(prefixes: Sequence[int], width: int, where: str) -> None:
+    """Raises PromptpoolError for a prefix that is not shorter than the vectors."""
+    if prefixes and max(prefixes) >= width:
+        raise PromptpoolError(
+            f"{where}: matryoshka: its vectors have {width} dimensions, and {max(prefixes)} is not fewer; name smaller "
+            "numbers"
+        )

@@ -23,7 +23,7 @@ from ..models.precision import in_words, processor, training_dtype, training_pre
 from ..templates import SLOT, Composer, Template, format_joint
 from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
-from .losses import SMALLEST, InfoNCE
+from .losses import SMALLEST, InfoNCE, require_prefixes
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
 from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
@@ -200,6 +200,8 @@ def batches_of(table: pd.DataFrame, tuned: SentenceTransformer, texts: pd.DataFr
 
 def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -> InfoNCE:
     """The recipe's loss. With `negatives: micro_batch` a pair's negatives are those of its own micro-batch."""
+    prefixes = spec.get("matryoshka") or ()
+    require_prefixes(prefixes, model.get_embedding_dimension(), model.transformers_model.name_or_path)
     return InfoNCE(
         model,
         spec["temperature"],
@@ -208,6 +210,7 @@ def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -
         mask_duplicates=spec["mask_duplicates"],
         gather=gather and spec["negatives"] == "batch",
         block=spec["micro_batch_size"] if spec["negatives"] == "micro_batch" else None,
+        prefixes=prefixes,
         live_tokens=live,
         chunk_tokens=chunk,
     )

@@ -11,7 +11,7 @@ class SampleStudy:
     def __init__(self, results: Path | str):
         self.results = str(results)
         self.config = {
-            "grid": {"models": ["nano-docs"], "layers": [0, -1]},
+            "grid": {"models": ["nano-docs"], "layers": [0, -1], "post_processing": ["none", "cut(64)"]},
             "tasks": {name: {"source": "file"} for name in TASKS},
             "adapters": dict.fromkeys(sample_training()),
             "pairs": dict.fromkeys(sample_qc()),

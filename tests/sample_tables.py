@@ -84,9 +84,18 @@ def sample_costs(layers: dict = {0: 0, 2: 2, 4: 4, -1: 5}, depth: int = 5) -> pd
         for eos in (False, True):
             for layer, number in layers.items():
                 tokens = 30 + 10 * place + eos
-                rows.append(("nano-docs", prompt, eos, layer, number, depth, tokens, 2e6 * tokens * number, 300))
-    columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops", "texts"]
+                rows.append(("nano-docs", prompt, eos, layer, number, depth, tokens, 2e6 * tokens * number, 300, 256))
+    columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops", "texts", "hidden"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def sample_short() -> pd.DataFrame:
+    """The scores with shorter and smaller vectors, which keep less the smaller they are."""
+    base = sample_scores()
+    own = base[base["adapter"] != "baseline"]
+    forms = {"cut(64)": 0.01, "cut(16)": 0.04, "int8": 0.001, "binary": 0.03, "cut(64)+int8": 0.011}
+    cut = (own.assign(pooling=own["pooling"] + f"+{form}", value=own["value"] - less) for form, less in forms.items())
+    return pd.concat([base, *cut])
 
 
 def sample_map(texts: int = 60, labels: int = 10, words: str = "Return item") -> pd.DataFrame:

@@ -13,6 +13,9 @@ POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos
 RAW = "none"
 POST_PROCESSING = re.compile(r"none|center|zscore|soft-whiten\((0\.\d{1,4}|1)\)|remove-top\(([1-9]\d{0,2})\)")
 
+# Short and small vectors, named in the same place: the first dimensions alone, a smaller number type, or both.
+SHORT_VECTOR = re.compile(r"cut\(([1-9]\d{0,4})\)(?:\+(int8|binary))?|(int8|binary)")
+
 # The folder of the fitting texts' vectors, beside those of tasks, whose names begin with a letter or digit.
 FITTING = "_fitting"
 WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
@@ -38,6 +41,15 @@ def split_readout(name: str) -> tuple[str, str]:
     """The (pooling, post-processing) that `readout_name` joined. A pooling may also be an aggregation's name."""
     pooling, _, post_processing = name.partition("+")
     return pooling, post_processing or RAW
+
+
+def short_vector(post_processing: str) -> tuple[int | None, str | None] | None:
+    """`cut(64)+int8` -> (64, "int8"), `int8` -> (None, "int8"); None for what leaves vectors as long as they are."""
+    found = SHORT_VECTOR.fullmatch(post_processing)
+    if found is None:
+        return None
+    dims, cut_type, whole_type = found.groups()
+    return int(dims) if dims else None, cut_type or whole_type
 
 
 def layer_number(layer: Layer, depth: int) -> int:

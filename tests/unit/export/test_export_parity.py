@@ -11,6 +11,7 @@ from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.export.check_parity import BATCHES, compare, parity_texts, pinned_base
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
 from tiny import tiny_model
 from tiny_export import LIMIT, LINES, PROMPT, export, parity
 
@@ -143,3 +144,26 @@ def test_an_adapter_beside_a_hub_model_is_checked_on_the_pinned_snapshot(base, a
     assert (out / "adapter_config.json").read_text() == before
     with pinned_base(str(out), str(base), None) as path:
         assert path == str(out)
+
+
+def test_a_cut_export_has_the_first_dimensions_of_the_whole_one(base, adapter, given, tmp_path):
+    whole, cut = (export(tmp_path / name, base, adapter, given, **more) for name, more in (
+        ("whole", {}), ("cut", {"truncate_dim": 8})
+    ))  # fmt: skip
+    facts = parity(cut, base, adapter, truncate_dim=8)
+    assert facts["lowest_cosine"] >= 0.9999
+    vectors = [SentenceTransformer(str(path), device="cpu").encode(LINES) for path in (whole, cut)]
+    assert vectors[1].shape[1] == 8 and np.abs(vectors[0][:, :8] - vectors[1]).max() < 1e-6
+    assert json.loads((cut / "promptpool.json").read_text())["truncate_dim"] == 8
+    card = (cut / "README.md").read_text()
+    assert "Text embeddings of 8 dimensions" in card and "the first 8 of a vector" in card
+    again = SentenceTransformer(str(cut), device="cpu", truncate_dim=4)
+    assert again.encode(LINES[:1]).shape == (1, 4)
+
+
+def test_more_dimensions_than_there_are_is_one_line(base, adapter, given, tmp_path):
+    with pytest.raises(
+        PromptpoolError, match=r"exports\.cut\.truncate_dim: its vectors have 32 dimensions; give fewer"
+    ):
+        export(tmp_path / "cut", base, adapter, given, truncate_dim=32)
+    assert not (tmp_path / "cut").exists()

@@ -42,7 +42,8 @@ DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><circl
 def study(monkeypatch) -> Study:
     """The tests' study with all that a figure can be drawn of."""
     monkeypatch.chdir(ROOT)
-    return Study(resolve(demo(grid__layers=[0, -1], attention__omissions=4, benchmarks={"own": {"name": "paper"}})))
+    return Study(resolve(demo(grid__layers=[0, -1], attention__omissions=4, benchmarks={"own": {"name": "paper"}},
+                               grid__post_processing=["none", "cut(64)"])))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,7 @@ def test_figures_are_those_that_a_study_can_have(study, monkeypatch):
     bare = Study(resolve(demo(attention=None)))
     lacking = {figure.name for figure in FIGURES if figure.files(study) and not figure.files(bare)}
     assert lacking == {
+        "size_scores",
         "layer_curves",
         "benchmark",
         "attention_bars",

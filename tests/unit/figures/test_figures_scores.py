@@ -10,6 +10,7 @@ from promptpool.figures.benchmark import benchmark
 from promptpool.figures.layers import cost_scores, frontier, layer_curves
 from promptpool.figures.map import text_map
 from promptpool.figures.map_labels import LABEL_COLOURS, OTHERS
+from promptpool.figures.sizes import best_of_each_size, size_scores, vector_bytes
 from promptpool.figures.style import spread
 from promptpool.figures.tuned import best_steps, tuned
 from sample_tables import (
@@ -20,6 +21,7 @@ from sample_tables import (
     sample_layers,
     sample_map,
     sample_scores,
+    sample_short,
     sample_steps,
 )
 
@@ -27,6 +29,7 @@ LINES = [{"label": "one model", "value": 41.9, "source": "a"}, {"label": "anothe
 DRAWINGS = {
     "tuned": lambda out: tuned(sample_steps(), out),
     "layer_curves": lambda out: layer_curves(sample_layers(), sample_facts(), sample_costs(), out),
+    "size_scores": lambda out: size_scores(sample_short(), sample_facts(), sample_costs(), out),
     "cost_scores": lambda out: cost_scores(sample_layers(), sample_facts(), sample_costs(), out),
     "benchmark": lambda out: benchmark(
         sample_scores(), sample_facts(), list(TASKS), out, title="MTEB(own)", lines=LINES
@@ -243,3 +246,12 @@ def test_post_processed_poolings_are_no_lines_over_layers(tmp_path):
     layer_curves(more, sample_facts(), sample_costs(), tmp_path / "more")
     layer_curves(scores, sample_facts(), sample_costs(), tmp_path / "plain")
     assert (tmp_path / "more.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_sizes_are_bytes_of_a_vector(tmp_path):
+    sizes = {"last": 1024, "concat": 2048, "mean:text+cut(64)": 256, "concat+int8": 512, "last+binary": 32}
+    assert {name: vector_bytes(256, name) for name in sizes} == sizes
+    rows = pd.DataFrame({"bytes": [64, 256, 64, 256], "mean": [0.1, 0.2, 0.3, 0.1]})
+    assert best_of_each_size(rows)["mean"].tolist() == [0.3, 0.2]
+    with pytest.raises(PromptpoolError, match="size_scores: no variant has a score on every task"):
+        size_scores(sample_short(), sample_facts(), sample_costs().assign(model="other"), tmp_path / "none")

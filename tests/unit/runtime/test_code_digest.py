@@ -146,7 +146,11 @@ SINGLE = [
     ("pairs.semantic", "similarities", {"make_pairs semantic"}),
     ("scoring.replicates", "_retrieval", {"score_checkpoint", "score_baseline", "score_readouts"}),
     ("figures.tuned", "tuned", {"draw_tuned"}),
-    ("figures.readers", "read_costs", {"draw_cost_scores", "draw_layer_curves"}),  # found by an argument's name
+    (
+        "figures.readers",
+        "read_costs",
+        {"draw_cost_scores", "draw_layer_curves", "draw_size_scores"},
+    ),  # found by an argument's name
     ("figures.readers", "read_shown", {"draw_attention_bars"}),
     ("data.hub_tables", "read_hub", {"build_corpus"}),
     ("data.topics", "read_topics", {"build_task"}),

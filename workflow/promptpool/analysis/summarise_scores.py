@@ -114,7 +114,8 @@ def _exports(variants: Mapping[tuple, Scores], exports: Mapping, prompts: Mappin
     plain = [name for name, template in prompts.items() if template == "{text}"]
     for name, spec in exports.items():
         layer = spec.get("layer", -1)
-        pooling = readout_name(spec["pooling"], spec.get("post_processing", RAW))
+        cut = spec.get("truncate_dim")
+        pooling = readout_name(spec["pooling"], f"cut({cut})" if cut else spec.get("post_processing", RAW))
         variant = (spec["model"], *split_adapter_id(spec["adapter"]), spec["prompt"], pooling, layer)
         if variant not in variants:
             continue

@@ -6,10 +6,11 @@ from ..analysis.axes import baseline_of, values_of, varied
 from ..errors import PromptpoolError, choices
 from ..templates import SLOT
 from ..text.function_words import read_function_words
-from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER
+from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER, short_vector
 from .adapters import adapter_ids
 from .aggregations import post_processing_fault
 from .references import checkpoint_faults, layers, no_echo, references
+from .widths import width_faults
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
 VARIED = ("model", "adapter", "prompt", "pooling", "layer")
@@ -173,6 +174,15 @@ def exports(config: Mapping) -> Iterator[str]:
 def _exported_pooling(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
     pooling = spec["pooling"]
     yield from post_processing_fault(f"{key}.post_processing", spec["post_processing"])
+    if short_vector(spec["post_processing"]):
+        dims, kind = short_vector(spec["post_processing"])
+        instead = [f"truncate_dim: {dims}"] * bool(dims) + [f"encode(..., precision={kind!r})"] * bool(kind)
+        yield f"{key}.post_processing: {spec['post_processing']!r} is no module; use {' and '.join(instead)} instead"
+    if spec["truncate_dim"]:
+        parts = config["aggregations"].get(pooling, {"parts": [{"pooling": pooling}]})["parts"]
+        if len(parts) == 1:
+            dims = [spec["truncate_dim"]]
+            yield from width_faults(f"{key}.truncate_dim", dims, spec["model"], parts[0]["pooling"], config)
     if pooling in config["aggregations"] or spec["post_processing"] != RAW:
         yield from _fitted_export(key, spec, config)
     if pooling in config["aggregations"]:

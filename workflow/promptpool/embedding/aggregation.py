@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..variants import RAW, Key, Layer
+from ..variants import RAW, Key, Layer, short_vector
 from .post_processing import Affine, Statistics, affine_of
+from .short_vectors import shortened
 
 TEXT, CORPUS = "text", "corpus"  # what a part's length is scaled by
 
@@ -46,8 +47,11 @@ class Aggregation:
         """Float32 [texts, sum of widths]. vectors: stored matrices; known: the statistics of the same readouts."""
         columns = []
         for part in self.parts:
+            stored = vectors[prompt, part.pooling, part.layer]
+            if short_vector(part.post_processing):  # of one pooling alone
+                return shortened(stored, part.post_processing, known.get((prompt, part.pooling, part.layer)))
             affine = part.affine(prompt, known)
-            rows = affine.apply(vectors[prompt, part.pooling, part.layer])
+            rows = affine.apply(stored)
             if self.scale is None:
                 return rows
             rows = unit(rows) if self.scale == TEXT else rows / np.float32(affine.typical_length)

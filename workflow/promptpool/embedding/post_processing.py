@@ -28,7 +28,8 @@ class Statistics:
     """Of one readout's vectors of unlabelled texts.
 
     mean, std: float64 [dim]; axes: the principal axes, widest first, float32 [n, dim] with n = min(texts - 1, dim);
-    spread: the standard deviation along each, float64 [n]; texts: how many.
+    spread: the standard deviation along each, float64 [n]; texts: how many. low, high: the least and the greatest
+    number of each dimension, float32 [dim].
     """
 
     mean: np.ndarray
@@ -36,6 +37,8 @@ class Statistics:
     axes: np.ndarray
     spread: np.ndarray
     texts: int
+    low: np.ndarray
+    high: np.ndarray
 
 
 def fit(vectors: np.ndarray) -> Statistics:
@@ -48,7 +51,9 @@ def fit(vectors: np.ndarray) -> Statistics:
     values, axes = np.linalg.eigh(centered.T @ centered / (count - 1))
     kept = min(count - 1, dim)
     spread = np.sqrt(np.clip(values[::-1][:kept], 0, None))
-    return Statistics(mean, centered.std(0), np.ascontiguousarray(axes.T[::-1][:kept], np.float32), spread, count)
+    widest_first = np.ascontiguousarray(axes.T[::-1][:kept], np.float32)
+    ends = (end(0).astype(np.float32) for end in (vectors.min, vectors.max))
+    return Statistics(mean, centered.std(0), widest_first, spread, count, *ends)
 
 
 def floored(spread: np.ndarray) -> tuple[np.ndarray, float]:
@@ -121,7 +126,7 @@ def affine_of(name: str, known: Statistics | None) -> Affine:
 
 
 def write_statistics(path: str | Path, known: Mapping[Key, Statistics]) -> None:
-    """Writes a safetensors file with `mean`, `std`, `axes`, `spread` and `texts` of each key."""
+    """Writes a safetensors file with `mean`, `std`, `axes`, `spread`, `texts`, `low` and `high` of each key."""
     arrays = {
         f"{key_text(key)}/{name}": np.asarray(value) for key, one in known.items() for name, value in vars(one).items()
     }
@@ -140,7 +145,7 @@ class StatisticsFile(Mapping[Key, Statistics]):
 
     def __getitem__(self, key: Key) -> Statistics:
         with safe_open(self.path, framework="np") as file:
-            names = ("mean", "std", "axes", "spread", "texts")
+            names = ("mean", "std", "axes", "spread", "texts", "low", "high")
             read = {name: file.get_tensor(f"{self.names[key]}/{name}") for name in names}
         return Statistics(**{**read, "texts": int(read["texts"])})
 

@@ -86,12 +86,13 @@ def check_parity(
 def pipeline_vectors(
     engine: Embedder, texts: Sequence[str], template: str, spec: Mapping, readout: Fitted | None = None
 ) -> np.ndarray:
-    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 if the export's are."""
+    """The pipeline's vectors of one exported variant, float32 [n, dim], of length 1 if the export's are, then cut."""
     if readout:
         rows = readout.vectors(engine, texts, spec["prompt"], template)
     else:
         rows = engine.encode(texts, template, spec["pooling"], spec["layer"])
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True) if spec["normalize"] else rows
+    return rows[:, : spec.get("truncate_dim")]
 
 
 def compare(where: str, texts: Sequence[str], mine: np.ndarray, theirs: np.ndarray, batch_size: int) -> None:

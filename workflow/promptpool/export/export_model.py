@@ -106,7 +106,12 @@ def export_model(
     else:
         modules = plain_modules(width, pooling, numbers[0] if numbers[0] < depth else None)
         dim = built.get_embedding_dimension()
+    cut = spec.get("truncate_dim")
+    if cut and cut >= dim:
+        raise PromptpoolError(f"exports.{name}.truncate_dim: its vectors have {dim} dimensions; give fewer than {dim}")
     variant, known = variant_of(spec, template), read_facts(facts)
+    if cut:
+        variant["truncate_dim"] = cut
     if not checkpoint.causal:
         variant["causal"] = False
     if readout:
@@ -120,7 +125,7 @@ def export_model(
         corpora=known_of["made_from"]["corpora"],
         merged=not beside,
         dtype=spec["dtype"],
-        dim=dim,
+        dim=cut or dim,
         scores=scores_of(name, pd.read_parquet(headline)),
         tasks={task: fact["type"] for task, fact in known.items()},
         measure=measures(known),
@@ -135,7 +140,8 @@ def export_model(
         else:
             save_model(temporary, transformer.model, spec["dtype"])
         save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
-        save_modules(temporary, modules, max_tokens=transformer.max_seq_length, normalize=spec["normalize"])
+        room = transformer.max_seq_length
+        save_modules(temporary, modules, max_tokens=room, normalize=spec["normalize"], truncate_dim=cut)
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
         write_contents(temporary, known_of)

@@ -104,13 +104,23 @@ def facts(card: Card) -> str:
         "adapter": adapter,
         "prompt": code(variant["prompt"]),
         "pooling": parts_in_words(variant["parts"]) if "parts" in variant else f"{variant['pooling']}, of {layer}",
-        "length of a vector": "1" if variant["normalize"] else "as it comes",
+        "length of a vector": ("1" if variant["normalize"] else "as it comes")
+        + (", before it is cut" if "truncate_dim" in variant else ""),
+        **cut_to(variant),
         "longest text": f"{variant['max_text_tokens']} tokens",
         **fitted(variant),
         "weights": card.dtype if card.merged else "the base model's, and the adapter's",
         **({} if variant.get("causal", True) else {"attention": "each token sees the whole text"}),
     }
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
+
+
+def cut_to(variant: Mapping) -> dict[str, str]:
+    """How many dimensions are kept, for the facts; nothing if all are."""
+    if "truncate_dim" not in variant:
+        return {}
+    other = "`SentenceTransformer(..., truncate_dim=...)` keeps as many as you ask for"
+    return {"dimensions": f"the first {variant['truncate_dim']} of a vector; {other}"}
 
 
 def fitted(variant: Mapping) -> dict[str, str]:

@@ -53,10 +53,13 @@ def layer_module(width: int, layer: int, saved: int) -> SavedModule:
     return "WeightedLayerPooling", config, {"layer_weights": weights}
 
 
-def save_modules(folder: Path, parts: Sequence[SavedModule], *, max_tokens: int, normalize: bool) -> None:
+def save_modules(
+    folder: Path, parts: Sequence[SavedModule], *, max_tokens: int, normalize: bool, truncate_dim: int | None = None
+) -> None:
     """Writes modules.json and each module's config and weights. The Transformer's lie in `folder` itself.
 
-    parts: the modules after it; max_tokens: of a whole input, including the prompt.
+    parts: the modules after it; max_tokens: of a whole input, including the prompt; truncate_dim: how many dimensions
+    `encode` keeps, None for all.
     """
     last = [("Normalize", None, {})] if normalize else []
     modules = []
@@ -81,6 +84,7 @@ def save_modules(folder: Path, parts: Sequence[SavedModule], *, max_tokens: int,
             "prompts": {},  # the prompt is in the tokenizer
             "default_prompt_name": None,
             "similarity_fn_name": "cosine",
+            **({"truncate_dim": truncate_dim} if truncate_dim else {}),
         },
     )
 

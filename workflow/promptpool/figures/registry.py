@@ -9,6 +9,7 @@ Every Snakemake process imports this module, so it imports nothing that draws or
 from collections.abc import Sequence
 
 from ..tasks.published import published_scores
+from .asked import adapter_tables, benchmark_options, has_short_vectors, map_title, over_adapters, trained
 from .entry import Figure, StudyView
 
 
@@ -42,32 +43,6 @@ def _steps(study: StudyView, name: str) -> dict[str, list[str]]:
     facts = _facts(study, study.ablation_tasks(name))
     scores, table = f"{study.results}/scores.parquet", f"{study.results}/ablations/{name}.parquet"
     return {"scores": [scores], "steps_table": [table], "facts": facts, "measure": facts}
-
-
-def _trained(study: StudyView) -> list[str]:
-    """The trainings of this study, without adapters that others trained and means of adapters."""
-    specs = {name: study.adapter(name) or {} for name in study.trainings()}
-    return sorted(name for name, spec in specs.items() if not spec.get("path") and not spec.get("mean_of"))
-
-
-def _adapters(study: StudyView, name: str) -> dict[str, list[str]]:
-    folders = [f"{study.results}/adapters/{adapter}" for adapter in _trained(study)]
-    return {"logs": folders, "validations": folders}
-
-
-def _over_adapters(study: StudyView) -> list[str]:
-    """The ablations that vary the adapter."""
-    return [name for name, spec in sorted(study["ablations"].items()) if spec["vary"] == "adapter"]
-
-
-def _benchmark_options(study: StudyView, name: str) -> dict:
-    tasks = list(study.benchmarks()[name])
-    return {"title": study["benchmarks"][name]["name"], "tasks": tasks, "lines": published_scores(study.config, tasks)}
-
-
-def _map_title(study: StudyView, name: str) -> dict:
-    spec = study.map_spec()
-    return {"title": f"{spec['task']}, prompt {spec['prompt']}, {spec['pooling']}"} if spec else {}
 
 
 def _attention_summary(study: StudyView, name: str) -> dict[str, list[str]]:
@@ -105,6 +80,19 @@ FIGURES: tuple[Figure, ...] = (
         alt="Scatter plot of the mean score against the operations that embed one text, by checkpoint.",
     ),
     Figure(
+        name="size_scores",
+        drawing="sizes.size_scores",
+        inputs=_scores_and_costs,
+        when=has_short_vectors,
+        title="score by size",
+        category="Scores",
+        section="headline",
+        caption="Mean score by the bytes that one text's vector takes: whole, cut to its first dimensions, in bytes or "
+        "bits. Large marks, with 95 % intervals, are each checkpoint's best variant of a size. All are read from the "
+        "same stored vectors. Baselines are drawn as lines.",
+        alt="Scatter plot of the mean score against the bytes of a vector, by checkpoint.",
+    ),
+    Figure(
         name="layer_curves",
         drawing="layers.layer_curves",
         inputs=_scores_and_costs,
@@ -122,7 +110,7 @@ FIGURES: tuple[Figure, ...] = (
         name="text_map",
         drawing="map.text_map",
         inputs=lambda study, name: {"table": [f"{study.results}/map.parquet"]},
-        options=_map_title,
+        options=map_title,
         title="map of texts",
         category="Scores",
         section="map",
@@ -137,7 +125,7 @@ FIGURES: tuple[Figure, ...] = (
         name="benchmark",
         drawing="benchmark.benchmark",
         inputs=_scores,
-        options=_benchmark_options,
+        options=benchmark_options,
         title="benchmark",
         category="Scores",
         section="benchmarks",
@@ -175,7 +163,7 @@ FIGURES: tuple[Figure, ...] = (
         category="Training",
         section="headline",
         per="ablation",
-        names=_over_adapters,
+        names=over_adapters,
         caption="Mean score during training, one line for each adapter, from the untuned model at step 0. Bars are "
         "95 % intervals of the difference to the baseline. The dotted line is the score of random vectors, the dashed "
         "line that of TF-IDF with SVD; a method below either has gained nothing. Bands are their 95 % intervals. "
@@ -190,7 +178,7 @@ FIGURES: tuple[Figure, ...] = (
         category="Training",
         section="headline",
         per="ablation",
-        names=lambda study: [one for one in _over_adapters(study) if study["ablations"][one]["baseline"] == "base"],
+        names=lambda study: [one for one in over_adapters(study) if study["ablations"][one]["baseline"] == "base"],
         caption="Tuned against untuned, task by task, the largest gain first. For each adapter, the checkpoint with "
         "the highest mean is shown; picking it on these scores flatters it a little. The hollow dot is the untuned "
         "model under the same prompt and pooling. Bars are 95 % intervals of the paired difference; the interval of a "
@@ -200,11 +188,11 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         name="training_curves",
         drawing="training.training_curves",
-        inputs=_adapters,
+        inputs=adapter_tables,
         title="training curves",
         category="Training",
         section="training",
-        when=lambda study: bool(_trained(study)),
+        when=lambda study: bool(trained(study)),
         caption="Training by step, one line for each adapter: the loss; the in-batch accuracy (how often a text's "
         "nearest positive of the step is its own); and, if pairs were held out by source text, how often a held-out "
         "text finds its own positive among all held-out positives, with 95 % intervals and the untuned model at step "

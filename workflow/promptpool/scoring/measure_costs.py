@@ -32,11 +32,12 @@ def measure_costs(
     texts: Mapping[str, str],
     spec: Mapping,
 ) -> None:
-    """Writes a table: model, prompt, eos, layer, number, depth, tokens, flops, texts.
+    """Writes a table: model, prompt, eos, layer, number, depth, tokens, flops, texts, hidden.
 
     One row for each prompt, with and without EOS, and layer. number: the layer's index; depth: how many the model has;
     tokens and flops: per text, the mean over `texts` sampled texts of each task, then over tasks. The cost of an
-    ensemble is the sum over its prompts. texts: task -> its texts' file; spec: `Study.costs_spec`.
+    ensemble is the sum over its prompts. hidden: the size of a hidden state. texts: task -> its texts' file; spec:
+    `Study.costs_spec`.
     """
     started = time.time()
     model, revision = checkpoint.model, checkpoint.revision
@@ -67,6 +68,7 @@ def measure_costs(
     ]
     table = pd.concat([table, *together], ignore_index=True)
     table["texts"] = sum(map(len, lengths.values()))
+    table["hidden"] = shape.hidden
     write_table(out, table, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
 
 
@@ -80,11 +82,11 @@ def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: 
 
 class Shape:
     """How much a decoder computes per token. parameters: of each layer's matrices; width: its attention's, all heads
-    together. The embeddings are only looked up, and the LM head does not run.
+    together. The embeddings are only looked up, and the LM head does not run. hidden: the size of a hidden state.
     """
 
-    def __init__(self, parameters: Sequence[int], width: float):
-        self.parameters, self.width = np.array(parameters, dtype=float), width
+    def __init__(self, parameters: Sequence[int], width: float, hidden: int = 0):
+        self.parameters, self.width, self.hidden = np.array(parameters, dtype=float), width, hidden
 
     @property
     def depth(self) -> int:
@@ -99,7 +101,9 @@ class Shape:
             made = text_decoder(AutoModel.from_config(config))
         layers = decoder_layers(made)
         return cls(
-            [sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers], width_of(made.config)
+            [sum(p.numel() for p in layer.parameters() if p.dim() > 1) for layer in layers],
+            width_of(made.config),
+            made.config.hidden_size,
         )
 
     def flops(self, tokens: np.ndarray, number: int, causal: bool = True) -> np.ndarray:

@@ -264,6 +264,8 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Trai
         spec = dict(self.config["exports"][name])
         if spec["post_processing"] == RAW:  # as before there was the key, so that nothing is exported again
             del spec["post_processing"]
+        if spec["truncate_dim"] is None:
+            del spec["truncate_dim"]
         return spec
 
     def export_recipe(self, name: str) -> dict | None:

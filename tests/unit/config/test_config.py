@@ -102,13 +102,13 @@ SCHEMA_FAULTS = {
     ),
     "key of another kind of corpus": (
         {"corpora.mine": {"source": "file", "path": "x.csv", "packages": ["numpy"]}},
-        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive",
+        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive, negative",
     ),
     "span of an export": (
         {"exports.docs-cluster.span": "text"},
         "exports.docs-cluster.span: unknown key; "
         "an export has model, adapter, prompt, pooling, layer, post_processing, normalize, max_text_tokens, "
-        "merged, dtype",
+        "truncate_dim, merged, dtype",
     ),
     "missing key": (
         {"adapters.halves.steps": REMOVED},

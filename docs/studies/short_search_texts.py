@@ -1,5 +1,6 @@
-"""Writes data/queries.jsonl, corpus.jsonl and qrels.tsv for docs/studies/short-vectors.yaml: docstrings of packages that
-the study does not train on, whose first half (the query) looks for the rest (the document).
+"""Writes data/queries.jsonl, corpus.jsonl and qrels.tsv for docs/studies/short-vectors.yaml.
+
+Docstrings of packages that the study does not train on: the first half (the query) looks for the rest (the document).
 """
 
 from pathlib import Path

@@ -137,7 +137,9 @@ def test_prose_that_is_digested_is_part_of_a_result():
 
 # --- single edits ------------------------------------------------------------------------------------
 
-POOLS = {"embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic", "omit_words"}
+POOLS = {
+    "embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic", "choose_negatives model", "omit_words",
+}  # fmt: skip
 SINGLE = [
     ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs", "omit_words"}),
     ("tasks.build_task", "build_task", {"build_task"}),

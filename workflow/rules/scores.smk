@@ -29,6 +29,7 @@ rule score_checkpoint:
         "../../envs/main.yaml"
     threads: study.scoring_threads(CORES)
     params:
+        **study.roles_params(),
         tasks=lambda w: study.task_specs(w.share),
         code=code_digest("score_checkpoint"),
     script:

@@ -13,7 +13,8 @@ from ..templates import SLOT
 from ..variants import BASE, RAW
 from .adapters import untrained
 from .packaged import packaged_faults
-from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
+from .references import checkpoint_faults, docstrings_only, no_revision, references
+from .roles import prompt_faults
 
 COMMIT = re.compile("[0-9a-f]{40}")
 TARGET_WORDS = ("auto", "all-linear")  # as training.lora_targets reads them
@@ -110,10 +111,11 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from untrained_adapter(key, spec, config)
         yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
-        yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
-        yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        yield from prompt_faults(f"{key}.prompt", spec["prompt"], "training", config)
         if untrained(spec):
             continue
+        if spec["prompt"] in config["roles"] and spec["tokenization"] != "composed":
+            yield f"{key}.tokenization: {spec['tokenization']} puts one prompt round both texts; write composed"
         if spec["seeds"] and spec["seed"] not in (None, spec["seeds"][0]):
             yield f"{key}.seed: {spec['seed']} is not the first of seeds, {spec['seeds'][0]}; remove seed"
         yield from training_length(key, spec)

@@ -18,6 +18,7 @@ from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
 from .readout_jobs import ReadoutJobs
+from .role_prompts import RolePrompts
 from .trainings import Trainings
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
@@ -25,7 +26,7 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
+class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, RolePrompts, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -45,7 +46,7 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, Trainings):
         shown = {
             key: value
             for key, value in self.config.items()
-            if key not in ("device", "jobs_per_gpu", "fuse", "backends")
+            if key not in ("device", "jobs_per_gpu", "fuse", "backends", *(() if self.config["roles"] else ("roles",)))
         }
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
         adapters = {

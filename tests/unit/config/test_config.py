@@ -295,6 +295,10 @@ CROSS_FAULTS = {
         "ablations.prompts: 'search' is in roles, which no post-processing or aggregation is scored with; name a "
         "prompt",
     ),
+    "bm25 without a search": (
+        {"baselines.words": {"kind": "bm25"}},
+        "baselines.words: bm25 ranks documents for queries, and no task is one of retrieval; remove it, or add one",
+    ),
     "adapter of an absent model": (
         {"adapters.halves.model": "nano-doc"},
         "adapters.halves.model: no model named 'nano-doc' in models; "

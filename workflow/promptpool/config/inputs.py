@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
 from ..pairs.styles import TEXT_STYLES, known_styles, turns
+from ..tasks.catalogue import ranks_documents
 from ..templates import SLOT
 from ..variants import BASE, RAW
 from .adapters import untrained
@@ -230,6 +231,8 @@ def baselines(config: Mapping) -> Iterator[str]:
         slots = spec.get("prompt", "{text}").count("{text}")
         if slots != 1:
             yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
+        if spec["kind"] == "bm25" and config["tasks"] and not any(starmap(ranks_documents, config["tasks"].items())):
+            yield f"{key}: bm25 ranks documents for queries, and no task is one of retrieval; remove it, or add one"
         if path is None:
             continue
         if spec["package"]:

@@ -47,14 +47,25 @@ class Scorer:
                 for side in sides:
                     self._require_sound(side, columns)
                 encoder = LookupEncoder(self.rows, sides[0], mteb_name(columns), revision, *sides[1:])
-                task = self.source.fresh()
-                result, beyond = observed(encoder, task, memory)
-                rows += tidy_rows(result, task.metadata.main_score, columns, self.task)
-                for (split, subset, level, metric), values in beyond.items():
-                    base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
-                    rows += beyond_rows({**base, "metric": metric}, values)
-                lines.append(result_line(encoder, result, columns))
+                own, line = self._measured(encoder, columns, memory)
+                rows += own
+                lines.append(line)
         return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
+
+    def score_encoder(self, encoder: LookupEncoder, columns: Mapping) -> tuple[pd.DataFrame, list[str]]:
+        """The same of one encoder that has no matrix of vectors."""
+        with threadpool_limits(1):
+            rows, line = self._measured(encoder, columns, {})
+        return pd.DataFrame(rows, columns=SCORE_COLUMNS), [line]
+
+    def _measured(self, encoder: LookupEncoder, columns: Mapping, memory: dict) -> tuple[list[dict], str]:
+        task = self.source.fresh()
+        result, beyond = observed(encoder, task, memory)
+        rows = tidy_rows(result, task.metadata.main_score, columns, self.task)
+        for (split, subset, level, metric), values in beyond.items():
+            base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
+            rows += beyond_rows({**base, "metric": metric}, values)
+        return rows, result_line(encoder, result, columns)
 
     def _require_sound(self, matrix: np.ndarray, columns: Mapping) -> None:
         if len(matrix) != len(self.rows):

@@ -203,11 +203,11 @@ def tasks(config: Mapping) -> Iterator[str]:
         if config["grid"]["post_processing"] != [RAW]:
             yield "tasks: none given, and grid.post_processing needs one; add one, or remove it"
     for name, spec in config["tasks"].items():
-        if spec["source"] != "docstrings":
+        if spec["source"] not in ("docstrings", "docstring-search"):
             continue
         key = f"tasks.{name}"
         yield from references(f"{key}.corpus", "corpus", [spec["corpus"]], config, "corpora")
-        yield from docstrings_only(f"{key}.corpus", spec["corpus"], "a docstrings task", config)
+        yield from docstrings_only(f"{key}.corpus", spec["corpus"], f"a {spec['source']} task", config)
         labelled = config["corpora"][spec["corpus"]]["labelled"]
         for package in spec["packages"]:
             if package not in labelled:

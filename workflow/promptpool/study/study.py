@@ -13,7 +13,7 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
-from .entry_files import EntryFiles
+from .entry_files import EntryFiles, drop_default_measures
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
@@ -31,6 +31,7 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, ReadoutJobs, RolePrompts, Train
 
     def __init__(self, config: Mapping):
         self.config = config = in_order(config)  # another order of keys must rerun nothing
+        drop_default_measures(config["tasks"])
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         self.needs = hub_needs(config)

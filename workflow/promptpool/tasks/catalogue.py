@@ -42,7 +42,7 @@ def ranks_documents(name: str, spec: Mapping) -> bool:
     """Whether a task of the config ranks documents for queries, which BM25 can do too."""
     if spec["source"] == "mteb":
         return catalogue()["tasks"].get(spec.get("name") or name) in RANKED_TYPES
-    return spec["source"] == "retrieval"
+    return spec["source"] in ("retrieval", "docstring-search")
 
 
 def build() -> dict:

@@ -17,9 +17,9 @@ ROWS = {
     "BM25": ("bm25", "baseline", 0, "none", "none", 0),
     "untuned, `cluster`": ("nano-docs", "base", 0, "cluster", "last", -1),
     "untuned, roles": ("nano-docs", "base", 0, "search", "last", -1),
-    "the demo's recipe": ("nano-docs", "demo", 20, "cluster", "last", -1),
-    "summaries and bodies, one prompt": ("nano-docs", "one-prompt", 20, "cluster", "last", -1),
-    "summaries and bodies, roles": ("nano-docs", "two-prompts", 20, "search", "last", -1),
+    "the demo's recipe": ("nano-docs", "demo", 40, "cluster", "last", -1),
+    "summaries and bodies, one prompt": ("nano-docs", "one-prompt", 40, "cluster", "last", -1),
+    "summaries and bodies, roles": ("nano-docs", "two-prompts", 40, "search", "last", -1),
 }
 OURS = "summaries and bodies, roles"
 

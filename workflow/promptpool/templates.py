@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # the config check reads templates on every start, and must n
 
 SLOT = "{text}"
 NORMALISATIONS = ("none", "prompteol")  # of texts, before they are tokenized
+QUERY, DOCUMENT = ROLES = ("query", "document")  # the names that sentence-transformers and MTEB give them
+ROLE_OF_SIDE = {"text": QUERY, "positive": DOCUMENT}  # of a pair: its text looks for its positive
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,18 @@ class Composer:
             len(tail),
             (*self.bos_ids, *prefix, *ids, *suffix, *tail),
         )
+
+
+def by_role(template: str | Mapping[str, str]) -> dict[str, str]:
+    """Role -> template. A single template is that of both roles."""
+    return {role: template if isinstance(template, str) else template[role] for role in ROLES}
+
+
+def parsed(name: str, template: str | Mapping[str, str]) -> Template | dict[str, Template]:
+    """The parsed template, or that of each role."""
+    if isinstance(template, str):
+        return Template.parse(name, template)
+    return {role: Template.parse(f"{name}.{role}", own) for role, own in by_role(template).items()}
 
 
 def normalised(text: str, how: str) -> str:

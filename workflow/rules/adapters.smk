@@ -61,7 +61,7 @@ rule train_adapter:
         gpu=lambda w: study.adapter(w.name)["gpus"],
     params:
         spec=lambda w: study.adapter_spec(w.name),
-        template=lambda w: study["prompts"][study.adapter(w.name)["prompt"]],
+        template=lambda w: study.template_of(study.adapter(w.name)["prompt"]),
         model=lambda w: study.model(study.adapter(w.name)["model"]),
         execution=lambda w, output: study.execution("adapters", w.name),
         code=code_digest("train_adapter"),
@@ -102,7 +102,7 @@ rule check_training_data:
         "../../envs/main.yaml"
     params:
         spec=lambda w: study.adapter_spec(w.name),
-        template=lambda w: study["prompts"][study.adapter(w.name)["prompt"]],
+        template=lambda w: study.template_of(study.adapter(w.name)["prompt"]),
         near=lambda w: study.contamination_of(w.name),
         code=code_digest("check_training_data"),
     script:

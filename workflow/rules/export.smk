@@ -26,7 +26,7 @@ rule export_model:
         spec=lambda w: study.export_spec(w.name) | study.export_params(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
-        template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
+        template=lambda w: study.template_of(study["exports"][w.name]["prompt"]),
         pairs=lambda w: study.export_pairs(w.name),
         recipe=lambda w: study.export_recipe(w.name),
         code=code_digest("export_model"),
@@ -55,7 +55,7 @@ rule check_parity:
         spec=lambda w: study.export_spec(w.name) | study.export_params(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),
-        template=lambda w: study["prompts"][study["exports"][w.name]["prompt"]],
+        template=lambda w: study.template_of(study["exports"][w.name]["prompt"]),
         execution=lambda w, output: study.execution(),
         code=code_digest("check_parity"),
     script:

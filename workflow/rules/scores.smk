@@ -29,6 +29,7 @@ rule score_checkpoint:
         "../../envs/main.yaml"
     threads: study.scoring_threads(CORES)
     params:
+        **study.roles_params(),
         tasks=lambda w: study.task_specs(w.share),
         code=code_digest("score_checkpoint"),
     script:
@@ -61,9 +62,11 @@ rule embed_baseline:
 rule score_baseline:
     """One baseline's scores on every task."""
     input:
-        labelled=expand(f"{R}/tasks/{{task}}/labelled.parquet", task=study["tasks"]),
-        texts=expand(f"{R}/tasks/{{task}}/texts.parquet", task=study["tasks"]),
-        snapshot=sorted({marker for task in study["tasks"] for marker in study.snapshot("tasks", task)}),
+        labelled=lambda w: expand(f"{R}/tasks/{{task}}/labelled.parquet", task=study.baseline_tasks(w.baseline)),
+        texts=lambda w: expand(f"{R}/tasks/{{task}}/texts.parquet", task=study.baseline_tasks(w.baseline)),
+        snapshot=lambda w: sorted(
+            {marker for task in study.baseline_tasks(w.baseline) for marker in study.snapshot("tasks", task)}
+        ),
         vectors=lambda w: [f"{R}/embeddings/baselines/{w.baseline}.json"] if w.baseline in EMBEDDED else [],
     output:
         f"{R}/scores/baselines/{{baseline}}.json",
@@ -73,7 +76,7 @@ rule score_baseline:
         "../../envs/main.yaml"
     threads: study.scoring_threads(CORES)
     params:
-        tasks={task: study.hub_spec("tasks", task) for task in study["tasks"]},
+        tasks=lambda w: {task: study.hub_spec("tasks", task) for task in study.baseline_tasks(w.baseline)},
         baseline=lambda w: study.baseline_spec(w.baseline),
         code=code_digest("score_baseline"),
     script:

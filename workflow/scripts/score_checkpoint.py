@@ -11,6 +11,7 @@ with job_of(snakemake):
         vectors=given.vectors,
         model=snakemake.wildcards.model,
         adapter=snakemake.wildcards.adapter,
+        roles=snakemake.params.get("roles", {}),
         workers=snakemake.threads,
         code=snakemake.params.code,
     )

@@ -208,6 +208,23 @@ def test_the_headline_has_the_floors_first(rows):
     assert rows["row"].tolist()[:2] == ["random", "tfidf-svd"]
 
 
+def test_a_floor_of_some_tasks_says_so_and_is_compared_on_these(rows, scores):
+    """As BM25 is, in a study that also has tasks without a search."""
+    task = sorted(scores["task"].unique())[0]
+    few = scores[(scores["model"] != "random") | (scores["task"] == task)]
+    found = headline(few, FACTS, EXPORTS, PROMPTS).set_index(["row", "task"])
+    name, before = "random (1 of 2 tasks)", rows.set_index(["row", "task"])
+    assert found.loc[(name, "mean"), "score"] == pytest.approx(
+        scores.query("model == 'random' and task == @task and metric == 'main_score'")["value"].mean(), abs=0.05
+    )
+    gain, own = found.loc[(f"best tuned - {name}", "mean")], before.loc[("best tuned - random", task)]
+    assert (gain["score"], gain["low"]) == pytest.approx((own["score"], own["low"]))
+    assert (
+        found.loc[("best tuned - tfidf-svd", "mean"), "score"]
+        == before.loc[("best tuned - tfidf-svd", "mean"), "score"]
+    )
+
+
 def test_a_floor_is_the_best_of_its_dimensions(rows, scores):
     floor = rows[(rows["row"] == "tfidf-svd") & (rows["task"] == "mean")].iloc[0]
     assert (floor["pooling"], floor["label"], floor["of"]) == ("svd-64", "tfidf-svd, svd-64", 2)

@@ -222,6 +222,83 @@ CROSS_FAULTS = {
         {"ensembles": {"eol": {"prompts": ["none", "cluster"]}}},
         "ensembles.eol: 'eol' is the name of a prompt; choose another",
     ),
+    "roles on one side": (
+        {"roles": {"search": {"query": "eol"}}},
+        "roles.search.document: missing; add it: The grid's prompt for texts to be found; in training, for positives. "
+        "Tasks without queries use it too.",
+    ),
+    "roles of an absent prompt": (
+        {"roles": {"search": {"query": "ask", "document": "none"}}},
+        "roles.search.query: no prompt named 'ask' in prompts; use one of none, eol, cluster, or add it there",
+    ),
+    "adapter of roles of an absent prompt": (
+        {"roles": {"search": {"query": "eol", "document": "noone"}}, "adapters.halves.prompt": "search"},
+        "roles.search.document: no prompt named 'noone' in prompts; use one of none, eol, cluster (did you mean "
+        "'none'?), or add it there",
+    ),
+    "roles of a prompt outside the grid": (
+        {"roles": {"search": {"query": "eol", "document": "none"}}, "grid.prompts": ["none", "cluster"]},
+        "roles.search.query: 'eol' is not in grid.prompts; use one of none, cluster",
+    ),
+    "roles named as a prompt": (
+        {"roles": {"eol": {"query": "eol", "document": "none"}}},
+        "roles.eol: 'eol' is the name of a prompt; choose another",
+    ),
+    "roles named as an ensemble": (
+        {"roles": {"both": {"query": "eol", "document": "none"}}, "ensembles": {"both": {"prompts": ["eol", "none"]}}},
+        "roles.both: 'both' is the name of an ensemble; choose another",
+    ),
+    "adapter of unknown roles": (
+        {"roles": {"search": {"query": "eol", "document": "none"}}, "adapters.halves.prompt": "serch"},
+        "adapters.halves.prompt: no prompt named 'serch' in prompts or roles; use one of none, eol, cluster, search "
+        "(did you mean 'search'?), or add it there",
+    ),
+    "roles that echo in training": (
+        {
+            "prompts.echo": "{text} {text}",
+            "roles": {"search": {"query": "echo", "document": "none"}},
+            "adapters.halves.prompt": "search",
+        },
+        "roles.search.query: 'echo' holds {text} twice, and training needs a prompt with one; name another",
+    ),
+    "roles under joint tokenization": (
+        {
+            "roles": {"search": {"query": "eol", "document": "none"}},
+            "adapters.halves.prompt": "search",
+            "adapters.halves.tokenization": "joint",
+        },
+        "adapters.halves.tokenization: joint puts one prompt round both texts; write composed",
+    ),
+    "export of roles beside its base": (
+        {
+            "roles": {"search": {"query": "eol", "document": "none"}},
+            "exports.docs-cluster.prompt": "search",
+            "exports.docs-cluster.merged": False,
+        },
+        "exports.docs-cluster.merged: false, but roles need the weights in the directory; write true",
+    ),
+    "export of roles post-processed": (
+        {
+            "roles": {"search": {"query": "eol", "document": "none"}},
+            "exports.docs-cluster.prompt": "search",
+            "exports.docs-cluster.post_processing": "center",
+        },
+        "exports.docs-cluster.prompt: 'search' is in roles, and statistics are fitted under one prompt; name a prompt",
+    ),
+    "ablation of roles post-processed": (
+        {
+            "roles": {"search": {"query": "eol", "document": "none"}},
+            "grid.post_processing": ["none", "center"],
+            "ablations.prompts.values": ["search"],
+            "ablations.prompts.fixed.post_processing": "center",
+        },
+        "ablations.prompts: 'search' is in roles, which no post-processing or aggregation is scored with; name a "
+        "prompt",
+    ),
+    "bm25 without a search": (
+        {"baselines.words": {"kind": "bm25"}},
+        "baselines.words: bm25 ranks documents for queries, and no task is one of retrieval; remove it, or add one",
+    ),
     "adapter of an absent model": (
         {"adapters.halves.model": "nano-doc"},
         "adapters.halves.model: no model named 'nano-doc' in models; "

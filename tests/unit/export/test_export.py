@@ -250,7 +250,7 @@ def test_texts_longer_than_the_model_reads_are_refused(given, tmp_path):
 
 def test_an_echo_prompt_is_refused_when_the_config_is_read():
     config = {"exports": {"out": spec_of(adapter="base")}, "models": {"small": {"path": "owner/small"}},
-              "prompts": {"quotes": "{text} again: {text}"}, "adapters": {}}  # fmt: skip
+              "prompts": {"quotes": "{text} again: {text}"}, "adapters": {}, "roles": {}}  # fmt: skip
     assert next(_exports(config)).startswith("exports.out.prompt: 'quotes' holds {text} twice")
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from huggingface_hub import EvalResult, ModelCard
 from promptpool.export.export_model import Training, data_of, scores_of
-from promptpool.export.model_card import Card, cell, code, escaped, fenced, model_card
+from promptpool.export.markdown import cell, code, escaped, fenced
+from promptpool.export.model_card import Card, model_card
 from tiny_export import PROMPT, VARIANT, tables
 
 NASTY = "a`b``c|d\n---\n# <script>alert(1)</script> {{ x }} [l](u) ' \" : é"

@@ -84,3 +84,18 @@ def test_normalised_models_give_length_one(qwen):
 def test_a_pooling_that_stock_sentence_transformers_lacks_is_named(qwen):
     with pytest.raises(PromptpoolError, match="pooling 'attention' is not in stock sentence-transformers"):
         built(qwen, "none", "attention")
+
+
+@pytest.mark.parametrize("pooling", ["mean", "eos"])
+def test_each_role_has_its_own_prompt_and_the_same_limit(base, pooling):
+    templates = {"query": Template.parse("q", PROMPTS["quotes"]), "document": Template.parse("d", PROMPTS["accent"])}
+    model = sentence_model(str(base), templates, pooling, LIMIT, device="cpu")
+    composer = Composer(AutoTokenizer.from_pretrained(base), LIMIT)
+    for task, role in (("query", "query"), ("document", "document"), (None, "document")):
+        features = model.preprocess(ODD, task=task)
+        for row, text in enumerate(ODD):
+            ids = features["input_ids"][row][features["attention_mask"][row].bool()].tolist()
+            assert ids == list(composer.compose(templates[role], text, eos=pooling == "eos").ids), (task, text)
+    plain, answer = encoded(model, ODD), model.encode_document(ODD, show_progress_bar=False, batch_size=5)
+    assert np.array_equal(plain, answer)
+    assert np.abs(plain - model.encode_query(ODD, show_progress_bar=False)).max() > 1e-3

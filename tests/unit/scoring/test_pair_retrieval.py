@@ -9,7 +9,6 @@ import pytest
 import pytrec_eval
 from promptpool.scoring.pair_retrieval import (
     RETRIEVAL_MEASURES,
-    bm25_likeness,
     by_words,
     cosine_likeness,
     distinct_pairs,
@@ -17,6 +16,7 @@ from promptpool.scoring.pair_retrieval import (
     own_copies,
     tfidf_likeness,
 )
+from promptpool.text.bm25 import Bm25
 from sklearn.metrics import ndcg_score
 from tiny_study import sentences
 
@@ -73,7 +73,7 @@ def test_bm25_is_its_formula():
     texts, documents = ([text.replace(",", "").replace(":", "").replace("!", "").split() for text in side]
                         for side in TOY)  # fmt: skip
     expected = [[bm25(text, document, documents) for document in documents] for text in texts]
-    np.testing.assert_allclose(bm25_likeness(*TOY), expected, rtol=1e-9)
+    np.testing.assert_allclose(Bm25(TOY[1]).likeness(TOY[0]), expected, rtol=1e-9)
     assert np.array(expected).max() > 1
 
 

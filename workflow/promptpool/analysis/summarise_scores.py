@@ -88,16 +88,18 @@ def headline(
     picked = {kind: _Picked(own, variants) for kind, own in kinds.items()}
     floors = [picked[kind] for kind in sorted(picked) if kind.startswith(BASELINE)]
     untuned, tuned = picked["untuned"], picked.get("tuned")
-    rows = [_row(floor.best[0], "score", floor.best, floor.score(), of=len(floor)) for floor in floors]
+    most = len(untuned.tasks)
+    names = {floor.best: floor.best[0] + _partly(len(floor.tasks), most) for floor in floors}
+    rows = [_row(names[floor.best], "score", floor.best, floor.score(), of=len(floor)) for floor in floors]
     rows.append(_row("best untuned", "score", untuned.best, untuned.score(), of=len(untuned)))
     if tuned:
         rows.append(_row("best tuned", "score", tuned.best, tuned.score(), of=len(tuned)))
         gain = tuned.beyond(untuned)
         rows.append(_row("best tuned - best untuned", "difference", tuned.best, gain, of=len(tuned) * len(untuned)))
         for floor in floors:
-            name, pairs = f"best tuned - {floor.best[0]}", len(tuned) * len(floor)
+            name, pairs = f"best tuned - {names[floor.best]}", len(tuned) * len(floor)
             rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor), of=pairs))
-            for task in variants[tuned.best]:
+            for task in floor.tasks:
                 rows.append(_row(name, "difference", tuned.best, tuned.beyond(floor, task), task, of=pairs))
     if proposal and proposal.variant in variants:
         rows.append(_row("proposed", "score", proposal.variant, interval(variants[proposal.variant])))
@@ -142,17 +144,25 @@ class _Picked:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.scores[self.place])
+
     def score(self) -> Estimate:
         return best_of(self.scores, self.place) if len(self) > 1 else interval(self.scores[self.place])
 
     def beyond(self, other: "_Picked", task: str | None = None) -> Estimate:
-        """The difference of both best ones, over all tasks or on one."""
-        ours, theirs = (
-            [scores if task is None else {task: scores[task]} for scores in side.scores] for side in (self, other)
-        )
+        """The difference of both best ones, over all tasks that both have or on one."""
+        shared = [one for one in self.tasks if one in other.tasks] if task is None else [task]
+        ours, theirs = ([{one: scores[one] for one in shared} for scores in side.scores] for side in (self, other))
         if len(self) * len(other) == 1:
             return paired(ours[0], theirs[0])
         return best_difference(ours, self.place, theirs, other.place)
+
+
+def _partly(own: int, all_tasks: int) -> str:
+    """Behind the name of a floor that not all tasks have: BM25 is scored on retrieval tasks alone."""
+    return f" ({own} of {all_tasks} tasks)" if own < all_tasks else ""
 
 
 def _row(row: str, kind: str, variant: tuple, found: Estimate, task: str = "mean", of: int = 1) -> dict:

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
 from ..pairs.styles import TEXT_STYLES, known_styles, turns
+from ..tasks.catalogue import ranks_documents
 from ..templates import SLOT
 from ..variants import BASE, RAW
 from .adapters import untrained
 from .hard_negatives import hard_negatives
 from .packaged import packaged_faults
-from .references import checkpoint_faults, docstrings_only, no_echo, no_revision, references
+from .references import checkpoint_faults, docstrings_only, no_revision, references
+from .roles import prompt_faults
 from .widths import width_faults
 
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -112,10 +114,11 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from untrained_adapter(key, spec, config)
         yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
-        yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
-        yield from no_echo(f"{key}.prompt", spec["prompt"], "training", config)
+        yield from prompt_faults(f"{key}.prompt", spec["prompt"], "training", config)
         if untrained(spec):
             continue
+        if spec["prompt"] in config["roles"] and spec["tokenization"] != "composed":
+            yield f"{key}.tokenization: {spec['tokenization']} puts one prompt round both texts; write composed"
         if spec["seeds"] and spec["seed"] not in (None, spec["seeds"][0]):
             yield f"{key}.seed: {spec['seed']} is not the first of seeds, {spec['seeds'][0]}; remove seed"
         yield from training_length(key, spec)
@@ -204,11 +207,11 @@ def tasks(config: Mapping) -> Iterator[str]:
         if config["grid"]["post_processing"] != [RAW]:
             yield "tasks: none given, and grid.post_processing needs one; add one, or remove it"
     for name, spec in config["tasks"].items():
-        if spec["source"] != "docstrings":
+        if spec["source"] not in ("docstrings", "docstring-search"):
             continue
         key = f"tasks.{name}"
         yield from references(f"{key}.corpus", "corpus", [spec["corpus"]], config, "corpora")
-        yield from docstrings_only(f"{key}.corpus", spec["corpus"], "a docstrings task", config)
+        yield from docstrings_only(f"{key}.corpus", spec["corpus"], f"a {spec['source']} task", config)
         labelled = config["corpora"][spec["corpus"]]["labelled"]
         for package in spec["packages"]:
             if package not in labelled:
@@ -232,6 +235,8 @@ def baselines(config: Mapping) -> Iterator[str]:
         slots = spec.get("prompt", "{text}").count("{text}")
         if slots != 1:
             yield f"{key}.prompt: needs exactly one {{text}}; it has {slots}: {spec['prompt']!r}"
+        if spec["kind"] == "bm25" and config["tasks"] and not any(starmap(ranks_documents, config["tasks"].items())):
+            yield f"{key}: bm25 ranks documents for queries, and no task is one of retrieval; remove it, or add one"
         if path is None:
             continue
         if spec["package"]:

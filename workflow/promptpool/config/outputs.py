@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 
 from ..analysis.axes import baseline_of, values_of, varied
 from ..errors import PromptpoolError, choices
-from ..templates import SLOT
 from ..text.function_words import read_function_words
 from ..variants import BASE, POOLING_KEYS, RAW, WHOLE_LAYER, short_vector
 from .adapters import adapter_ids
 from .aggregations import post_processing_fault
-from .references import checkpoint_faults, layers, no_echo, references
+from .references import checkpoint_faults, layers, references
+from .roles import prompt_faults
 from .widths import width_faults
 
 EXPORTABLE = ("mean", "last", "eos", "weighted", "max", "concat")
@@ -61,7 +61,7 @@ def ablations(config: Mapping) -> Iterator[str]:
             "model": grid["models"],
             # Models share no adapter, so over models the adapter is base or varies too.
             "adapter": ["base"] if model is None and "adapter" not in axes else adapter_ids(config, model),
-            "prompt": [*grid["prompts"], *config["ensembles"]],
+            "prompt": [*grid["prompts"], *config["ensembles"], *config["roles"]],
             "pooling": [*grid["poolings"], *config["aggregations"]],
             "layer": [*grid["layers"], *([WHOLE_LAYER] if config["aggregations"] else [])],
             OPTIONAL: list(dict.fromkeys([RAW, *grid["post_processing"]])),
@@ -83,9 +83,20 @@ def ablations(config: Mapping) -> Iterator[str]:
             start = spec["baseline"]
             yield from checkpoint_faults(f"{key}.baseline", start["adapter"], config, start["model"])
         known = [*config["benchmarks"], *config["tasks"]]
+        yield from _readouts_of_roles(key, spec, config)
         for task in spec["tasks"] or ():
             if task not in known:
                 yield f"{key}.tasks: no task or benchmark named {task!r}; {choices(task, known)}"
+
+
+def _readouts_of_roles(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
+    """Roles are scored with plain poolings: a post-processing is fitted under one prompt."""
+    fixed, start = spec["fixed"], baseline_of(spec)
+    prompts = [fixed.get("prompt"), start.get("prompt"), *(values_of(spec, "prompt") or ())]
+    named = next((prompt for prompt in prompts if prompt in config["roles"]), None)
+    poolings = {fixed.get("pooling"), start.get("pooling")} & set(config["aggregations"])
+    if named and (OPTIONAL in varied(spec) or fixed.get(OPTIONAL, RAW) != RAW or poolings):
+        yield f"{key}: {named!r} is in roles, which no post-processing or aggregation is scored with; name a prompt"
 
 
 def _axes(key: str, spec: Mapping) -> Iterator[str]:
@@ -133,8 +144,7 @@ def exports(config: Mapping) -> Iterator[str]:
     for name, spec in config["exports"].items():
         key = f"exports.{name}"
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
-        yield from references(f"{key}.prompt", "prompt", [spec["prompt"]], config, "prompts")
-        yield from no_echo(f"{key}.prompt", spec["prompt"], "an export", config)
+        yield from prompt_faults(f"{key}.prompt", spec["prompt"], "an export", config)
         for part, plain in (("tokenization", "composed"), ("text_normalisation", "none")):
             if config["grid"][part] != plain:
                 yield (
@@ -148,8 +158,6 @@ def exports(config: Mapping) -> Iterator[str]:
                 f"{key}.adapter: {adapter!r} has tokenization joint, which no exported tokenizer can reproduce; "
                 f"export an adapter with tokenization composed"
             )
-        if config["prompts"][spec["prompt"]].count(SLOT) > 1:
-            yield f"{key}.prompt: {spec['prompt']!r} holds the text twice, and a tokenizer can't cut both; name another"
         yield from _exported_pooling(key, spec, config)
         yield from layers(f"{key}.layer", spec["model"], config["models"][spec["model"]]["path"], [spec["layer"]])
         if not spec["merged"]:
@@ -166,6 +174,8 @@ def exports(config: Mapping) -> Iterator[str]:
                     "write true",
                 ),
                 (spec["dtype"] != "float32", f"dtype {spec['dtype']} is for merged weights", "write true, or float32"),
+                # transformers would take the adapter for each route of the Router
+                (spec["prompt"] in config["roles"], "roles need the weights in the directory", "write true"),
             ):
                 if fault:
                     yield f"{key}.merged: false, but {why}; {remedy}"
@@ -200,6 +210,8 @@ def _exported_pooling(key: str, spec: Mapping, config: Mapping) -> Iterator[str]
 
 def _fitted_export(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
     """What keeps an export from having statistics: they are fitted on what the grid scores."""
+    if spec["prompt"] in config["roles"]:
+        yield f"{key}.prompt: {spec['prompt']!r} is in roles, and statistics are fitted under one prompt; name a prompt"
     grid, named = config["grid"], spec["pooling"] in config["aggregations"]
     for part, value, known in (
         ("model", spec["model"], grid["models"]),

@@ -6,6 +6,7 @@ from ..errors import choices
 from ..tasks.catalogue import catalogue
 from ..variants import BASE
 from .adapters import adapter_ids
+from .roles import prompt_of_role
 
 
 def labelled_tasks(config: Mapping) -> list[str]:
@@ -45,6 +46,7 @@ def map_choice(config: Mapping) -> dict | None:
 
     def pick(key: str, known: list) -> object:
         wanted = spec[key] if spec[key] is not None else like.get(key)
+        wanted = prompt_of_role(config, wanted) if key == "prompt" else wanted
         return wanted if wanted in known or spec[key] is not None else known[0]
 
     return {
@@ -89,7 +91,7 @@ def _in_grid(export: Mapping, config: Mapping) -> bool:
     return (
         export["adapter"] in adapter_ids(config, export["model"])
         and export["model"] in grid["models"]
-        and export["prompt"] in grid["prompts"]
+        and prompt_of_role(config, export["prompt"]) in grid["prompts"]
         and export["pooling"] in grid["poolings"]
         and export["layer"] in grid["layers"]
     )

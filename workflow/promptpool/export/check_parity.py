@@ -19,13 +19,14 @@ from ..embedding.embedder import Embedder
 from ..errors import PromptpoolError
 from ..models.checkpoint import Checkpoint
 from ..models.precision import EXACT, exact, in_words, processor
-from ..templates import Template
+from ..templates import ROLES, Template
 from .readout_modules import Fitted
 from .saved_layout import round_weights
 
 PARITY = 0.9999
 TEXTS = 100
 BATCHES = (32, 1)
+ENCODE = "encode"  # of sentence-transformers; with roles, encode_query and encode_document
 
 
 def check_parity(
@@ -35,15 +36,17 @@ def check_parity(
     *,
     spec: Mapping,
     checkpoint: Checkpoint,
-    template: str,
+    template: str | Mapping[str, str],
     readout: Fitted | None = None,
 ) -> None:
     """Fails unless the exported model gives the pipeline's vectors on 100 texts, in float32, at any batch size.
 
-    Every text needs a cosine of at least 0.9999 and equal length (within 0.1 %), else PromptpoolError names the text.
-    Weights saved in bfloat16 are compared with the pipeline's own, rounded likewise. Writes {"texts", "batch_sizes",
-    "lowest_cosine", "largest_difference", "lowest_cosine_unrounded"}. The last one compares with the pipeline's
-    unrounded vectors, so it is the cost of bfloat16.
+    template: by role, if the prompt is one of `roles`: `encode_query` and `encode_document` are then compared with the
+    pipeline under each one's prompt, on 100 texts each. Every text needs a cosine of at least 0.9999 and equal length
+    (within 0.1 %), else PromptpoolError names the text. Weights saved in bfloat16 are compared with the pipeline's own,
+    rounded likewise. Writes {"texts", "batch_sizes", "lowest_cosine", "largest_difference", "lowest_cosine_unrounded"},
+    and with roles "calls". The last cosine compares with the pipeline's unrounded vectors, so it is the cost of
+    bfloat16.
     """
     started = time.time()
     engine = Embedder.load(
@@ -51,24 +54,34 @@ def check_parity(
         max_text_tokens=spec["max_text_tokens"], causal=checkpoint.causal,
     )  # fmt: skip
     place = str(engine.backbone.device)
-    sample = parity_texts(pd.read_parquet(texts)["text"].tolist(), template, engine, spec["max_text_tokens"])
-    unrounded = mine = pipeline_vectors(engine, sample, template, spec, readout)
+    known = pd.read_parquet(texts)["text"].tolist()
+    sides = {ENCODE: template} if isinstance(template, str) else {f"{ENCODE}_{role}": template[role] for role in ROLES}
+    samples = {call: parity_texts(known, own, engine, spec["max_text_tokens"]) for call, own in sides.items()}
+
+    unrounded = mine = vectors_by_call(engine, samples, sides, spec, readout)
     if spec["dtype"] != "float32":
         round_weights(engine.backbone.model, spec["dtype"])
-        mine = pipeline_vectors(engine, sample, template, spec, readout)
+        mine = vectors_by_call(engine, samples, sides, spec, readout)
     del engine  # only one model at a time in memory
     with pinned_base(exported, checkpoint.model, checkpoint.revision) as path:
         loaded = SentenceTransformer(path, device=place, model_kwargs={"dtype": torch.float32})
         with exact(loaded.device):
-            theirs = {size: loaded.encode(sample, batch_size=size, show_progress_bar=False) for size in BATCHES}
-    for size, rows in theirs.items():
-        compare(exported, sample, mine, rows, size)
+            theirs = {
+                (call, size): getattr(loaded, call)(sample, batch_size=size, show_progress_bar=False)
+                for call, sample in samples.items()
+                for size in BATCHES
+            }
+    for (call, size), rows in theirs.items():
+        compare(exported, samples[call], mine[call], rows, size)
     facts = {
-        "texts": len(sample),
+        "texts": sum(map(len, samples.values())),
         "batch_sizes": list(BATCHES),
-        "lowest_cosine": min(float(cosines(mine, rows).min()) for rows in theirs.values()),
-        "largest_difference": max(float(np.abs(mine - rows).max()) for rows in theirs.values()),
-        "lowest_cosine_unrounded": float(cosines(unrounded, theirs[BATCHES[0]]).min()),
+        "lowest_cosine": min(float(cosines(mine[call], rows).min()) for (call, _), rows in theirs.items()),
+        "largest_difference": max(float(np.abs(mine[call] - rows).max()) for (call, _), rows in theirs.items()),
+        "lowest_cosine_unrounded": min(
+            float(cosines(unrounded[call], theirs[call, BATCHES[0]]).min()) for call in sides
+        ),
+        **({} if ENCODE in sides else {"calls": list(sides)}),
     }
     write_json(out, facts)
     write_sidecar(
@@ -81,6 +94,17 @@ def check_parity(
         precision=in_words(EXACT),
         processor=processor(torch.device(place)),
     )
+
+
+def vectors_by_call(
+    engine: Embedder,
+    samples: Mapping[str, Sequence[str]],
+    templates: Mapping[str, str],
+    spec: Mapping,
+    readout: Fitted | None,
+) -> dict[str, np.ndarray]:
+    """What each call (`encode`, or one of each role) must return of its texts, by the pipeline."""
+    return {call: pipeline_vectors(engine, samples[call], own, spec, readout) for call, own in templates.items()}
 
 
 def pipeline_vectors(

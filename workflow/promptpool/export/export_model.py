@@ -23,7 +23,7 @@ from ..models.decoder import decoder_layers, loads_alone, text_part
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
-from ..templates import Template
+from ..templates import parsed
 from ..variants import BASE, layer_number, split_adapter_id
 from .base_licence import base_licence
 from .contents import write_contents
@@ -31,6 +31,7 @@ from .hub_results import hub_results
 from .materials import materials
 from .model_card import Card, model_card
 from .readout_modules import Fitted, readout_modules
+from .role_modules import own_length, save_router
 from .saved_layout import keep_layers, plain_modules, round_weights, save_model, save_modules, save_tokenizer
 
 LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less count as the same
@@ -57,7 +58,7 @@ def export_model(
     name: str,
     spec: Mapping,
     checkpoint: Checkpoint,
-    template: str,
+    template: str | Mapping[str, str],
     headline: str,
     facts: Sequence[str],
     training: Training,
@@ -68,19 +69,19 @@ def export_model(
     and contents.json, which lists the files and what went in.
 
     The prompt is in the tokenizer's post-processor, so `SentenceTransformer(path)` needs neither code nor prompts.
-    spec: one entry of `exports:`. headline: summary.parquet, for the card's scores. facts: the tasks' facts.json, which
-    give each task's type. readout: what the vectors are read by, if not by a pooling as it comes. results:
-    the manifests that list MTEB's results of the checkpoint, for the card's head. Raises
-    PromptpoolError, before anything is written, for an adapter that is damaged, zero or without effect, and for a text
-    limit beyond the model's.
+    template: by role, if the prompt is one of `roles` (see role_modules). spec: one entry of `exports:`. headline:
+    summary.parquet, for the card's scores. facts: the tasks' facts.json, which give each task's type. readout: what the
+    vectors are read by, if not by a pooling as it comes. results: the manifests that list MTEB's results of the
+    checkpoint, for the card's head. Raises PromptpoolError, before anything is written, for an adapter that is damaged,
+    zero or without effect, and for a text limit beyond the model's.
     """
     started = time.time()
     model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
-    parsed = Template.parse(spec["prompt"], template)
+    prompt = parsed(spec["prompt"], template)
     require_whole_text_model(AutoConfig.from_pretrained(model, revision=revision, **NO_CODE), model, spec, name)
     pooling = readout.poolings[0] if readout else spec["pooling"]
     built = sentence_model(
-        model, parsed, pooling, spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
+        model, prompt, pooling, spec["max_text_tokens"], revision=revision, normalize=spec["normalize"],
         device="cpu", causal=checkpoint.causal,
     )  # fmt: skip
     transformer = built[0]
@@ -139,9 +140,10 @@ def export_model(
             copy_adapter(temporary, adapter, model, revision)
         else:
             save_model(temporary, transformer.model, spec["dtype"])
-        save_tokenizer(temporary, transformer.tokenizer, transformer.max_seq_length)
-        room = transformer.max_seq_length
-        save_modules(temporary, modules, max_tokens=room, normalize=spec["normalize"], truncate_dim=cut)
+        front = save_router(temporary, transformer) if isinstance(prompt, dict) else []
+        save_tokenizer(temporary, transformer.tokenizer, most := own_length(transformer))
+        settings = {"max_tokens": most, "normalize": spec["normalize"], "truncate_dim": cut}
+        save_modules(temporary, modules, before=front, **settings)
         write_json(temporary / "promptpool.json", variant)
         (temporary / "README.md").write_text(model_card(card), encoding="utf-8")
         write_contents(temporary, known_of)
@@ -166,7 +168,7 @@ def export_model(
     )
 
 
-def variant_of(spec: Mapping, template: str) -> dict:
+def variant_of(spec: Mapping, template: str | Mapping[str, str]) -> dict:
     """The content of promptpool.json: which variant this is, and what its tokenizer puts around a text."""
     adapter, step = split_adapter_id(spec["adapter"])
     return {

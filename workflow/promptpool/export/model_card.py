@@ -10,6 +10,8 @@ import pandas as pd
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..templates import ROLES
+from .markdown import cell, code, escaped, fenced
 from .materials import datasets_of, languages_of
 from .readout_modules import parts_in_words
 
@@ -142,14 +144,26 @@ def licence(found: Mapping) -> str:
     return f"{named}{link} (the base model's; its terms bind this model too)"
 
 
+def by_roles(card: Card) -> bool:
+    """Whether queries and documents have prompts of their own."""
+    return not isinstance(card.variant["template"], str)
+
+
 def loading(card: Card) -> str:
+    calls = ['vectors = model.encode(["a text", "another text"])']
+    if by_roles(card):
+        calls = [
+            'queries = model.encode_query(["what is looked for"])',
+            'documents = model.encode_document(["a text", "another text"])  # as model.encode does',
+            "cosines = model.similarity(queries, documents)",
+        ]
     code_block = (
         "from sentence_transformers import SentenceTransformer\n\n"
         f"model = SentenceTransformer({json.dumps(card.name, ensure_ascii=False)})  # this directory, or its hub id\n"
-        'vectors = model.encode(["a text", "another text"])'
+        + "\n".join(calls)
     )
     parts = card.variant.get("parts", ())
-    newest = card.variant["pooling"] == "concat" or len(parts) > 0
+    newest = card.variant["pooling"] == "concat" or len(parts) > 0 or by_roles(card)
     least = "6" if newest else "5.1 (which strips white space round a text; 6 does not)"
     lines = [fenced(code_block, "python"), f"It needs sentence-transformers {least} or newer, and no code of its own."]
     if not card.variant.get("causal", True):
@@ -172,14 +186,30 @@ def loading(card: Card) -> str:
             "Loaded like this it computes in the type of its saved weights, which may be bfloat16. For float32: "
             '`SentenceTransformer(..., model_kwargs={"dtype": "float32"})`.'
         )
-    if card.variant["layer"] != -1 or newest or card.variant["pooling"] in ("weighted", "max"):
+    if (
+        card.variant["layer"] != -1
+        or card.variant["pooling"] == "concat"
+        or parts
+        or card.variant["pooling"] in ("weighted", "max")
+    ):
         lines.append("vLLM does not know this pooling, and would pool something else without a word.")
+    if by_roles(card):
+        lines.append(
+            "A program that does not read the Router in `modules.json` (vLLM is one) embeds every text as a document, "
+            "queries too, without a word."
+        )
     return "\n\n".join(lines)
 
 
 def limits(card: Card) -> str:
     variant = card.variant
-    if variant["template"] == "{text}":
+    if by_roles(card):
+        first = (
+            "`encode_query` and `encode_document` put these prompts round a text by themselves; give texts alone, and "
+            "no `prompt=`.\n\n"
+            + "\n\n".join(f"A {role}:\n\n{fenced(variant['template'][role], 'text')}" for role in ROLES)
+        )
+    elif variant["template"] == "{text}":
         first = "A text is embedded as it is, without a prompt."
     else:
         first = (
@@ -263,31 +293,3 @@ def recipe_section(card: Card) -> str:
     if card.recipe is None:
         return "None: the base model was not tuned."
     return fenced(yaml.safe_dump(dict(card.recipe), sort_keys=True, allow_unicode=True).rstrip(), "yaml")
-
-
-def code(text: object) -> str:
-    """Text as inline code, whatever it contains."""
-    flat = " ".join(str(text).split())
-    ticks = "`" * (_longest_run(flat) + 1)
-    space = " " if flat.startswith("`") or flat.endswith("`") else ""
-    return f"{ticks}{space}{flat}{space}{ticks}"
-
-
-def fenced(text: str, language: str) -> str:
-    """Text as a block of code, whatever it contains."""
-    ticks = "`" * max(3, _longest_run(text) + 1)
-    return f"{ticks}{language}\n{text}\n{ticks}"
-
-
-def _longest_run(text: str) -> int:
-    return max(map(len, re.findall("`+", text)), default=0)
-
-
-def escaped(text: object) -> str:
-    """Text on one line with Markdown's and HTML's special characters escaped."""
-    return re.sub(r"([\\`*\[\]<>#])", r"\\\1", " ".join(str(text).split()))
-
-
-def cell(text: str) -> str:
-    """Text for a table cell. A bar would end the cell, even inside code, so it is escaped."""
-    return text.replace("|", "\\|")

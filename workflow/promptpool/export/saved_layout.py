@@ -54,16 +54,23 @@ def layer_module(width: int, layer: int, saved: int) -> SavedModule:
 
 
 def save_modules(
-    folder: Path, parts: Sequence[SavedModule], *, max_tokens: int, normalize: bool, truncate_dim: int | None = None
+    folder: Path,
+    parts: Sequence[SavedModule],
+    *,
+    max_tokens: int,
+    normalize: bool,
+    truncate_dim: int | None = None,
+    before: Sequence[str] = (),
 ) -> None:
     """Writes modules.json and each module's config and weights. The Transformer's lie in `folder` itself.
 
-    parts: the modules after it; max_tokens: of a whole input, including the prompt; truncate_dim: how many dimensions
-    `encode` keeps, None for all.
+    parts: the modules after it; before: the kinds of those in front of it, whose folders are written already;
+    max_tokens: of a whole input, including the prompt; truncate_dim: how many dimensions `encode` keeps, None for all.
     """
     last = [("Normalize", None, {})] if normalize else []
     modules = []
-    for number, (kind, config, weights) in enumerate([("Transformer", None, {}), *parts, *last]):
+    bare = [(kind, None, {}) for kind in (*before, "Transformer")]
+    for number, (kind, config, weights) in enumerate([*bare, *parts, *last]):
         path = "" if kind == "Transformer" else f"{number}_{kind}"
         modules.append(
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}

@@ -17,6 +17,7 @@ from tokenizers.processors import TemplateProcessing
 
 from ..errors import PromptpoolError
 from ..models.precision import exact
+from ..templates import DOCUMENT, by_role
 from .check_parity import PARITY, awkward_texts, cosines
 
 COUNT = 100
@@ -57,7 +58,7 @@ class Reference:
 
     @property
     def template(self) -> str:
-        return self.variant["template"]
+        return by_role(self.variant["template"])[DOCUMENT]  # as the reference's own `encode` does
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         with exact(self.model.device):

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 
 from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
-from ..templates import Composer, Template
+from ..templates import DOCUMENT, ROLES, Composer, Template
 from .both_ways import remove_causal_mask
 from .decoder import load_decoder
 
@@ -45,9 +45,38 @@ def text_alone() -> Iterator[None]:
         yield
 
 
+class RoleTransformer(Transformer):
+    """A Transformer whose tokenizer puts one prompt round queries and another round documents.
+
+    The role is the argument `task`, as encode_query, encode_document and the trainer's `router_mapping` give it. A text
+    without a role is a document.
+    """
+
+    def set_prompts(self, templates: Mapping[str, Template], max_text_tokens: int, eos: bool) -> None:
+        """Each role's prompt. A text is cut to `max_text_tokens` under either."""
+        self.wrapped = {}
+        backend = self.tokenizer.backend_tokenizer
+        own = backend.post_processor
+        for role in ROLES:
+            backend.post_processor = own  # else the other role's prefix would count as the tokenizer's own BOS
+            length = max_text_tokens + wrap_prompt(self.tokenizer, templates[role], eos)
+            self.wrapped[role] = (backend.post_processor, length)
+        self.query_length, self.document_length = (self.wrapped[role][1] for role in ROLES)
+        self.max_seq_length = max(self.query_length, self.document_length)
+
+    def put_on(self, role: str) -> None:
+        """Makes the tokenizer use a role's prompt from now on."""
+        self.tokenizer.backend_tokenizer.post_processor = self.wrapped[role][0]
+
+    def preprocess(self, inputs, prompt: str | None = None, task: str | None = None, **how) -> dict:
+        role = task or DOCUMENT
+        self.put_on(role)
+        return super().preprocess(inputs, prompt=prompt, task=role, **how)
+
+
 def sentence_model(
     path: str,
-    template: Template,
+    template: Template | Mapping[str, Template],
     pooling: str,
     max_text_tokens: int,
     *,
@@ -60,15 +89,17 @@ def sentence_model(
 ) -> SentenceTransformer:
     """A SentenceTransformer over a decoder's last hidden state. Raises PromptpoolError for a pooling that it lacks.
 
-    loading: further arguments of the model's `from_pretrained`, such as its attention or quantization; causal: false
-    removes the causal mask (both_ways).
+    template: of both roles, or each role's: then the first module is a RoleTransformer. loading: further arguments of
+    the model's `from_pretrained`, such as its attention or quantization; causal: false removes the causal mask
+    (both_ways).
     """
     if pooling not in POOLING_MODES:
         raise PromptpoolError(
             f"pooling {pooling!r} is not in stock sentence-transformers; use one of {', '.join(POOLING_MODES)}"
         )
+    roles = isinstance(template, Mapping)
     with text_alone():
-        transformer = Transformer(
+        transformer = (RoleTransformer if roles else Transformer)(
             path,
             model_kwargs={"dtype": dtype, **({"revision": revision} if revision else {}), **(loading or {})},
             processor_kwargs={**NO_CODE, **({"revision": revision} if revision else {})},
@@ -84,7 +115,10 @@ def sentence_model(
     tokenizer.padding_side = "right"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    transformer.max_seq_length = max_text_tokens + wrap_prompt(tokenizer, template, eos=pooling == "eos")
+    if roles:
+        transformer.set_prompts(template, max_text_tokens, eos=pooling == "eos")
+    else:
+        transformer.max_seq_length = max_text_tokens + wrap_prompt(tokenizer, template, eos=pooling == "eos")
     width = transformer.get_embedding_dimension()
     modules = [transformer, Pooling(width, POOLING_MODES[pooling])]
     if normalize:

@@ -16,6 +16,7 @@ import pandas as pd
 from ..artifacts.files import atomic_path, write_json, write_sidecar, write_table
 from ..artifacts.parts import listed_file
 from ..models.checkpoint import Checkpoint
+from ..templates import ROLE_OF_SIDE, ROLES, by_role
 from ..variants import BASE
 from .pair_retrieval import by_words, cosine_likeness, distinct_pairs, found_partners, own_copies
 from .verdict import DECIDES, TUNED, UNKNOWN, UNTUNED, advice_of, compare_searches, headline_of, verdict_of
@@ -33,7 +34,8 @@ class Judged:
     """What is judged: one adapter of the config after its last step.
 
     adapter, model: names in the config; step: its last one; seeds: seed -> its training's directory, empty if no pair
-    is held out; prompt, template, pooling: the adapter's own; sets: its sets of pairs, name -> (parquet, what the
+    is held out; prompt, template, pooling: the adapter's own (template: of each role, if the prompt is one of `roles`:
+    the texts are queries, the positives documents); sets: its sets of pairs, name -> (parquet, what the
     config says of how they were made); recipe: what defines the training (`validation` and what the advice quotes).
     """
 
@@ -42,7 +44,7 @@ class Judged:
     step: int
     seeds: Mapping[int, str]
     prompt: str
-    template: str
+    template: str | Mapping[str, str]
     pooling: str
     sets: Mapping[str, tuple[str, Mapping]]
     recipe: Mapping
@@ -89,7 +91,8 @@ def judge_tuning(
         rows = held[held["seed"] == seed]
         copies = own_copies(rows)
         for search, name in ((TUNED, Path(training).name), (UNTUNED, BASE)):
-            sides = (np.stack([vectors[name][text] for text in rows[side]]) for side in ("text", "positive"))
+            own = vectors[name]
+            sides = (np.stack([own[role][text] for text in rows[side]]) for side, role in ROLE_OF_SIDE.items())
             searches[search][seed] = found_partners(cosine_likeness(*sides), copies)
         for search, likeness in by_words(rows).items():
             searches.setdefault(search, {})[seed] = found_partners(likeness, copies)
@@ -151,8 +154,11 @@ def embedded(
     grid: Mapping,
     fuse: bool | None,
     code: str,
-) -> dict[str, np.ndarray]:
-    """Text -> its vector under one checkpoint, of every text of the pairs. The files are beside the manifest."""
+) -> dict[str, dict[str, np.ndarray]]:
+    """Role -> text -> its vector under one checkpoint, of every text of the pairs. The files are beside the manifest.
+
+    One prompt has one file. Roles have one each, of all texts: some texts may be on both sides.
+    """
     from ..embedding.embed_checkpoint import embed_checkpoint
     from ..embedding.parallel_embedder import Grid
     from ..embedding.vector_file import read_vectors
@@ -160,17 +166,23 @@ def embedded(
     file = str(Path(manifest).parent / "texts.parquet")
     texts = pd.DataFrame({"text": pd.unique(pairs[["text", "positive"]].to_numpy().ravel())})
     write_table(file, texts, manifest=manifest)
+    one = isinstance(judged.template, str)
+    names = {role: (HELD_OUT, judged.prompt) if one else (role, f"{judged.prompt}.{role}") for role in ROLES}
+    templates = by_role(judged.template)
     embed_checkpoint(
         manifest,
         texts={HELD_OUT: file},
-        families={HELD_OUT: {judged.prompt: judged.template}},
+        families={family: {prompt: templates[role]} for role, (family, prompt) in names.items()},
         checkpoint=checkpoint,
         grid=Grid(poolings=[judged.pooling], layers=[-1], **grid),
         fuse=fuse,
         code=code,
     )
-    matrix = read_vectors(listed_file(manifest, f"{HELD_OUT}/{HELD_OUT}.safetensors"))
-    return dict(zip(texts["text"], matrix[judged.prompt, judged.pooling, -1], strict=True))
+    found = {}
+    for role, (family, prompt) in names.items():
+        matrix = read_vectors(listed_file(manifest, f"{HELD_OUT}/{family}.safetensors"))
+        found[role] = dict(zip(texts["text"], matrix[prompt, judged.pooling, -1], strict=True))
+    return found
 
 
 def outcome(searches: Mapping, judged: Judged, held: pd.DataFrame, counts: Mapping[int, int]) -> dict:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..text.bm25 import Bm25
 from ..text.normalisation import normalise
 from ..text.words import words
 
 DEEP = 10
 RETRIEVAL_MEASURES = ("recall@1", "recall@10", "ndcg@10")
-K1, B = 1.2, 0.75  # Lucene's defaults
 
 
 def distinct_pairs(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,28 +79,7 @@ def tfidf_likeness(texts: Sequence[str], documents: Sequence[str]) -> np.ndarray
     return (counted.transform(texts) @ counted.transform(documents).T).toarray()
 
 
-def bm25_likeness(texts: Sequence[str], documents: Sequence[str]) -> np.ndarray:
-    """Okapi BM25 of each text as the query: float64 [n, n].
-
-    The formula is that of Robertson and Zaragoza (2009, "The Probabilistic Relevance Framework: BM25 and Beyond",
-    section 3) with Lucene's inverse document frequency, which is never negative.
-    """
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    if not any(map(words, documents)):
-        return np.zeros((len(texts), len(documents)))
-    counter = CountVectorizer(analyzer=words).fit(documents)
-    queries, counts = counter.transform(texts), counter.transform(documents).tocoo()
-    lengths = np.asarray(counts.sum(axis=1)).ravel()
-    having = np.bincount(counts.col, minlength=counts.shape[1])
-    rarity = np.log1p((len(documents) - having + 0.5) / (having + 0.5))
-    norms = K1 * (1 - B + B * lengths / lengths.mean())
-    weights = rarity[counts.col] * counts.data * (K1 + 1) / (counts.data + norms[counts.row])
-    return (queries @ csr_matrix((weights, (counts.row, counts.col)), counts.shape).T).toarray()
-
-
 def by_words(pairs: pd.DataFrame) -> Mapping[str, np.ndarray]:
     """Name -> likeness of what counts words, of the pairs' texts to their positives."""
     both = pairs["text"].tolist(), pairs["positive"].tolist()
-    return {"TF-IDF": tfidf_likeness(*both), "BM25": bm25_likeness(*both)}
+    return {"TF-IDF": tfidf_likeness(*both), "BM25": Bm25(both[1]).likeness(both[0])}

@@ -1,4 +1,4 @@
-"""The scores of the baselines: random vectors, TF-IDF with a truncated SVD, others' embeddings."""
+"""The scores of the baselines: random vectors, TF-IDF with a truncated SVD, BM25, others' embeddings."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,11 @@ from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import listed_file, write_manifest
 from ..embedding.vector_file import read_vectors
 from ..errors import PromptpoolError
+from ..templates import DOCUMENT
 from .score_parts import part_of, score_parts
 from .scored_task import ScoredTask
+
+BM25 = "bm25"  # the kind that ranks documents and has no vectors
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class BaselineScores:
         """
         columns = {"model": self.name, "adapter": "baseline", "step": 0}
         columns |= {"prompt": "none", "pooling": "none", "layer": 0}
+        if self.baseline["kind"] == BM25:
+            from .scorer import mteb_name
+            from .word_search import Bm25Encoder
+
+            known = pd.read_parquet(scorer.texts)
+            documents = known.loc[known["prompt_type"].str.contains(DOCUMENT), "text"].tolist()
+            return scorer.score_encoder(Bm25Encoder(scorer.rows, documents, mteb_name(columns)), columns)
         if self.vectors:
             from .scorer import require_same_texts
 

@@ -13,6 +13,7 @@ from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import listed_files, write_manifest
 from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
+from .role_scores import RoleScores
 from .score_parts import ScorePart, part_of, score_parts
 from .scored_task import ScoredTask
 
@@ -55,21 +56,26 @@ def score_checkpoint(
     vectors: str,
     model: str,
     adapter: str,
+    roles: Mapping[str, Mapping] | None = None,
     workers: int = 1,
     code: str = "",
 ) -> None:
     """Writes one checkpoint's scores, a table for each task and family at {task}/{family}.parquet beside `out`, MTEB's
     results beside each, and at `out` the manifest that lists them.
 
-    vectors: the manifest of its vectors. Scores that still depend on the same are kept; the rest is scored by
+    vectors: the manifest of its vectors; roles: as `Study.scored_roles` returns them, each with a table
+    {task}/roles-{name}.parquet. Scores that still depend on the same are kept; the rest is scored by
     `workers` processes. Raises PromptpoolError for vectors that are not what the manifest lists.
     """
     started = time.time()
     parts: list[ScorePart] = []
     for task in tasks:
-        for file in listed_files([vectors], ".safetensors", [task.name]):
-            path = str(Path(out).parent / task.name / f"{Path(file).stem}.parquet")
-            parts.append(part_of(path, task, FamilyScores(file, model, adapter), out, code))
+        files = {Path(file).stem: file for file in listed_files([vectors], ".safetensors", [task.name])}
+        scored = {family: FamilyScores(file, model, adapter) for family, file in files.items()}
+        for name, sides in (roles or {}).items():
+            scored[f"roles-{name}"] = RoleScores.of(name, sides, files, model, adapter)
+        for name, one in scored.items():
+            parts.append(part_of(str(Path(out).parent / task.name / f"{name}.parquet"), task, one, out, code))
     computed = score_parts(parts, workers)
     inputs = [vectors, *(path for task in tasks for path in (task.labelled, task.texts))]
     files = [file for part in parts for file in part.files]

@@ -20,7 +20,8 @@ from .mteb_results import SCORE_COLUMNS, beyond_rows, result_line, tidy_rows
 from .replicates import observed
 from .scored_task import ScoredTask
 
-Variants = Iterable[tuple[Mapping, str, np.ndarray]]  # score columns, MTEB's revision, and a matrix [n, dim]
+# Score columns, MTEB's revision, and a matrix [n, dim]; with roles two, of the texts as documents and as queries.
+Variants = Iterable[tuple[Mapping, str, np.ndarray | tuple[np.ndarray, np.ndarray]]]
 
 
 class Scorer:
@@ -42,22 +43,38 @@ class Scorer:
         memory: dict = {}  # what all variants share
         with threadpool_limits(1):  # k-means with two threads on shared cores takes 20 times longer
             for columns, revision, matrix in tqdm(variants, total=total, desc=f"score {self.task}", unit="variant"):
-                if len(matrix) != len(self.rows):
-                    raise PromptpoolError(
-                        f"task {self.task}: {len(matrix)} vectors for {len(self.rows)} texts of {self.texts}; remove "
-                        "the embeddings and run again"
-                    )
-                if not np.isfinite(matrix).all():
-                    raise PromptpoolError(f"task {self.task}: {mteb_name(columns)} has a vector that is not finite")
-                encoder = LookupEncoder(self.rows, matrix, mteb_name(columns), revision)
-                task = self.source.fresh()
-                result, beyond = observed(encoder, task, memory)
-                rows += tidy_rows(result, task.metadata.main_score, columns, self.task)
-                for (split, subset, level, metric), values in beyond.items():
-                    base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
-                    rows += beyond_rows({**base, "metric": metric}, values)
-                lines.append(result_line(encoder, result, columns))
+                sides = matrix if isinstance(matrix, tuple) else (matrix,)
+                for side in sides:
+                    self._require_sound(side, columns)
+                encoder = LookupEncoder(self.rows, sides[0], mteb_name(columns), revision, *sides[1:])
+                own, line = self._measured(encoder, columns, memory)
+                rows += own
+                lines.append(line)
         return pd.DataFrame(rows, columns=SCORE_COLUMNS), lines
+
+    def score_encoder(self, encoder: LookupEncoder, columns: Mapping) -> tuple[pd.DataFrame, list[str]]:
+        """The same of one encoder that has no matrix of vectors."""
+        with threadpool_limits(1):
+            rows, line = self._measured(encoder, columns, {})
+        return pd.DataFrame(rows, columns=SCORE_COLUMNS), [line]
+
+    def _measured(self, encoder: LookupEncoder, columns: Mapping, memory: dict) -> tuple[list[dict], str]:
+        task = self.source.fresh()
+        result, beyond = observed(encoder, task, memory)
+        rows = tidy_rows(result, task.metadata.main_score, columns, self.task)
+        for (split, subset, level, metric), values in beyond.items():
+            base = {**columns, "task": self.task, "split": split, "subset": subset, "level": level}
+            rows += beyond_rows({**base, "metric": metric}, values)
+        return rows, result_line(encoder, result, columns)
+
+    def _require_sound(self, matrix: np.ndarray, columns: Mapping) -> None:
+        if len(matrix) != len(self.rows):
+            raise PromptpoolError(
+                f"task {self.task}: {len(matrix)} vectors for {len(self.rows)} texts of {self.texts}; remove "
+                "the embeddings and run again"
+            )
+        if not np.isfinite(matrix).all():
+            raise PromptpoolError(f"task {self.task}: {mteb_name(columns)} has a vector that is not finite")
 
 
 def require_same_texts(vectors: str, texts: Sequence[str], recorded: str) -> None:

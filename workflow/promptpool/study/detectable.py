@@ -48,7 +48,7 @@ def clustering_size(study: Study, name: str) -> tuple[int, int] | None:
         known = catalogue()
         labels, texts = known["labels"].get(spec["name"]), known["texts"].get(spec["name"])
         return (texts[0], labels) if labels and texts and texts[0] else None
-    if spec["source"] == "retrieval":
+    if spec["source"] in ("retrieval", "docstring-search"):
         return None
     built = Path(study.results, "tasks", name, "labelled.parquet")
     if built.is_file():

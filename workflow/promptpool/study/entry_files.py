@@ -21,6 +21,15 @@ FILES_OF_ENTRIES = ("path", "labels", "queries", "documents", "qrels")
 SERVER = ("url", "key_variable", "timeout", "retries", "concurrency", "batch_size")
 
 
+def drop_default_measures(tasks: Mapping[str, dict]) -> None:
+    """Removes, in place, the default `measure` of search tasks: as before there was the key, so that none is scored
+    again.
+    """
+    for spec in tasks.values():
+        if spec.get("measure") == "ndcg_at_10":
+            del spec["measure"]
+
+
 @functools.cache
 def loaded_files(path: str) -> tuple[str, ...]:
     """A file, or the files that a model is loaded from if the path is its directory. Nothing for a hub id."""

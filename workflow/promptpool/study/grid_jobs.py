@@ -5,6 +5,8 @@ A job makes the files of a share of the tasks. Its manifest, {model}/{adapter}/{
 
 from collections.abc import Mapping
 
+from ..tasks.catalogue import ranks_documents
+
 MOST_SCORING = 8  # processes of one scoring job; other jobs take the other cores
 WHOLE = "all"  # the share of a job that makes all tasks' files
 
@@ -43,6 +45,12 @@ class GridJobs:
     def task_snapshots(self, share: str) -> list[str]:
         """The markers of what a share's tasks use from the hub, as a rule's input."""
         return sorted({marker for task in self.share_tasks(share) for marker in self.snapshot("tasks", task)})
+
+    def baseline_tasks(self, name: str) -> list[str]:
+        """The tasks that a baseline is scored on: all, or for BM25 those that rank documents."""
+        tasks = self.config["tasks"]
+        words = self.config["baselines"][name]["kind"] == "bm25"
+        return [task for task, spec in tasks.items() if not words or ranks_documents(task, spec)]
 
     def scoring_threads(self, cores: int) -> int:
         """Processes of a job that scores: more than there are files of a checkpoint would idle."""

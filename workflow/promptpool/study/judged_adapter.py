@@ -16,6 +16,7 @@ class JudgedAdapter:
     model: Callable[[str], dict]
     snapshot: Callable[[str, str], list[str]]
     adapter_pairs: Callable[[str], list[str]]
+    template_of: Callable[[str], str | dict[str, str]]
 
     def judged_adapter(self) -> str | None:
         """The adapter of the first export that is trained here, else the first one that is. By name, not by result."""
@@ -68,7 +69,7 @@ class JudgedAdapter:
             "step": max(spec["steps"]),
             "seeds": {own[training]["seed"]: training for training in self.judged_trainings()},
             "prompt": spec["prompt"],
-            "template": self.config["prompts"][spec["prompt"]],
+            "template": self.template_of(spec["prompt"]),
             "pooling": spec["pooling"],
             "sets": {one: {key: pairs[one][key] for key in HOW} for one in self.adapter_pairs(name)},
             "recipe": {key: own[name][key] for key in kept},

@@ -141,7 +141,7 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
             notes.append(f"{name}: its length is in epochs; assumed to be {steps} steps")
         seen = 2.0 * steps * spec["batch_size"]
         each = min(spec["max_text_tokens"], assumptions()["tokens_of_unknown_text"])
-        each += tokens_of(study["prompts"][spec["prompt"]])
+        each += tokens_of(study.longest_template(spec["prompt"]))
         texts += seen
         tokens += seen * each
         flops += seen * each * TRAINED * size["parameters"]
@@ -179,7 +179,7 @@ def _verdict(study: Study, sizes: Mapping) -> Row:
         return Row("verdict", jobs)
     spec, size = study.adapter(trainings[0]), sizes[study.adapter(trainings[0])["model"]]
     texts = 2 * assumptions()["held_out_pairs"] * 2 * len(trainings)
-    tokens = texts * (assumptions()["tokens_of_unknown_text"] + tokens_of(study["prompts"][spec["prompt"]]))
+    tokens = texts * (assumptions()["tokens_of_unknown_text"] + tokens_of(study.longest_template(spec["prompt"])))
     flops, disk = tokens * FORWARD * size["parameters"], 4 * texts * size["hidden"]
     return Row("verdict", jobs, texts, tokens, flops, disk, "embed", starts=jobs)
 

@@ -13,12 +13,13 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
-from .entry_files import EntryFiles
+from .entry_files import EntryFiles, drop_default_measures
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
 from .negative_jobs import NegativeJobs
 from .readout_jobs import ReadoutJobs
+from .role_prompts import RolePrompts
 from .trainings import Trainings
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
@@ -26,11 +27,12 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Trainings):
+class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
         self.config = config = in_order(config)  # another order of keys must rerun nothing
+        drop_default_measures(config["tasks"])
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         self.needs = hub_needs(config)
@@ -46,7 +48,7 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Trai
         shown = {
             key: value
             for key, value in self.config.items()
-            if key not in ("device", "jobs_per_gpu", "fuse", "backends")
+            if key not in ("device", "jobs_per_gpu", "fuse", "backends", *(() if self.config["roles"] else ("roles",)))
         }
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
         adapters = {

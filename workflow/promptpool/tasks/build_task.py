@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_json, write_sidecar
+from ..data.docstring_search import search_docstrings
 from ..data.labels import label_docstrings, label_faults
 from ..data.retrieval_files import read_retrieval
 from ..data.tables import in_and_out, read_labelled
@@ -17,7 +18,7 @@ from ..hub.snapshots import commits
 def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, texts_out: str) -> None:
     """Writes `labelled.parquet`, `texts.parquet` (text, prompt_type) and, beside them, `facts.json` (see
     `mteb_tasks.facts_of`), with sidecars. The first holds text and label; RETRIEVAL_COLUMNS if the task's source is
-    `retrieval`; nothing for a hub task.
+    `retrieval` or `docstring-search`; nothing for a hub task.
 
     The texts are recorded from MTEB itself: the task runs once with an encoder that records what it is asked for,
     each text once. `prompt_type` holds the roles in which MTEB asks for a text (`document`, `query` or both), and is
@@ -37,6 +38,9 @@ def build_task(name: str, spec: Mapping, corpus: str | None, labelled_out: str, 
     elif spec["source"] == "retrieval":
         labelled = read_retrieval(spec, where, _warn, counts)
         print(f"{where}: {', '.join(f'{key}: {count}' for key, count in counts.items())}")
+    elif spec["source"] == "docstring-search":
+        labelled = search_docstrings(pd.read_parquet(corpus), spec, where)
+        counts |= {f"{part}_rows": int(count) for part, count in labelled["part"].value_counts().items()}
     faults = label_faults(labelled) if labelled is not None and "label" in labelled else {}
     if faults.get("contradictory"):
         _warn(f"{where}: {faults['contradictory']} texts have two labels or more, such as {faults['example']}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 CATALOGUE_FILE = files(__package__) / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
+RANKED_TYPES = ("Retrieval", "Reranking")  # MTEB's types of tasks that rank documents by text alone
 
 
 @functools.cache
@@ -35,6 +36,13 @@ def benchmark_tasks(name: str, types: list[str] | None = None) -> dict[str, dict
         for entry in entries
         if types is None or known["tasks"][entry["name"]] in types
     }
+
+
+def ranks_documents(name: str, spec: Mapping) -> bool:
+    """Whether a task of the config ranks documents for queries, which BM25 can do too."""
+    if spec["source"] == "mteb":
+        return catalogue()["tasks"].get(spec.get("name") or name) in RANKED_TYPES
+    return spec["source"] in ("retrieval", "docstring-search")
 
 
 def build() -> dict:

@@ -9,6 +9,7 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 import numpy as np
 from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.similarity_functions import cos_sim, pairwise_cos_sim
+from mteb.types import PromptType
 
 from ..errors import PromptpoolError
 
@@ -17,11 +18,21 @@ class LookupEncoder:
     """Answers MTEB with precomputed vectors, by text.
 
     rows: text -> row of `matrix` (float32 [n, dim]); many encoders can share it. name and revision: the variant's in
-    MTEB's own results, in place of a model's. Similarity is MTEB's own cosine.
+    MTEB's own results, in place of a model's. Similarity is MTEB's own cosine. queries: the vectors of texts that MTEB
+    asks for as queries (its `prompt_type`); None if these are in `matrix` too. All others are documents, as they are
+    for an exported model's `encode`.
     """
 
-    def __init__(self, rows: Mapping[str, int], matrix: np.ndarray, name: str, revision: str = "local"):
+    def __init__(
+        self,
+        rows: Mapping[str, int],
+        matrix: np.ndarray,
+        name: str,
+        revision: str = "local",
+        queries: np.ndarray | None = None,
+    ):
         self.rows, self.matrix = rows, matrix
+        self.queries = matrix if queries is None else queries
         known = {"name": f"promptpool/{name}", "revision": revision, "similarity_fn_name": ScoringFunction.COSINE}
         self.mteb_model_meta = ModelMeta.create_empty(overwrites=known)
 
@@ -37,7 +48,8 @@ class LookupEncoder:
                         f"delete the task's texts.parquet and run again"
                     )
                 places.append(place)
-        return np.asarray(self.matrix[places], dtype=np.float32)
+        matrix = self.queries if prompt_type == PromptType.query else self.matrix
+        return np.asarray(matrix[places], dtype=np.float32)
 
     def similarity(self, a, b):
         return cos_sim(a, b)

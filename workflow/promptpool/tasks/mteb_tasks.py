@@ -24,7 +24,7 @@ from ..hub.snapshots import snapshots
 from .absent_models import absent_models
 from .datasets import read_from
 from .encoders import LookupEncoder, RecordingEncoder
-from .retrieval_task import retrieval_task
+from .retrieval_task import NDCG, SEARCHES, retrieval_task
 
 MAX_DRAWN = 16_384  # MTEB's own size of one clustering experiment
 BATCH = 1024  # texts per call of MTEB; does not affect scores
@@ -66,8 +66,8 @@ def fresh_task(name: str, spec: Mapping, labelled: pd.DataFrame | None) -> AbsTa
     spec: a task of the config. One of source mteb may hold `subsets` and `splits`, fewer than all. Raises
     PromptpoolError for one that the task does not have.
     """
-    if spec.get("source") == "retrieval":
-        return retrieval_task(name, labelled)
+    if spec.get("source") in SEARCHES:
+        return retrieval_task(name, labelled, spec.get("measure", NDCG))
     if labelled is not None:
         return local_task(name, labelled)
     about = mteb.get_task(spec["name"]).metadata

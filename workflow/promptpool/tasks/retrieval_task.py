@@ -7,11 +7,14 @@ from datasets import Dataset
 from mteb.abstasks import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
+NDCG = "ndcg_at_10"
+SEARCHES = ("retrieval", "docstring-search")  # the sources of tasks that are made here
 
-def retrieval_task(name: str, table: pd.DataFrame) -> AbsTaskRetrieval:
-    """A fresh task. table: RETRIEVAL_COLUMNS, as `read_retrieval` gives them.
 
-    The main score is nDCG@10. MTEB also measures recall, MRR, MAP, precision and nDCG at 1, 3, 5, 10, 20, 100 and 1,000
+def retrieval_task(name: str, table: pd.DataFrame, measure: str = NDCG) -> AbsTaskRetrieval:
+    """A fresh task. table: RETRIEVAL_COLUMNS, as `read_retrieval` gives them; measure: its main score.
+
+    MTEB also measures recall, MRR, MAP, precision and nDCG at 1, 3, 5, 10, 20, 100 and 1,000
     documents.
     """
 
@@ -25,7 +28,7 @@ def retrieval_task(name: str, table: pd.DataFrame) -> AbsTaskRetrieval:
             modalities=["text"],
             eval_splits=["test"],
             eval_langs=["eng-Latn"],
-            main_score="ndcg_at_10",
+            main_score=measure,
         )
 
         def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:

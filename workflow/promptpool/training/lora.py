@@ -42,7 +42,7 @@ class Upcast(nn.Module):
 
 def tunable_model(
     path: str,
-    template: Template,
+    template: Template | Mapping[str, Template],
     spec: Mapping,
     max_text_tokens: int,
     *,

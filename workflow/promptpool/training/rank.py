@@ -20,7 +20,7 @@ from ..errors import PromptpoolError
 from ..hub.safe_loading import NO_CODE
 from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
 from ..models.precision import in_words, processor, training_dtype, training_precision
-from ..templates import SLOT, Composer, Template, format_joint
+from ..templates import DOCUMENT, ROLE_OF_SIDE, SLOT, Composer, Template, by_role, format_joint, parsed
 from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE, require_prefixes
@@ -47,7 +47,7 @@ def train_rank(
     model: str,
     revision: str | None,
     spec: Mapping,
-    template: str,
+    template: str | Mapping[str, str],
     scratch: str,
     device: str = "auto",
     execution: Mapping | None = None,
@@ -57,7 +57,8 @@ def train_rank(
     """Trains one adapter and writes its weights at every named step, all at the end.
 
     pairs: parquet files (text, positive, style, source_id); negatives: their hard negatives, if the spec asks for any
-    (`choose_negatives`). out: a directory that gets step-{step}/ (adapter_model.safetensors and its config) and
+    (`choose_negatives`). template: of all texts, or by role, and then the text is the query, the positive and the
+    negatives are documents. out: a directory that gets step-{step}/ (adapter_model.safetensors and its config) and
     training.parquet (a row per step: `tracking.TRAINING_COLUMNS`). With a validation share it also gets
     validation.parquet (step, accuracy, n, low, high) and best_step.json; and tensorboard/. A killed job resumes from
     `scratch`, which is outside the declared outputs. execution: see EXECUTION_DEFAULTS. causal: false trains without
@@ -71,7 +72,7 @@ def train_rank(
     table, held = training_pairs(pairs, negatives, spec)
     inputs = [*pairs, *filter(None, [negatives])]
     # The weights' own digest, not their path: a scratch is resumed only if everything is the same.
-    made_of = [repr(sorted(spec.items())), template, weights_identity(model, revision), *map(file_digest, inputs)]
+    made_of = [repr(sorted(spec.items())), str(template), weights_identity(model, revision), *map(file_digest, inputs)]
     made_of += ["both_ways"] * (not causal)
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
     args = trainer_arguments(spec, work / "trainer", place, how, out)
@@ -87,6 +88,7 @@ def train_rank(
             f"{out}: step {spec['steps'][-1]} is beyond the {args.max_steps} steps that {spec['epochs']} epochs of "
             f"{per_epoch} steps make; remove it from steps or raise epochs"
         )
+    args.router_mapping = {} if isinstance(template, str) else dict(ROLE_OF_SIDE)
     args.save_steps = max(1, min(500, args.max_steps // 4))
     set_seed(spec["seed"])
     tuned, texts, held = prepared(table, held, model, revision, spec, template, args.device, how)
@@ -106,7 +108,7 @@ def train_rank(
             ids(texts),
             spec,
             lambda: batches.epoch,
-            Template.parse(spec["prompt"], template),
+            Template.parse(spec["prompt"], by_role(template)[DOCUMENT]),
             lambda: AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE),
         ),
         loss=loss_of(tuned, spec, live, max(least, min(CHUNK_TOKENS[place.type], live)), gather=args.world_size > 1),
@@ -155,10 +157,10 @@ def weights_identity(model: str, revision: str | None) -> str:
 
 
 def prepared(
-    table: pd.DataFrame, held: pd.DataFrame, model: str, revision: str | None, spec: Mapping, template: str, device, how
+    table: pd.DataFrame, held: pd.DataFrame, model: str, revision: str | None, spec: Mapping, template, device, how
 ) -> tuple[SentenceTransformer, pd.DataFrame, pd.DataFrame]:
     """The model to tune, and its pairs: unchanged, or put into the prompt if tokenization is `joint`."""
-    prompt, longest = Template.parse(spec["prompt"], template), spec["max_text_tokens"]
+    prompt, longest = parsed(spec["prompt"], template), spec["max_text_tokens"]
     texts, held = table[sides(table)], held[["text", "positive"]]
     if spec["tokenization"] == "joint":
         tokenizer, whole = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE), prompt

@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
 from ..models.precision import exact
+from ..templates import DOCUMENT, QUERY
 
 MOST_HELD_OUT = 1000  # held-out pairs that are scored: a checkpoint takes seconds, to about 3 points
 LEAST = 2
@@ -46,13 +47,13 @@ def retrieval(model, texts: Sequence[str], positives: Sequence[str], rows: int =
     half = next(model.parameters()).dtype == torch.bfloat16
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
         anchors, candidates = (
-            model.encode(list(side), batch_size=rows, convert_to_tensor=True, show_progress_bar=False).float()
-            for side in (texts, positives)
+            model.encode(list(side), task=role, batch_size=rows, convert_to_tensor=True, show_progress_bar=False)
+            for role, side in ((QUERY, texts), (DOCUMENT, positives))
         )
     model.train(training)
     own = torch.arange(len(anchors), device=anchors.device)
     with exact(anchors.device):
-        anchors, candidates = F.normalize(anchors, dim=1), F.normalize(candidates, dim=1)
+        anchors, candidates = F.normalize(anchors.float(), dim=1), F.normalize(candidates.float(), dim=1)
         return int(((anchors @ candidates.T).argmax(1) == own).sum())
 
 

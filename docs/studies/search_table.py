@@ -20,8 +20,10 @@ ROWS = {
     "the demo's recipe": ("nano-docs", "demo", 40, "cluster", "last", -1),
     "summaries and bodies, one prompt": ("nano-docs", "one-prompt", 40, "cluster", "last", -1),
     "summaries and bodies, roles": ("nano-docs", "two-prompts", 40, "search", "last", -1),
+    "one prompt and hard negatives": ("nano-docs", "one-prompt-negatives", 40, "cluster", "last", -1),
+    "roles and hard negatives": ("nano-docs", "two-prompts-negatives", 40, "search", "last", -1),
 }
-OURS = "summaries and bodies, roles"
+OURS = "roles and hard negatives"
 
 
 def shown(found, sign: str = "") -> str:
@@ -31,7 +33,7 @@ def shown(found, sign: str = "") -> str:
 def main() -> None:
     facts = read_facts([str(RESULTS / "tasks" / task / "facts.json") for task in TASKS])
     scores = samples_by_variant(pd.read_parquet(RESULTS / "scores.parquet"), facts)
-    heads = [head for measure in TASKS.values() for head in (measure, "roles minus this")]
+    heads = [head for measure in TASKS.values() for head in (measure, "difference of the last row to this")]
     print("| | " + " | ".join(heads) + " |\n| --- |" + " ---: |" * len(heads))
     for name, variant in ROWS.items():
         cells = []

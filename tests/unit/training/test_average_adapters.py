@@ -87,7 +87,7 @@ def test_a_mean_waits_for_its_members_and_their_checks(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"mean_of": ["halves@80"]}, "adapters.mean.mean_of: ['halves@80'] is empty; give at least 2"),
+        ({"mean_of": ["halves@80"]}, "adapters.mean.mean_of: ['halves@80'] is too short; give at least 2"),
         ({"mean_of": ["halves@80", "halves@81"]}, "adapters.mean.mean_of: adapter 'halves' keeps no checkpoint at ste"),
         ({"mean_of": ["halves@80", "base"]}, "adapters.mean.mean_of: 'base' is no adapter; name checkpoints"),
         ({"mean_of": ["halves@80", "mean@1"]}, "adapters.mean.mean_of: 'mean@1' is itself a mean; name its members"),

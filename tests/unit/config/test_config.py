@@ -880,7 +880,7 @@ def test_how_a_job_runs_reaches_it_by_one_way_with_all_defaults():
     assert study.execution("embeddings") == {"device": "auto", "fuse": None}
     assert study.execution("adapters", "halves") == {
         "device": "auto", "micro_batch_size": None, "gradient_checkpointing": False, "attention": "sdpa", "gpus": 2,
-        "tracking": {"tensorboard": True, "wandb": "mine"},
+        "tracking": {"tensorboard": True, "trackio": None, "wandb": "mine"},
     }  # fmt: skip
     assert study.execution("adapters", "synthetic") == {**rank.EXECUTION_DEFAULTS, "gpus": 1, "device": "auto"}
     assert study.execution("pairs", "halves").keys() == {"device", "options", "shard_size"}

@@ -21,12 +21,13 @@ from ..hub.safe_loading import NO_CODE
 from ..models.backbone import pick_device, require_tokenizer, vocabulary_digest
 from ..models.precision import in_words, processor, training_dtype, training_precision
 from ..templates import DOCUMENT, ROLE_OF_SIDE, SLOT, Composer, Template, by_role, format_joint, parsed
+from .curves import curves_of, require_services
 from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE, require_prefixes
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
-from .tracking import PREFIX, ProgressBar, TensorBoard, training_table, validation_table, weights_and_biases
+from .tracking import PREFIX, ProgressBar, training_table, validation_table
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
 from .training_pairs import training_pairs
 from .validation import best_step, retrieval, wilson
@@ -36,7 +37,7 @@ EXECUTION_DEFAULTS = {
     "micro_batch_size": None,
     "gradient_checkpointing": False,
     "attention": "sdpa",
-    "tracking": {"tensorboard": True, "wandb": None},
+    "tracking": {"tensorboard": True, "trackio": None, "wandb": None},
 }
 
 
@@ -68,6 +69,7 @@ def train_rank(
     started = time.time()
     logging.disable_progress_bar()  # transformers draws one for every file it writes
     how = {**EXECUTION_DEFAULTS, **(execution or {}), "causal": causal}
+    require_services(how["tracking"], out)
     place = pick_device(device)
     table, held = training_pairs(pairs, negatives, spec)
     inputs = [*pairs, *filter(None, [negatives])]
@@ -75,7 +77,7 @@ def train_rank(
     made_of = [repr(sorted(spec.items())), str(template), weights_identity(model, revision), *map(file_digest, inputs)]
     made_of += ["both_ways"] * (not causal)
     work = Path(scratch) / text_digest("\0".join(made_of))[:16]
-    args = trainer_arguments(spec, work / "trainer", place, how, out)
+    args = trainer_arguments(spec, work / "trainer", place, out)
     per_epoch = len(table) // spec["batch_size"]
     if not per_epoch:
         raise PromptpoolError(
@@ -112,7 +114,7 @@ def train_rank(
             lambda: AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE),
         ),
         loss=loss_of(tuned, spec, live, max(least, min(CHUNK_TOKENS[place.type], live)), gather=args.world_size > 1),
-        callbacks=[checkpoints, ProgressBar(Path(out).name), *board(how, work)],
+        callbacks=[checkpoints, ProgressBar(Path(out).name), *curves_of(how["tracking"], work, out, spec)],
         batches=batches,
         where=out,
     )
@@ -230,10 +232,6 @@ def validator(tuned: SentenceTransformer, held: pd.DataFrame):
     return validate
 
 
-def board(how: Mapping, work: Path) -> list[TensorBoard]:
-    return [TensorBoard(work / "tensorboard")] if how["tracking"]["tensorboard"] else []
-
-
 def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int]) -> dict:
     """Assembles the results in the scratch and renames them into place. Returns what the sidecar adds."""
     result = work / "result"
@@ -263,7 +261,7 @@ def verify_step(path: Path, work: Path) -> None:
 
 
 def trainer_arguments(
-    spec: Mapping, folder: Path, device: torch.device, how: Mapping, where: str
+    spec: Mapping, folder: Path, device: torch.device, where: str
 ) -> SentenceTransformerTrainingArguments:
     """The trainer's arguments. Raises PromptpoolError if the ranks can't share a batch evenly."""
     ranks = int(os.environ.get("WORLD_SIZE", 1))
@@ -289,8 +287,7 @@ def trainer_arguments(
         logging_nan_inf_filter=False,
         save_strategy="steps",
         disable_tqdm=True,  # we have our own progress bar
-        report_to=weights_and_biases(how["tracking"]["wandb"], where),
-        run_name=Path(where).name,
+        report_to=[],  # curves_of has its own, which can't end a training
         dataloader_drop_last=True,
         dataloader_pin_memory=False,  # the thread that makes batches uses no GPU, and ids are few bytes
         ddp_find_unused_parameters=False,

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,6 +164,34 @@ def test_a_packed_directory_comes_back_the_same_and_equal_contents_pack_equally(
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     unpack_folder(tmp_path / "one.tar", tmp_path / "back")
     assert file_digest(tmp_path / "back") == before
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_an_archive_is_unpacked_with_and_without_pythons_filters(tmp_path, monkeypatch, new):
+    """Python 3.11.2, which Debian 12 has, knows no `filter`."""
+    (tmp_path / "one/step-2").mkdir(parents=True)
+    (tmp_path / "one/step-2/weights").write_bytes(b"\0\1")
+    before = file_digest(tmp_path / "one")
+    pack_folder(tmp_path / "one", tmp_path / "one.tar")
+    if not new:
+        whole = tarfile.TarFile.extractall
+        monkeypatch.delattr(tarfile, "data_filter")
+        monkeypatch.setattr(tarfile.TarFile, "extractall", lambda self, path: whole(self, path, filter="fully_trusted"))
+    unpack_folder(tmp_path / "one.tar", tmp_path / "back")
+    assert file_digest(tmp_path / "back") == before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../out", tarfile.REGTYPE), ("/out", tarfile.REGTYPE), ("in", tarfile.SYMTYPE)]
+)
+def test_an_archive_of_another_hand_is_refused_by_name(tmp_path, name, kind):
+    with tarfile.open(tmp_path / "one.tar", "w") as handle:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, "/etc"
+        handle.addfile(entry)
+    with pytest.raises(PromptpoolError, match=f"one.tar: damaged: it holds {name}; "):
+        unpack_folder(tmp_path / "one.tar", tmp_path / "back")
+    assert names(tmp_path) == ["one.tar"]
 
 
 def test_a_sibling_that_cannot_be_read_is_not_told_as_one_that_cannot_be_written(tmp_path):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import PromptpoolError
 
@@ -150,9 +150,14 @@ def pack_folder(folder: str | Path, archive: str | Path) -> None:
 
 
 def unpack_folder(archive: str | Path, folder: str | Path) -> None:
-    """Unpacks an archive that `pack_folder` made."""
+    """Unpacks an archive that `pack_folder` made. Raises PromptpoolError for one that holds more than files."""
+    safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.11.4 has no filters
     with atomic_path(folder) as temporary, tarfile.open(archive) as handle:
-        handle.extractall(temporary, filter="data")
+        for entry in handle:
+            place = PurePosixPath(entry.name)
+            if place.is_absolute() or ".." in place.parts or not (entry.isfile() or entry.isdir()):
+                raise PromptpoolError(f"{archive}: damaged: it holds {entry.name}; remove it, to make it again")
+        handle.extractall(temporary, **safe)
 
 
 def write_json(path: str | Path, content: object) -> None:

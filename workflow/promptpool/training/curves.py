@@ -47,7 +47,7 @@ def curves_of(tracking: Mapping, folder: Path, where: str, recipe: Mapping) -> l
 class Curves(TrainerCallback):
     """The interface: `open` before the first step, `write` for each logged row, `close` at the end.
 
-    Only the first rank writes. A resumed training opens anew, and first writes the rows up to where it resumes.
+    Only the first rank writes. A resumed training opens it again, and first writes the rows up to where it resumes.
     """
 
     opened = False

@@ -57,13 +57,18 @@ def variants(adapter: Path | str, revision: str | None = None) -> dict:
     return config
 
 
+def with_negatives(place: Path) -> Path:
+    """The tiny study's folder, and its corpus once more with a negative of each text."""
+    lines = pd.read_csv(place / "corpus.csv")
+    lines.assign(other=lines["text"].iloc[::-1].to_numpy()).to_csv(place / "threes.csv", index=False)
+    return place
+
+
 @pytest.fixture(scope="module")
 def folder(prepare, tmp_path_factory) -> Path:
     """One run of what these tests look at."""
-    place = prepare(tmp_path_factory.mktemp("variants") / "study")
+    place = with_negatives(prepare(tmp_path_factory.mktemp("variants") / "study"))
     given = tiny_adapter(place / "given", place / "model")
-    lines = pd.read_csv(place / "corpus.csv")
-    lines.assign(other=lines["text"].iloc[::-1].to_numpy()).to_csv(place / "threes.csv", index=False)
     targets = ["ablations", "models", "attention", "results/tiny/figures/omissions.svg"]
     targets += [f"results/tiny/checks/training_data/{name}.json" for name in ("harder", "judged", "given")]
     answer = snakemake(place, *targets, "--quiet", config=variants(given))
@@ -162,7 +167,7 @@ def hub(tmp_path, monkeypatch) -> Iterator[FakeHub]:
 
 
 def test_an_adapter_comes_from_the_hub_at_its_commit(prepare, hub, tmp_path):
-    place = prepare(tmp_path / "study")
+    place = with_negatives(prepare(tmp_path / "study"))
     commit = publish_model(hub, tiny_adapter(tmp_path / "given", place / "model"), "owner/lora")
     config = variants("owner/lora", commit)
     answer = snakemake(place, "results/tiny/adapters/theirs", "--quiet", config=config)

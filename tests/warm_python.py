@@ -2,9 +2,11 @@
 
 A job of the tiny study works for some tenths of a second, and imports torch, transformers and MTEB for several. `warm`
 starts one process that imports them, and makes a `python` that asks it for a fork. Only third-party modules are
-imported, so that each fork imports promptpool as its PYTHONPATH says. Whatever a fork would do differently from a new
-interpreter starts one: an environment that a library reads when it is imported, a job that may use the hub, any other
-command line. The first whole run of the tiny study, which other tests look at, starts plain interpreters.
+imported, so that each fork imports promptpool as its PYTHONPATH says. An environment that a library reads when it is
+imported, a job that may use the hub, and any other command line start a new interpreter.
+
+Two differences remain: the numeric libraries of a fork have one thread, and its pools of processes fork too. So the
+first whole run of the tiny study, which other tests look at, starts plain interpreters, as do the tests of faults.
 """
 
 import array

@@ -56,10 +56,7 @@ def write_run_crate(results: str | Path, config: str | Path, licence: str | None
     )
     root["conformsTo"] = profile
     version = metadata.version("promptpool")
-    software = crate.add(
-        SoftwareApplication(crate, "#promptpool", {"name": "promptpool", "softwareVersion": version,
-                                                   "url": "https://pypi.org/project/promptpool/"})
-    )  # fmt: skip
+    software = crate.add(SoftwareApplication(crate, "#promptpool", {"name": "promptpool", "softwareVersion": version}))
     entities = {path: _described(crate, results, path, found) for path, found in known.items()}
     for path, found in known.items():
         action = crate.add(

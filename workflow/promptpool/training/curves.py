@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -44,22 +45,22 @@ def curves_of(tracking: Mapping, folder: Path, where: str, recipe: Mapping) -> l
     return kinds + [Service(package, tracking[package], where, recipe) for package in services(tracking)]
 
 
-class Curves(TrainerCallback):
+class Curves(TrainerCallback, ABC):
     """The interface: `open` before the first step, `write` for each logged row, `close` at the end.
 
-    Only the first rank writes. A resumed training opens it again, and first writes the rows up to where it resumes.
+    Only the first rank writes. A resumed training opens them again, and first writes the rows up to where it resumes.
     """
 
     opened = False
 
-    def open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def open(self) -> None: ...
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def write(self, step: int, values: Mapping[str, float]) -> None: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def guarded(self) -> contextlib.AbstractContextManager:
         """Surrounds every call of the three above."""

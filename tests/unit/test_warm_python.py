@@ -1,0 +1,89 @@
+"""The python that tests of the workflow fork from does what a new one does, and is a new one where it must be."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from warm_python import warm
+
+SAID = """
+import os, sys
+sys.path.insert(0, "")
+print(os.getcwd(), os.environ.get("COLOUR"), sys.argv, oct(os.umask(0)), "torch" in sys.modules)
+print("fault", file=sys.stderr)
+{end}
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:
+        yield warm(Path(folder))
+
+
+def ran(python: str, folder: Path, end: str = "", **environ: str) -> subprocess.CompletedProcess:
+    script = folder / "script.py"
+    script.write_text(SAID.format(end=end))
+    before = os.umask(0o027)
+    try:
+        return subprocess.run(
+            [python, str(script), "a b"], cwd=folder, env={**os.environ, **environ}, capture_output=True, text=True
+        )
+    finally:
+        os.umask(before)
+
+
+def test_a_fork_has_the_directory_environment_arguments_and_umask_and_the_libraries(python, tmp_path):
+    answer = ran(python, tmp_path, COLOUR="blue")
+    told = [str(tmp_path), "blue", str([str(tmp_path / "script.py"), "a b"]), oct(0o027), "True"]
+    assert (answer.stdout, answer.stderr, answer.returncode) == (" ".join(told) + "\n", "fault\n", 0)
+
+
+@pytest.mark.parametrize("name", ["HOME", "HF_HOME", "REACHED", "LC_ALL", "http_proxy"])
+def test_another_environment_starts_a_new_python(python, tmp_path, name):
+    answer = ran(python, tmp_path, **{name: str(tmp_path / "other")})
+    assert answer.returncode == 0 and answer.stdout.endswith(" False\n")
+
+
+def test_a_job_that_may_use_the_hub_starts_a_new_python(python, tmp_path):
+    assert ran(python, tmp_path, "dict(online=True)").stdout.endswith(" False\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("sys.exit(3)", 3), ("sys.exit('no')", 1), ("raise ValueError", 1), ("os.kill(os.getpid(), 9)", 137)],
+)
+def test_how_it_ends_is_seen(python, tmp_path, end, code):
+    assert ran(python, tmp_path, end).returncode == code
+
+
+def test_the_package_is_that_of_the_path(python, tmp_path):
+    (tmp_path / "other/promptpool").mkdir(parents=True)
+    (tmp_path / "other/promptpool/__init__.py").write_text("MARK = 1\n")
+    answer = ran(python, tmp_path, "import promptpool; print(promptpool.MARK)", PYTHONPATH=str(tmp_path / "other"))
+    assert answer.stdout.endswith("\n1\n"), answer.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_client_takes_its_fork_with_it(python, tmp_path, how):
+    script = tmp_path / "script.py"
+    script.write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    client = subprocess.Popen([python, str(script)], cwd=tmp_path)
+    until = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    fork = int((tmp_path / "pid").read_text())
+    client.send_signal(how)
+    client.wait(30)
+    while True:
+        try:
+            os.kill(fork, 0)
+        except ProcessLookupError:
+            break
+        assert time.monotonic() < until, "the fork still runs"
+        time.sleep(0.05)

@@ -11,6 +11,7 @@ from tiny_study import jobs, sentences, snakemake, study
 pytestmark = pytest.mark.workflow
 NEW = {"choose_fitting_texts", "fit_statistics", "score_readouts"}
 TWO = {"parts": [{"pooling": "last", "post_processing": "soft-whiten(0.5)"}, {"pooling": "mean", "layer": 1}]}
+SHORT = ["cut(16)", "int8", "cut(16)+binary"]  # stored vectors again, with fewer numbers or bits
 FIXED = {"model": "small", "adapter": "base", "prompt": "cluster", "layer": -1}
 
 
@@ -26,7 +27,7 @@ def untuned() -> dict:
 
 def with_readouts() -> dict:
     config = untuned()
-    config["grid"]["post_processing"] = ["none", "center"]
+    config["grid"]["post_processing"] = ["none", "center", *SHORT]
     config["aggregations"] = {"two": TWO}
     config["fitting"] = {"corpora": ["lines"], "texts": 40}
     config["ablations"] |= {
@@ -42,11 +43,14 @@ def test_readouts_are_fitted_scored_and_compared_and_only_what_is_new_runs(tmp_p
     sentences(2, 20).to_csv(tmp_path / "corpus.csv", index=False)
     assert not NEW & set(jobs(snakemake(tmp_path, "-n", "ablations", config=untuned())))
 
-    answer = snakemake(tmp_path, "ablations", "--quiet", config=with_readouts())
+    drawn = "results/tiny/figures/size_scores.svg"
+    answer = snakemake(tmp_path, "ablations", drawn, "--quiet", config=with_readouts())
     assert answer.returncode == 0, answer.stdout + answer.stderr
     results = tmp_path / "results/tiny"
     tables = {name: pd.read_parquet(results / f"ablations/{name}.parquet") for name in ("post", "aggregated")}
-    assert set(tables["post"]["value"]) == {"none", "center"}
+    assert set(tables["post"]["value"]) == {"none", "center", *SHORT}
+    scores = tables["post"].query("task == 'mean'").set_index("value")["score"]
+    assert scores.nunique() > 2 and (results / "figures/size_scores.svg").exists()
     assert set(tables["aggregated"]["value"]) == {"last", "two"}
     texts = pd.read_parquet(results / "fitting/texts.parquet")
     assert len(texts) == 40 and set(texts["source"]) == {"corpora.lines"}

@@ -28,6 +28,9 @@ class SampleStudy:
     def omitted_texts(self) -> int:
         return 4
 
+    def weighs_values(self) -> bool:
+        return True
+
     def attention_states(self) -> list[tuple[str, str]]:
         return [("nano-docs", "base")]
 

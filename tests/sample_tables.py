@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from promptpool.attention.summarise_attention import summary_table
 from promptpool.attention.summarise_omissions import omission_summary
+from promptpool.attention.summarise_value_norms import with_plain
 from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS, SHOWN_COLUMNS
 
 PROMPTS = {"none": 0.0, "eol": 0.03, "cluster": 0.06}
@@ -164,6 +165,16 @@ def sample_attention_summary(**changes) -> pd.DataFrame:
     with TemporaryDirectory() as folder:
         pq.write_table(sample_attention(**changes), f"{folder}/part.parquet")
         return summary_table([f"{folder}/part.parquet"])
+
+
+def sample_value_norm_summary(**changes) -> pd.DataFrame:
+    """Attention by value norms: as attention, but the first token carries a fifth of what it weighs."""
+    plain = sample_attention_summary(**changes)
+    weighted = plain.copy()
+    columns = ["share", "share_low", "share_high", "estimate", "low", "high"]
+    weighted.loc[weighted["span"] == "sink", columns] *= 0.2
+    weighted.loc[weighted["span"] == "content", columns] *= 1.2
+    return with_plain(weighted, plain)
 
 
 def sample_omission_summary(prompts: tuple = ("cluster",)) -> pd.DataFrame:

@@ -334,6 +334,7 @@ def test_the_columns_of_every_table_are_listed():
     from promptpool.analysis.compare_ablation import RANKING
     from promptpool.attention.summarise_attention import SUMMARY_COLUMNS as SUMMARY
     from promptpool.attention.summarise_omissions import OMISSION_SUMMARY
+    from promptpool.attention.summarise_value_norms import PLAIN_SHARES
     from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS
     from promptpool.pairs.choose_negatives import NEGATIVES
     from promptpool.pairs.select_pairs import PAIR
@@ -347,6 +348,7 @@ def test_the_columns_of_every_table_are_listed():
     assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", "seeds", *RANKING, *AXES]
     assert columns_of("attention.parquet") == ATTENTION_SCHEMA.names
     assert columns_of("attention_summary.parquet") == SUMMARY
+    assert columns_of("value_norm_summary.parquet") == [*SUMMARY, *PLAIN_SHARES.values()]
     assert columns_of("omissions.parquet") == OMISSION_COLUMNS
     assert columns_of("omission_summary.parquet") == OMISSION_SUMMARY
     assert columns_of("pairs.parquet") == PAIR

@@ -13,6 +13,7 @@ HEAVY = {"torch", "transformers", "mteb", "sentence_transformers", "matplotlib",
 MODELS = {
     "embed_checkpoint",
     "measure_attention",
+    "measure_value_norms",
     "measure_costs",
     "omit_words",
     "check_parity",
@@ -29,6 +30,7 @@ STATISTICS = {
     "summarise_scores",
     "summarise_attention",
     "summarise_omissions",
+    "summarise_value_norms",
     "plan",
 }
 

@@ -60,7 +60,7 @@ from promptpool.config.resolve import resolve
 from promptpool.report.build_report import environment
 from promptpool.runtime.code_digest import code_digest, use_scripts
 from promptpool.study.model_checks import architectures
-from promptpool.study.plan import assumptions
+from promptpool.study.plan_sizes import assumptions
 from promptpool.tasks.catalogue import catalogue
 from promptpool.tasks.published import published
 from promptpool.text.boilerplate import boilerplate

@@ -16,7 +16,7 @@ RULES = {
     "embeddings": ("embed_checkpoint",),
     "verdict": ("judge_tuning",),
     "scores": ("score_checkpoint", "embed_baseline", "score_baseline"),
-    "attention": ("measure_attention", "omit_words"),
+    "attention": ("measure_attention", "measure_value_norms", "omit_words"),
     "models": ("export_model", "check_parity"),
 }
 

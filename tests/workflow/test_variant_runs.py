@@ -52,7 +52,7 @@ def variants(adapter: Path | str, revision: str | None = None) -> dict:
             "fixed": {"adapter": "base", "prompt": "cluster", "pooling": "mean", "layer": -1},
         },
     }  # fmt: skip
-    config["attention"] |= {"omissions": 3, "adapters": ["base", "tuned@2", "control@2"]}
+    config["attention"] |= {"omissions": 3, "value_norms": True, "adapters": ["base", "tuned@2", "control@2"]}
     config["exports"] = {"out": {"model": "open", "adapter": "opened@2", "prompt": "cluster", "pooling": "mean"}}
     return config
 
@@ -69,7 +69,8 @@ def folder(prepare, tmp_path_factory) -> Path:
     """One run of what these tests look at."""
     place = with_negatives(prepare(tmp_path_factory.mktemp("variants") / "study"))
     given = tiny_adapter(place / "given", place / "model")
-    targets = ["ablations", "models", "attention", "results/tiny/figures/omissions.svg"]
+    drawn = [f"results/tiny/figures/{name}.svg" for name in ("omissions", "value_norms")]
+    targets = ["ablations", "models", "attention", *drawn]
     targets += [f"results/tiny/checks/training_data/{name}.json" for name in ("harder", "judged", "given")]
     answer = snakemake(place, *targets, "--quiet", config=variants(given))
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
@@ -136,6 +137,15 @@ def test_left_out_words_are_summarised_and_drawn(folder):
     assert (folder / "results/tiny/figures/omissions.svg").exists()
     measured = pd.read_parquet(folder / "results/tiny/omissions.parquet")
     assert measured["effect"].between(0, 2).all() and measured.groupby(["model", "adapter"]).size().nunique() == 1
+
+
+def test_value_norms_stand_beside_attention_and_are_drawn(folder):
+    summary = pd.read_parquet(folder / "results/tiny/value_norm_summary.parquet")
+    assert set(summary["adapter"]) == {"base", "tuned", "control"}
+    assert (
+        summary[["share", "plain_share"]].notna().all(axis=None) and (summary["share"] != summary["plain_share"]).any()
+    )
+    assert (folder / "results/tiny/figures/value_norms.svg").exists()
 
 
 def test_nothing_runs_again_and_an_edit_runs_only_what_it_reaches(folder):

@@ -33,6 +33,7 @@ from sample_tables import (
     sample_qc,
     sample_steps,
     sample_training,
+    sample_value_norm_summary,
 )
 
 DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><circle r="9"/></svg>'
@@ -42,7 +43,8 @@ DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"><circl
 def study(monkeypatch) -> Study:
     """The tests' study with all that a figure can be drawn of."""
     monkeypatch.chdir(ROOT)
-    return Study(resolve(demo(grid__layers=[0, -1], attention__omissions=4, benchmarks={"own": {"name": "paper"}},
+    return Study(resolve(demo(grid__layers=[0, -1], attention__omissions=4, attention__value_norms=True,
+                               benchmarks={"own": {"name": "paper"}},
                                grid__post_processing=["none", "cut(64)"])))  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def results(tmp_path_factory) -> Path:
         "map": sample_map(),
         "attention_summary": sample_attention_summary(),
         "omission_summary": sample_omission_summary(),
+        "value_norm_summary": sample_value_norm_summary(),
         **{f"adapters/{name}/training": log for name, log in sample_training().items()},
     }
     for name, table in tables.items():
@@ -106,6 +109,7 @@ def test_figures_are_those_that_a_study_can_have(study, monkeypatch):
         "attention_spans",
         "attention_layers",
         "omissions",
+        "value_norms",
     }
 
 

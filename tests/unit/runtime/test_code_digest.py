@@ -141,7 +141,7 @@ POOLS = {
     "embed_checkpoint", "check_parity", "judge_tuning", "make_pairs semantic", "choose_negatives model", "omit_words",
 }  # fmt: skip
 SINGLE = [
-    ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs", "omit_words"}),
+    ("tasks.build_task", "sample_texts", {"measure_attention", "measure_costs", "measure_value_norms", "omit_words"}),
     ("tasks.build_task", "build_task", {"build_task"}),
     ("embedding.pooling", "position_weights", POOLS),
     ("training.losses", "info_nce", {"train_adapter"}),
@@ -207,7 +207,10 @@ def test_a_helper_that_moved_to_another_module_runs_nothing(checkout, before):
 
 @pytest.mark.parametrize(
     ("resource", "runs"),
-    [("boilerplate.yaml", GROUPS["every set"]), ("function_words.txt", {"measure_attention", "omit_words"})],
+    [
+        ("boilerplate.yaml", GROUPS["every set"]),
+        ("function_words.txt", {"measure_attention", "measure_value_norms", "omit_words"}),
+    ],
 )
 def test_a_changed_list_of_words_runs_what_reads_it(checkout, before, resource, runs):
     with (checkout / "promptpool/text" / resource).open("a", encoding="utf-8") as handle:

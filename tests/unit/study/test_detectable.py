@@ -11,7 +11,8 @@ from promptpool.study.detectable import (
     study_detectable,
     task_detectable,
 )
-from promptpool.study.plan import assumptions, table
+from promptpool.study.plan import table
+from promptpool.study.plan_sizes import assumptions
 from promptpool.study.study import Study
 from sample_config import ROOT, demo
 from scipy import stats

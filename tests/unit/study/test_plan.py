@@ -6,7 +6,8 @@ import pytest
 import yaml
 from promptpool.config.resolve import resolve
 from promptpool.study import plan, plan_checks
-from promptpool.study.plan import assumptions, cpu_hours, gpu_hours, model_size, rows, task_size
+from promptpool.study.plan import cpu_hours, gpu_hours, rows, task_size
+from promptpool.study.plan_sizes import assumptions, model_size
 from promptpool.study.study import Study
 from sample_config import ROOT, demo
 
@@ -86,4 +87,4 @@ def test_the_plan_is_written_as_text_and_as_rows(tmp_path):
     assert "Nothing is missing." in text and "embeddings" in text
     listed = json.loads((tmp_path / "plan.json").read_text())
     assert {row["stage"] for row in listed} >= {"pairs", "adapters", "embeddings", "scores"}
-    assert set(listed[0]["gpu_hours"]) == set(plan.assumptions()["gpus"])
+    assert set(listed[0]["gpu_hours"]) == set(assumptions()["gpus"])

@@ -14,7 +14,8 @@ import yaml
 from ..artifacts.files import atomic_path
 from ..config.resolve import resolve
 from ..errors import PromptpoolError
-from ..study.plan import cpu_hours, gpu_hours, model_size, rows, start_hours
+from ..study.plan import cpu_hours, gpu_hours, rows, start_hours
+from ..study.plan_sizes import model_size
 from ..study.study import Study
 from .find_columns import Column, columns_of, label_column, text_column
 from .from_scratch import SAMPLE_FILE, copy_model, from_scratch

@@ -267,6 +267,19 @@ FIGURES: tuple[Figure, ...] = (
         "content word divided by that of a function word, with its 95 % interval over texts. At 1 both do as much.",
         alt="Dots with intervals: the effect of leaving out a content word relative to a function word, by checkpoint.",
     ),
+    Figure(
+        name="value_norms",
+        drawing="value_norms.value_norms",
+        inputs=lambda study, name: {"summary": [f"{study.results}/value_norm_summary.parquet"]},
+        title="attention and values",
+        category="Attention",
+        section="attention",
+        when=lambda study: bool(study.attention_states()) and study.weighs_values(),
+        caption="Where the last token looks (ring), and what it takes from there (dot): shares of its attention, and "
+        "of its attention weighted by the norms of the values, with 95 % intervals over texts. A span with much "
+        "attention and small values, as the first token often is, adds little to the embedding.",
+        alt="Rings and dots with intervals: two shares of content words and of the first token, by checkpoint.",
+    ),
 )
 
 

@@ -3,21 +3,18 @@
 Counts come from the config and from MTEB's own statistics. If only a guess is possible, the row says so.
 """
 
-import functools
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from ..artifacts.files import atomic_path
 from ..config.adapters import untrained
 from ..scoring.embed_baseline import EMBEDDED
 from ..tasks.catalogue import catalogue
 from .detectable import detectable_lines, study_detectable
-from .plan_checks import PLANNING_FILE, missing
+from .plan_checks import missing
+from .plan_sizes import assumptions, model_size, tokens_of
 from .study import Study
 
 FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
@@ -40,37 +37,6 @@ class Row:
     use: str | None = None  # which utilisation
     note: str = ""
     starts: int = 0  # jobs that start a model
-
-
-@functools.cache
-def assumptions() -> dict:
-    return yaml.safe_load(PLANNING_FILE.read_text(encoding="utf-8"))
-
-
-def model_size(path: str) -> dict:
-    """`parameters`, `hidden` and `layers` of a model, and `guess`: whether they are guessed."""
-    known = assumptions()["models"].get(path)
-    if known:
-        return {**known, "guess": False}
-    config = Path(path) / "config.json"
-    if config.is_file():
-        settings = json.loads(config.read_text(encoding="utf-8"))
-        weights = sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
-        width = 2 if "16" in str(settings.get("dtype", settings.get("torch_dtype", ""))) else 4
-        settings = settings.get("text_config") or settings
-        return {
-            "parameters": weights / width,
-            "hidden": settings.get("hidden_size", 1024),
-            "layers": settings.get("num_hidden_layers", 24),
-            "guess": False,
-        }
-    named = re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", path.rpartition("/")[2].lower())
-    parameters = float(named[1]) * (1e9 if named[2] == "b" else 1e6) if named else 1e9
-    return {"parameters": parameters, "hidden": 2048, "layers": 24, "guess": True}
-
-
-def tokens_of(text: str) -> float:
-    return len(text) / assumptions()["characters_per_token"]
 
 
 def task_size(study: Study, name: str) -> tuple[float, float, str]:
@@ -188,10 +154,11 @@ def _attention(study: Study, sizes: Mapping) -> Row:
     if not (spec := study["attention"]):
         return Row("attention", 0)
     each = task_size(study, spec["task"])[1] + 12
-    a_state = (spec["texts"] + spec["omissions"] * each * WORDS_A_TOKEN) * len(spec["prompts"])
+    again, left_out = 1 + spec["value_norms"], spec["omissions"] * each * WORDS_A_TOKEN
+    a_state = (spec["texts"] * again + left_out) * len(spec["prompts"])
     states = study.attention_states()
     flops = sum(a_state * each * FORWARD * sizes[model]["parameters"] for model, _ in states)
-    jobs, texts = len(states) * (2 if spec["omissions"] else 1), a_state * len(states)
+    texts, jobs = a_state * len(states), len(states) * (again + bool(left_out))
     return Row("attention", jobs, texts, texts * each, flops, use="embed", starts=jobs)
 
 

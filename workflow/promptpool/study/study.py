@@ -24,6 +24,7 @@ from .trainings import Trainings
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
+LOOKS = ("omissions", "value_norms")  # of attention: further stages of their own
 NOT_WRITING = ("shard_size", "contamination")
 
 
@@ -235,9 +236,13 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Role
         spec = self.config["attention"]
         if spec is None:
             return {}
-        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters", "omissions")}
+        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters", *LOOKS)}
         same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
         return {**kept, **same, "seed": self.config["seed"]}
+
+    def weighs_values(self) -> bool:
+        """Whether attention is measured by value norms too."""
+        return (self.config["attention"] or {"value_norms": False})["value_norms"]
 
     def omitted_texts(self) -> int:
         """Of how many texts each word is left out in turn."""

@@ -20,6 +20,7 @@ ROWS = {
     "the demo's recipe": ("nano-docs", "demo", 40, "cluster", "last", -1),
     "summaries and bodies, one prompt": ("nano-docs", "one-prompt", 40, "cluster", "last", -1),
     "summaries and bodies, roles": ("nano-docs", "two-prompts", 40, "search", "last", -1),
+    "summaries and bodies, roles that end alike": ("nano-docs", "like-prompts", 40, "like", "last", -1),
     "one prompt and hard negatives": ("nano-docs", "one-prompt-negatives", 40, "cluster", "last", -1),
     "roles and hard negatives": ("nano-docs", "two-prompts-negatives", 40, "search", "last", -1),
 }

@@ -1,0 +1,17 @@
+"""The lexical stage: TF-IDF and SVD of the fitting texts, fitted once for every checkpoint and prompt."""
+
+import time
+
+import pandas as pd
+
+from ..artifacts.files import write_sidecar
+from ..embedding.lexical import fit_words, write_lexical
+
+
+def fit_lexical(out: str, texts: str, *, dim: int) -> None:
+    """Writes a lexical part of `dim` dimensions. texts: of `choose_fitting_texts`, none of them a task's."""
+    started = time.time()
+    known = pd.read_parquet(texts)["text"].tolist()
+    part = fit_words(known, dim)
+    write_lexical(out, part)
+    write_sidecar(out, inputs=[texts], spec={"dim": dim}, started=started, texts=len(known), words=len(part.words))

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
 from ..analysis.choice_rows import ALL, CHOSEN, TO_BEST, TO_PAPER
+from ..analysis.propose_checkpoint import LEAST_RANKED
 from ..analysis.score_table import checkpoint_name, variant_label
 from ..analysis.seeds import first_seed_only
 from ..artifacts.files import write_table
@@ -21,7 +22,6 @@ from ..statistics.samples import VARIANT, read_facts, samples_by_variant
 from ..text.normalisation import normalise
 from .criteria import CRITERIA
 
-LEAST_RANKED = 3  # variants, below which an order says nothing
 OUTCOME = ["criterion", "proposed", "row", *VARIANT, "label", "other", "value", "candidates", "score", "low", "high",
            "n", "p", "detectable", "of"]  # fmt: skip
 AGREEMENT = ["among", "criterion", "spearman", "kendall", "n"]
@@ -69,20 +69,20 @@ def require_no_task(pairs: pd.DataFrame, texts: Mapping[str, str]) -> None:
                 )
 
 
-def variants_of(candidates: pd.DataFrame) -> list[tuple]:
+def variant_rows(candidates: pd.DataFrame) -> list[tuple]:
     """A VARIANT for each row."""
     return list(candidates[VARIANT].itertuples(index=False, name=None))
 
 
 def outcome_rows(candidates: pd.DataFrame, scored: Mapping[tuple, Scores], paper: tuple | None) -> Iterator[dict]:
     """Rows of OUTCOME for each criterion's choice. Without scores only which one it is."""
-    known = list(dict.fromkeys(variant for variant in variants_of(candidates) if variant in scored))
+    known = list(dict.fromkeys(variant for variant in variant_rows(candidates) if variant in scored))
     most = max((len(scored[variant]) for variant in known), default=0)
     known = [variant for variant in known if len(scored[variant]) == most]
     best = max(range(len(known)), key=lambda place: mean_of(scored[known[place]])) if known else None
     picked = candidates[candidates["best"]]
     count = len(candidates) // len(CRITERIA)
-    for row, variant in zip(picked.itertuples(), variants_of(picked), strict=True):
+    for row, variant in zip(picked.itertuples(), variant_rows(picked), strict=True):
         base = {"criterion": row.criterion, "proposed": row.proposed, **dict(zip(VARIANT, variant, strict=True)),
                 "label": variant_label(variant), "value": row.value, "candidates": count}  # fmt: skip
         if variant not in known:
@@ -108,7 +108,7 @@ def agreement_rows(candidates: pd.DataFrame, scored: Mapping[tuple, Scores]) -> 
     where all of either are equal.
     """
     table = candidates.assign(score=[
-        mean_of(scored[variant]) if variant in scored else float("nan") for variant in variants_of(candidates)
+        mean_of(scored[variant]) if variant in scored else float("nan") for variant in variant_rows(candidates)
     ]).dropna(subset=["score"])  # fmt: skip
     names = [f"{row.model} {checkpoint_name(row.adapter, row.step)}" for row in table.itertuples()]
     table = table.assign(among=names)

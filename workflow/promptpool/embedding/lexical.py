@@ -17,7 +17,7 @@ from .post_processing import Statistics, fit
 
 SVD_SEED = 0  # of the randomised SVD
 LEAST_TEXTS = 2  # texts that a word must be in
-Value = TypeVar("Value")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Lexical:
         return (_counter(self.words, self.idf).transform(texts) @ self.axes.T).astype(np.float32)
 
 
-def content_words(text: str) -> list[str]:
+def counted_words(text: str) -> list[str]:
     """The words of a text, without English function words."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -47,7 +47,7 @@ def _counter(vocabulary: Sequence[str] | None = None, idf: np.ndarray | None = N
     """Sublinear TF-IDF, rows of length 1; fitted if it is given words and their weights."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    counter = TfidfVectorizer(analyzer=content_words, sublinear_tf=True, min_df=LEAST_TEXTS, vocabulary=vocabulary)
+    counter = TfidfVectorizer(analyzer=counted_words, sublinear_tf=True, min_df=LEAST_TEXTS, vocabulary=vocabulary)
     if idf is not None:
         counter.idf_ = idf
     return counter
@@ -59,7 +59,7 @@ def fit_words(texts: Sequence[str], dim: int) -> Lexical:
 
     seen: dict[str, int] = {}
     for text in texts:
-        for word in set(content_words(text)):
+        for word in set(counted_words(text)):
             seen[word] = seen.get(word, 0) + 1
     vocabulary = sorted(word for word, count in seen.items() if count >= LEAST_TEXTS)
     most = min(len(vocabulary), len(texts)) - 1
@@ -74,13 +74,13 @@ def fit_words(texts: Sequence[str], dim: int) -> Lexical:
     return Lexical(tuple(vocabulary), counter.idf_, axes, fit((counts @ axes.T).astype(np.float32)))
 
 
-class WithLexical(Mapping[Key, Value]):
+class WithLexical(Mapping[Key, Kept]):
     """Values by (prompt, pooling, layer), with a lexical part's value under its name, whatever the prompt and layer."""
 
-    def __init__(self, plain: Mapping[Key, Value], lexical: Mapping[str, Value]):
+    def __init__(self, plain: Mapping[Key, Kept], lexical: Mapping[str, Kept]):
         self.plain, self.lexical = plain, lexical
 
-    def __getitem__(self, key: Key) -> Value:
+    def __getitem__(self, key: Key) -> Kept:
         return self.lexical[key[1]] if key[1] in self.lexical else self.plain[key]
 
     def __iter__(self) -> Iterator[Key]:

@@ -9,7 +9,11 @@ from ..embedding.lexical import fit_words, write_lexical
 
 
 def fit_lexical(out: str, texts: str, *, dim: int) -> None:
-    """Writes a lexical part of `dim` dimensions. texts: of `choose_fitting_texts`, none of them a task's."""
+    """Writes a lexical part of `dim` dimensions (embedding.lexical).
+
+    texts: the table of `choose_fitting_texts`, none of whose texts is a task's. Raises PromptpoolError if they have too
+    few words in common.
+    """
     started = time.time()
     known = pd.read_parquet(texts)["text"].tolist()
     part = fit_words(known, dim)

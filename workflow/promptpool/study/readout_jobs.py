@@ -120,6 +120,11 @@ class ReadoutJobs:
         tasks = self.embedded_tasks(share, *state)
         return [own.get(task, f"{self.results}/tasks/{task}/texts.parquet") for task in tasks]
 
+    def texts_beside_tasks(self, held_out: int) -> list[int]:
+        """How many texts a checkpoint embeds beside its tasks', at most: to fit on, and of a choice's pairs."""
+        fitting = [self.config["fitting"]["texts"]] if self.readouts() else []
+        return fitting + ([held_out] if self.choice_states() else [])
+
     def vectors_of_texts(self, share: str, model: str, adapter: str) -> str:
         """The manifest that lists a checkpoint's vectors of texts that are no task's: FITTING or CHOICE."""
         whole = share if self.config["grid"]["jobs"] == "task" else "all"

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from promptpool.embedding.aggregation import Aggregation
-from promptpool.embedding.lexical import WithLexical, fit_words, read_lexical, write_lexical
+from promptpool.embedding.lexical import WithLexical, read_lexical, write_lexical
 from promptpool.embedding.post_processing import fit
 from promptpool.errors import PromptpoolError
+from promptpool.scoring.fit_lexical import fit_words
 from tiny_study import sentences
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 from ..artifacts.files import text_digest, write_table
 from ..errors import PromptpoolError
 from ..scoring.pair_retrieval import distinct_pairs
-from ..scoring.verdict import FEWEST_PAIRS
 
 PAIR_COLUMNS = ["text", "positive", "style", "source_id"]
 
@@ -22,6 +21,7 @@ def hold_out_pairs(out: str, texts: str, sets: Mapping[str, str], trainings: Map
     for (`distinct_pairs`). At most `validation.MOST_HELD_OUT` are kept, by digest. Without trainings all pairs count.
     Raises PromptpoolError if fewer than FEWEST_PAIRS are left.
     """
+    from ..scoring.verdict import FEWEST_PAIRS
     from ..training.validation import MOST_HELD_OUT, hold_out
 
     started = time.time()

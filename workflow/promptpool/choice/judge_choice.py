@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau, spearmanr
 
 from ..analysis.choice_rows import ALL, CHOSEN, TO_BEST, TO_PAPER
 from ..analysis.propose_checkpoint import LEAST_RANKED
@@ -122,6 +121,8 @@ def agreement_rows(candidates: pd.DataFrame, scored: Mapping[tuple, Scores]) -> 
 
 def rank_correlations(values: pd.Series, scores: pd.Series) -> tuple[float, float]:
     """(Spearman's rho, Kendall's tau-b)."""
+    from scipy.stats import kendalltau, spearmanr
+
     if len(values) < LEAST_RANKED or min(values.nunique(), scores.nunique()) < 2:
         return float("nan"), float("nan")
     both = np.asarray(values, float), np.asarray(scores, float)

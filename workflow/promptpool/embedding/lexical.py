@@ -10,14 +10,12 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from ..artifacts.files import atomic_path
-from ..errors import PromptpoolError
 from ..text.words import words
 from ..variants import Key
-from .post_processing import Statistics, fit
+from .post_processing import Statistics
 
-SVD_SEED = 0  # of the randomised SVD
 LEAST_TEXTS = 2  # texts that a word must be in
-Kept = TypeVar("Kept")
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,10 @@ class Lexical:
     statistics: Statistics
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """Float32 [texts, dim]. A text's length is the share of its words that the axes hold: 0 without a known one."""
-        return (_counter(self.words, self.idf).transform(texts) @ self.axes.T).astype(np.float32)
+        """Float32 [texts, dim], rows of length 1 at most: of a text's TF-IDF, what the axes hold. 0 without a known
+        word.
+        """
+        return (tfidf_counter(self.words, self.idf).transform(texts) @ self.axes.T).astype(np.float32)
 
 
 def counted_words(text: str) -> list[str]:
@@ -43,7 +43,7 @@ def counted_words(text: str) -> list[str]:
     return [word for word in words(text) if word not in ENGLISH_STOP_WORDS]
 
 
-def _counter(vocabulary: Sequence[str] | None = None, idf: np.ndarray | None = None):
+def tfidf_counter(vocabulary: Sequence[str] | None = None, idf: np.ndarray | None = None):
     """Sublinear TF-IDF, rows of length 1; fitted if it is given words and their weights."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -53,34 +53,13 @@ def _counter(vocabulary: Sequence[str] | None = None, idf: np.ndarray | None = N
     return counter
 
 
-def fit_words(texts: Sequence[str], dim: int) -> Lexical:
-    """Fits a part of `dim` dimensions. Raises PromptpoolError if the texts have too few words for that."""
-    from sklearn.decomposition import TruncatedSVD
-
-    seen: dict[str, int] = {}
-    for text in texts:
-        for word in set(counted_words(text)):
-            seen[word] = seen.get(word, 0) + 1
-    vocabulary = sorted(word for word, count in seen.items() if count >= LEAST_TEXTS)
-    most = min(len(vocabulary), len(texts)) - 1
-    if most < dim:
-        raise PromptpoolError(
-            f"lexical: {len(texts)} fitting texts have {len(vocabulary)} words that {LEAST_TEXTS} of them share, too "
-            f"few for {dim} dimensions; lower dim to {max(most, 1)}, or raise fitting.texts"
-        )
-    counts = (counter := _counter(vocabulary)).fit_transform(texts)
-    found = TruncatedSVD(dim, random_state=SVD_SEED).fit(counts).components_
-    axes = np.ascontiguousarray(found, np.float32)  # a file keeps rows one after the other
-    return Lexical(tuple(vocabulary), counter.idf_, axes, fit((counts @ axes.T).astype(np.float32)))
-
-
-class WithLexical(Mapping[Key, Kept]):
+class WithLexical(Mapping[Key, Held]):
     """Values by (prompt, pooling, layer), with a lexical part's value under its name, whatever the prompt and layer."""
 
-    def __init__(self, plain: Mapping[Key, Kept], lexical: Mapping[str, Kept]):
+    def __init__(self, plain: Mapping[Key, Held], lexical: Mapping[str, Held]):
         self.plain, self.lexical = plain, lexical
 
-    def __getitem__(self, key: Key) -> Kept:
+    def __getitem__(self, key: Key) -> Held:
         return self.lexical[key[1]] if key[1] in self.lexical else self.plain[key]
 
     def __iter__(self) -> Iterator[Key]:

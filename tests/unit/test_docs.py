@@ -336,6 +336,8 @@ def test_the_columns_of_every_table_are_listed():
     from promptpool.attention.summarise_omissions import OMISSION_SUMMARY
     from promptpool.attention.summarise_value_norms import PLAIN_SHARES
     from promptpool.attention.table import ATTENTION_SCHEMA, OMISSION_COLUMNS
+    from promptpool.choice.judge_choice import AGREEMENT, OUTCOME
+    from promptpool.choice.propose_readout import CANDIDATES
     from promptpool.pairs.choose_negatives import NEGATIVES
     from promptpool.pairs.select_pairs import PAIR
     from promptpool.scoring.mteb_results import SCORE_COLUMNS
@@ -343,6 +345,9 @@ def test_the_columns_of_every_table_are_listed():
     from promptpool.training.tracking import TRAINING_COLUMNS, VALIDATION
     from sample_tables import ABLATION, sample_costs, sample_map, sample_summary
 
+    assert columns_of("choice/candidates.parquet") == CANDIDATES
+    assert columns_of("choice/outcome.parquet") == OUTCOME
+    assert columns_of("choice/agreement.parquet") == AGREEMENT
     assert columns_of("scores.parquet") == [*SCORE_COLUMNS[:3], SEED_COLUMN, *SCORE_COLUMNS[3:]]
     assert columns_of("summary.parquet") == list(sample_summary().columns)
     assert columns_of("ablations/<name>.parquet") == [*ABLATION, "effect", "detectable", "seeds", *RANKING, *AXES]

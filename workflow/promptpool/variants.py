@@ -16,8 +16,12 @@ POST_PROCESSING = re.compile(r"none|center|zscore|soft-whiten\((0\.\d{1,4}|1)\)|
 # Short and small vectors, named in the same place: the first dimensions alone, a smaller number type, or both.
 SHORT_VECTOR = re.compile(r"cut\(([1-9]\d{0,4})\)(?:\+(int8|binary))?|(int8|binary)")
 
-# The folder of the fitting texts' vectors, beside those of tasks, whose names begin with a letter or digit.
-FITTING = "_fitting"
+# The name of a lexical part, in the place of a pooling: the number is its dimensions.
+LEXICAL = re.compile(r"tfidf-svd\(([1-9]\d{0,3})\)")
+
+# The folders of the vectors of fitting texts and of a choice's held-out pairs, beside those of tasks, whose names begin
+# with a letter or digit.
+FITTING, CHOICE = "_fitting", "_choice"
 WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
 
 Layer = int | float
@@ -41,6 +45,11 @@ def split_readout(name: str) -> tuple[str, str]:
     """The (pooling, post-processing) that `readout_name` joined. A pooling may also be an aggregation's name."""
     pooling, _, post_processing = name.partition("+")
     return pooling, post_processing or RAW
+
+
+def lexical_name(kind: str, dim: int) -> str:
+    """`tfidf-svd(64)`: what LEXICAL matches."""
+    return f"{kind}({dim})"
 
 
 def short_vector(post_processing: str) -> tuple[int | None, str | None] | None:

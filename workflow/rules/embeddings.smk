@@ -7,7 +7,7 @@ rule embeddings:
 rule embed_checkpoint:
     """Every task's texts under one checkpoint: one forward pass serves a family of prompts, all poolings and layers."""
     input:
-        texts=lambda w: study.embedded_files(w.share),
+        texts=lambda w: study.embedded_files(w.share, w.model, w.adapter),
         adapter=lambda w: study.adapter_input(w.adapter),
         snapshot=lambda w: study.snapshot("models", w.model),
         files=lambda w: study.local_files("models", w.model),
@@ -23,7 +23,7 @@ rule embed_checkpoint:
     resources:
         gpu=1,
     params:
-        tasks=lambda w: study.embedded_tasks(w.share),
+        tasks=lambda w: study.embedded_tasks(w.share, w.model, w.adapter),
         grid=study.grid_spec(),
         families=study.grid_families(),
         ensembles=study.ensembles(),

@@ -1,5 +1,8 @@
 # Post-processings and aggregations: fitted on unlabelled texts, scored from stored vectors. Only if a study asks.
+from promptpool.variants import FITTING
+
 READOUTS = study.readouts()
+LEXICAL = study.lexical_parts()
 
 
 rule choose_fitting_texts:
@@ -23,10 +26,29 @@ rule choose_fitting_texts:
         "../scripts/choose_fitting_texts.py"
 
 
+rule fit_lexical:
+    """TF-IDF and SVD of the fitting texts, for aggregations with a lexical part."""
+    input:
+        texts=study.fitting_texts(),
+    output:
+        f"{R}/lexical/tfidf-svd-{{dim}}.safetensors",
+    log:
+        f"{R}/logs/fit_lexical/{{dim}}.log",
+    wildcard_constraints:
+        dim=r"\d+",
+    conda:
+        "../../envs/main.yaml"
+    params:
+        dim=lambda w: int(w.dim),
+        code=code_digest("fit_lexical"),
+    script:
+        "../scripts/fit_lexical.py"
+
+
 rule fit_statistics:
     """Mean, spread and principal axes of one checkpoint's vectors, for each prompt and readout."""
     input:
-        vectors=lambda w: study.fitting_vectors(w.model, w.adapter),
+        vectors=lambda w: study.vectors_of_texts(FITTING, w.model, w.adapter),
     output:
         f"{R}/statistics/{{model}}/{{adapter}}/fitted.json",
     log:
@@ -49,6 +71,7 @@ rule score_readouts:
         vectors=f"{R}/embeddings/{{model}}/{{adapter}}/{{share}}.json",
         statistics=f"{R}/statistics/{{model}}/{{adapter}}/fitted.json",
         fitted_on=study.fitting_texts(),
+        lexical=list(LEXICAL.values()),
     output:
         f"{R}/readout_scores/{{model}}/{{adapter}}/{{share}}.json",
     log:
@@ -57,6 +80,7 @@ rule score_readouts:
         "../../envs/main.yaml"
     threads: study.scoring_threads(CORES)
     params:
+        **({"lexical": list(LEXICAL)} if LEXICAL else {}),
         tasks=lambda w: study.task_specs(w.share),
         readouts=READOUTS,
         code=code_digest("score_readouts"),

@@ -197,6 +197,7 @@ rule summarise_scores:
         tables=expand(f"{R}/ablations/{{name}}.parquet", name=study.two_axes()),
         verdict=study.verdict()[1:],
         trainings=study.judged_inputs()["adapters"],
+        choice=study.choice_tables(),
     output:
         table=f"{R}/summary.parquet",
         text=f"{R}/summary.txt",

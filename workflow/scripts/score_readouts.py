@@ -14,6 +14,7 @@ with job_of(snakemake):
         model=snakemake.wildcards.model,
         adapter=snakemake.wildcards.adapter,
         readouts=snakemake.params.readouts,
+        lexical=dict(zip(snakemake.params.get("lexical", []), given.lexical, strict=True)),
         workers=snakemake.threads,
         code=snakemake.params.code,
     )

@@ -16,4 +16,5 @@ with job_of(snakemake):
         verdict=next(iter(snakemake.input.verdict), None),
         trainings=list(snakemake.input.trainings),
         judged=snakemake.params.judged,
+        choice=list(snakemake.input.choice),
     )

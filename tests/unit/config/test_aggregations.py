@@ -109,7 +109,8 @@ def test_the_texts_come_from_the_pairs_or_from_named_corpora():
 @pytest.mark.parametrize(("jobs", "share"), [("checkpoint", "all"), ("task", "_fitting")])
 def test_the_fitting_texts_are_embedded_once_a_checkpoint(jobs, share):
     study = Study(resolve(asked(grid__jobs=jobs)))
-    assert study.fitting_vectors("nano-docs", "base") == f"results/demo/embeddings/nano-docs/base/{share}.json"
+    found = study.vectors_of_texts("_fitting", "nano-docs", "base")
+    assert found == f"results/demo/embeddings/nano-docs/base/{share}.json"
     shares = [*study.shares(), *({share} - set(study.shares()))]
     assert [task for one in shares for task in study.embedded_tasks(one)].count("_fitting") == 1
     assert study.embedded_files(share)[-1] == "results/demo/fitting/texts.parquet"

@@ -13,6 +13,7 @@ from ..statistics.estimates import Estimate, interval, mean_of, paired
 from ..statistics.samples import VARIANT, read_facts, samples_by_variant, seeds_of
 from ..variants import RAW, readout_name, split_adapter_id
 from .ablation_grid import as_markdown
+from .choice_rows import choice_headline, choice_lines
 from .propose_checkpoint import Proposal, in_a_line, propose_checkpoint, validations
 from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
@@ -35,27 +36,32 @@ def summarise_scores(
     verdict: str | None = None,
     trainings: Sequence[str] = (),
     judged: Mapping | None = None,
+    choice: Sequence[str] = (),
 ) -> None:
     """Writes the headline as a table, and as the text that the demo prints at the end.
 
     seeds: of `headline`. tables: the files of ablations over two axes, which the text shows too, as it shows the lines
-    of the file `verdict`. trainings and judged: of `propose_checkpoint`.
+    of the file `verdict`. trainings and judged: of `propose_checkpoint`. choice: the tables of `judge_choice`.
     """
     started = time.time()
     known = read_facts(facts)
     measured = pd.read_parquet(scores)
     proposal = propose_checkpoint(trainings, judged or {})
     table = headline(measured, known, exports, prompts, seeds or {}, proposal)
+    chosen = list(map(pd.read_parquet, choice))
+    if chosen and len(table):
+        table = pd.concat([table, pd.DataFrame(choice_headline(chosen[0]), columns=table.columns)], ignore_index=True)
     write_table(
         out,
         table,
-        inputs=[scores, *facts, *validations(trainings)],
+        inputs=[scores, *facts, *validations(trainings), *choice],
         spec={"exports": exports, "prompts": prompts},
         started=started,
     )
     lines = Path(verdict).read_text(encoding="utf-8").splitlines() if verdict else []
     if proposal:
         lines += in_a_line(proposal, samples_by_variant(measured, known)).split("\n")
+    lines += choice_lines(*chosen) if chosen else []
     with atomic_path(text) as temporary:
         words = as_text(table, run, measures(known), list(map(pd.read_parquet, tables)), lines)
         temporary.write_text(words + "\n", encoding="utf-8")
@@ -207,6 +213,8 @@ def _of_seeds(headline_table: pd.DataFrame) -> list[str]:
     lines = [f"Tuned rows are means over {most} seeds of training, whose variance is in their intervals."]
     if tuned["row"].str.startswith("export ").any():
         lines.append("An export is the first seed's training alone: its rows are of that one.")
+    if tuned["row"].str.startswith("chosen ").any():
+        lines.append("What was chosen without labels is the first seed's training, too.")
     return lines
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ..errors import choices
-from ..variants import POOLING_KEYS, POST_PROCESSING, RAW, short_vector
+from ..variants import POOLING_KEYS, POST_PROCESSING, RAW, WHOLE_LAYER, short_vector
 from .references import references
 from .widths import width_faults
 
@@ -39,14 +39,28 @@ def aggregations(config: Mapping) -> Iterator[str]:
             yield f"{key}: {name!r} is the name of a pooling; choose another"
         for part in spec["parts"]:
             yield from post_processing_fault(f"{key}.parts", part["post_processing"])
+            yield from _form_fault(f"{key}.parts", part)
             if short_vector(part["post_processing"]):
                 short = part["post_processing"]
                 yield f"{key}.parts: {short!r} is for a pooling alone, not for a part; name it in grid.post_processing"
             for what, known in (("pooling", grid["poolings"]), ("layer", grid["layers"])):
-                if part[what] not in known:
+                if "lexical" not in part and part[what] not in known:
                     listed = choices(part[what], known)
                     yield f"{key}.parts: {what} {part[what]!r} is not in the grid; {listed}, or add it to grid.{what}s"
     yield from _fitting(config)
+
+
+def _form_fault(key: str, part: Mapping) -> Iterator[str]:
+    """A part pools a layer, or counts words."""
+    lexical = "lexical" in part
+    if lexical == ("pooling" in part):
+        yield f"{key}: a part has {'both' if lexical else 'neither'} pooling and lexical; give one of them"
+    if lexical and "dim" not in part:
+        yield f"{key}: the lexical part has no dim; give its dimensions, such as 64"
+    if lexical and part["layer"] != WHOLE_LAYER:
+        yield f"{key}: a lexical part counts words and has no layer; remove layer"
+    if not lexical and "dim" in part:
+        yield f"{key}: dim is for a lexical part; remove it, or add lexical: tfidf-svd"
 
 
 def _fitting(config: Mapping) -> Iterator[str]:

@@ -6,6 +6,7 @@ from ..errors import PromptpoolError
 from ..templates import Template
 from .aggregations import aggregations
 from .benchmarks import unknown_tasks
+from .choice import choice_faults
 from .files import corpus_file_problems, task_file_problems, topic_problems
 from .inputs import adapters, base_model, baselines, corpora, models, pairs, styles, tasks
 from .outputs import ablations, attention, ensembles, exports, grid_faults
@@ -26,6 +27,7 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     checks = (
         secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles,
         role_faults, aggregations, tasks, unknown_tasks, baselines, ablations, attention, exports, text_map_faults,
+        choice_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

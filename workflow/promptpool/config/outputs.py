@@ -190,7 +190,7 @@ def _exported_pooling(key: str, spec: Mapping, config: Mapping) -> Iterator[str]
         yield f"{key}.post_processing: {spec['post_processing']!r} is no module; use {' and '.join(instead)} instead"
     if spec["truncate_dim"]:
         parts = config["aggregations"].get(pooling, {"parts": [{"pooling": pooling}]})["parts"]
-        if len(parts) == 1:
+        if len(parts) == 1 and "lexical" not in parts[0]:
             dims = [spec["truncate_dim"]]
             yield from width_faults(f"{key}.truncate_dim", dims, spec["model"], parts[0]["pooling"], config)
     if pooling in config["aggregations"] or spec["post_processing"] != RAW:
@@ -228,8 +228,10 @@ def _fitted_export(key: str, spec: Mapping, config: Mapping) -> Iterator[str]:
 
 def _exported_aggregation(key: str, spec: Mapping, aggregation: Mapping) -> Iterator[str]:
     """What keeps an aggregation from being written as stock modules of sentence-transformers."""
-    poolings = [part["pooling"] for part in aggregation["parts"]]
+    poolings = [part["pooling"] for part in aggregation["parts"] if "lexical" not in part]
     for fault, what in (
+        (len(poolings) < len(aggregation["parts"]), "it has a lexical part, and stock modules can't count words beside "
+         "a model; export an aggregation without it"),
         (aggregation["scale"] != "corpus", "its scale is text, and stock modules can't scale parts of a vector; set "
          f"aggregations.{spec['pooling']}.scale: corpus"),
         (not set(poolings) <= set(EXPORTABLE), f"a part's pooling is none of {', '.join(EXPORTABLE)}; replace it"),

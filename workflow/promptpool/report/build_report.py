@@ -25,6 +25,7 @@ from ..errors import PromptpoolError
 from ..figures import registry
 from ..statistics.samples import read_facts
 from .attention import attention_section
+from .choice import choice_content
 from .map import map_content
 from .negatives import negatives_section
 from .pairs import pair_section
@@ -37,10 +38,10 @@ from .verdict import verdict_content
 class Artifacts:
     """The files that a report is built from. An empty one has no section.
 
-    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; verdict: its JSON; attention:
-    that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json); negatives: adapter -> its qc.json;
-    training: adapter -> parquet of step and loss; figures: file name without suffix -> SVG, of entries in
-    figures.registry; facts: the tasks' facts.json.
+    summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; verdict: its JSON; choice:
+    its outcome and agreement; attention: that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json);
+    negatives: adapter -> its qc.json; training: adapter -> parquet of step and loss; figures: file name without suffix
+    -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
     """
 
     summary: str | Path
@@ -55,12 +56,14 @@ class Artifacts:
     benchmarks: str | Path | None = None
     text_map: str | Path | None = None
     verdict: str | Path | None = None
+    choice: Sequence[str | Path] = ()
 
     def files(self) -> list[str | Path]:
         """All of them."""
         single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map, self.verdict))]
         named = (*self.ablations.values(), *self.negatives.values(), *self.training.values(), *self.figures.values())
-        return [*single, *named, *self.attention, *self.facts, *(path for both in self.pairs.values() for path in both)]
+        several = (*self.attention, *self.facts, *self.choice, *(path for both in self.pairs.values() for path in both))
+        return [*single, *named, *several]
 
 
 def build_report(
@@ -104,6 +107,7 @@ def build_report(
             rows=score_rows(table),
             left_out=max(0, len(table) - MOST_ROWS),
             ablations=of_ablations,
+            choice=choice_content(*map(table_of, given.choice)) if given.choice else None,
             attention=attention_section(*map(found, given.attention)) if given.attention else None,
             training=[training_row(name, found(path)) for name, path in sorted(given.training.items())],
             pairs=[

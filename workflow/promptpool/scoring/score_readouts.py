@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..artifacts.files import sidecar_path
 from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import listed_files, write_manifest
 from ..embedding.aggregation import Aggregation
+from ..embedding.lexical import WithLexical, read_lexical
 from ..embedding.post_processing import read_statistics
 from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
@@ -25,7 +26,8 @@ from .scored_task import ScoredTask
 class ReadoutScores:
     """One readout of one file of vectors, under every prompt. readout: a mapping as `Aggregation.of` reads it.
 
-    statistics: of the same family and checkpoint; fitted_on: the texts that these are of.
+    statistics: of the same family and checkpoint; fitted_on: the texts that these are of; lexical: name -> file of the
+    lexical parts that the readout has.
     """
 
     vectors: str
@@ -34,15 +36,16 @@ class ReadoutScores:
     model: str
     adapter: str
     readout: Mapping
+    lexical: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> Sequence[str]:
-        return [self.vectors, self.statistics]
+        return [self.vectors, self.statistics, *self.lexical.values()]
 
     def made_of(self) -> dict:
-        vectors, statistics = ((read_sealed(sidecar_path(file)) or {})["digest"] for file in self.files)
+        vectors, statistics, *lexical = ((read_sealed(sidecar_path(file)) or {})["digest"] for file in self.files)
         return {"vectors": vectors, "statistics": statistics, "model": self.model, "adapter": self.adapter,
-                "readout": dict(self.readout)}  # fmt: skip
+                "readout": dict(self.readout), **({"lexical": lexical} if lexical else {})}  # fmt: skip
 
     def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
         from .scorer import require_same_texts
@@ -51,6 +54,10 @@ class ReadoutScores:
         require_unlabelled(pd.read_parquet(self.fitted_on)["text"], list(scorer.rows), scorer.task)
         name, step = split_adapter_id(self.adapter)
         stored, known = read_vectors(self.vectors), read_statistics(self.statistics)
+        lexical = {name: read_lexical(path) for name, path in self.lexical.items()}
+        if lexical:
+            stored = WithLexical(stored, {name: part.vectors(list(scorer.rows)) for name, part in lexical.items()})
+            known = WithLexical(known, {name: part.statistics for name, part in lexical.items()})
         readout, prompts = Aggregation.of(self.readout), sorted({prompt for prompt, _, _ in stored})
 
         def variants() -> Iterator[tuple[Mapping, str, np.ndarray]]:
@@ -72,14 +79,16 @@ def score_readouts(
     model: str,
     adapter: str,
     readouts: Sequence[Mapping],
+    lexical: Mapping[str, str] | None = None,
     workers: int = 1,
     code: str = "",
 ) -> None:
     """Writes the readouts' scores, a table for each task, family and readout beside `out`, MTEB's results beside each,
     and at `out` the manifest that lists them.
 
-    vectors, statistics: the manifests of the tasks' vectors and of the statistics; fitted_on: the fitting texts. Scores
-    that still depend on the same are kept; `workers` processes score the rest.
+    vectors, statistics: the manifests of the tasks' vectors and of the statistics; fitted_on: the fitting texts;
+    lexical: name -> file of all lexical parts. Scores that still depend on the same are kept; `workers` processes score
+    the rest.
     """
     started = time.time()
     fitted = {Path(file).stem: file for file in listed_files([statistics], ".safetensors")}
@@ -88,7 +97,9 @@ def score_readouts(
         for file in listed_files([vectors], ".safetensors", [task.name]):
             family = Path(file).stem
             for readout in readouts:
-                scored = ReadoutScores(file, fitted[family], fitted_on, model, adapter, readout)
+                scored = ReadoutScores(
+                    file, fitted[family], fitted_on, model, adapter, readout, lexical_of(readout, lexical or {})
+                )
                 path = str(Path(out).parent / task.name / f"{family}.{file_name(readout)}.parquet")
                 parts.append(part_of(path, task, scored, out, code))
     computed = score_parts(parts, workers)
@@ -96,6 +107,11 @@ def score_readouts(
     files = [file for part in parts for file in part.files]
     spec = {"model": model, "adapter": adapter, "readouts": list(readouts)}
     write_manifest(out, files, computed=computed, inputs=inputs, spec=spec, started=started)
+
+
+def lexical_of(readout: Mapping, lexical: Mapping[str, str]) -> dict[str, str]:
+    """The lexical parts that a readout has, of all of them."""
+    return {part["pooling"]: lexical[part["pooling"]] for part in readout["parts"] if part["pooling"] in lexical}
 
 
 def file_name(readout: Mapping) -> str:

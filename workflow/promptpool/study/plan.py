@@ -60,9 +60,9 @@ def rows(study: Study) -> Iterator[Row]:
     yield _embeddings(study, sizes)
     yield _verdict(study, sizes)
     rivals = sum(spec["kind"] in EMBEDDED for spec in study["baselines"].values())  # embedded, then scored
-    jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals
+    jobs = len(study.grid_jobs()) + len(study["baselines"]) + rivals + (3 if study.choice_tables() else 0)
     if study.readouts():  # the statistics of each checkpoint, then the readouts' scores
-        jobs += len(study.states()) + len(study.grid_jobs())
+        jobs += len(study.states()) + len(study.grid_jobs()) + len(study.lexical_parts())
     yield Row("scores", jobs, starts=rivals)
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
@@ -122,8 +122,8 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
     grid, notes = study["grid"], set()
     vectors = len(grid["poolings"]) * len(grid["layers"])
     sizes_of_texts = [task_size(study, task) for task in study["tasks"]]
-    if study.readouts():
-        sizes_of_texts.append((study["fitting"]["texts"], assumptions()["tokens_of_unknown_text"], ""))
+    for count in study.texts_beside_tasks(2 * assumptions()["held_out_pairs"]):
+        sizes_of_texts.append((count, assumptions()["tokens_of_unknown_text"], ""))
     for count, length, note in sizes_of_texts:
         notes |= {note} if note else set()
         width = {"float32": 4, "float16": 2}.get(grid["storage"], 2 if count >= 100_000 else 4)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from ..analysis.axes import baseline_of, compared, varied
-from ..variants import FITTING, RAW, WHOLE_LAYER, readout_name
+from ..variants import CHOICE, FITTING, LEXICAL, RAW, WHOLE_LAYER, lexical_name, readout_name
 
 
 class ReadoutJobs:
@@ -15,6 +15,8 @@ class ReadoutJobs:
     export_spec: Callable[[str], dict]
     grid_jobs: Callable[[], list[str]]
     grid_families: Callable[[], dict[str, dict[str, str]]]
+    choice_states: Callable[[], list[tuple[str, str]]]
+    choice_files: Callable[[], list[str]]
 
     def readouts(self) -> list[dict]:
         """Every post-processed pooling of the grid, then every aggregation: `name`, `layer`, `parts`, `scale`."""
@@ -30,7 +32,7 @@ class ReadoutJobs:
     def aggregation(self, name: str) -> dict:
         """One aggregation as a readout."""
         spec = self.config["aggregations"][name]
-        return {"name": name, "layer": WHOLE_LAYER, "parts": [dict(part) for part in spec["parts"]],
+        return {"name": name, "layer": WHOLE_LAYER, "parts": [_part(part) for part in spec["parts"]],
                 "scale": spec["scale"]}  # fmt: skip
 
     def export_readout(self, name: str) -> dict | None:
@@ -82,7 +84,14 @@ class ReadoutJobs:
     def fitted_readouts(self) -> list[list]:
         """[pooling, layer] of every vector whose statistics are fitted."""
         used = {(part["pooling"], part["layer"]) for readout in self.readouts() for part in readout["parts"]}
-        return sorted(map(list, used), key=repr)
+        return sorted((list(one) for one in used if not LEXICAL.fullmatch(one[0])), key=repr)
+
+    def lexical_parts(self) -> dict[str, str]:
+        """Name -> file of every lexical part of an aggregation, which no checkpoint changes."""
+        parts = [part for readout in self.readouts() for part in readout["parts"]]
+        named = sorted({part["pooling"] for part in parts if LEXICAL.fullmatch(part["pooling"])})
+        files = {name: name.replace("(", "-").removesuffix(")") for name in named}
+        return {name: f"{self.results}/lexical/{file}.safetensors" for name, file in files.items()}
 
     def fitting_sources(self) -> dict[str, str]:
         """Name -> file of the texts that are chosen from: the named corpora, or every set of pairs."""
@@ -94,24 +103,32 @@ class ReadoutJobs:
     def fitting_texts(self) -> str:
         return f"{self.results}/fitting/texts.parquet"
 
-    def embedded_tasks(self, share: str) -> list[str]:
-        """What the job of a share embeds: its tasks, and the fitting texts where a readout needs them."""
-        if share == FITTING:
-            return [FITTING]
-        whole = self.config["grid"]["jobs"] != "task"
-        return self.share_tasks(share) + ([FITTING] if whole and self.readouts() else [])
+    def embedded_tasks(self, share: str, *state: str) -> list[str]:
+        """What the job of a share embeds: its tasks, the fitting texts where a readout needs them, and a choice's pairs
+        where the checkpoint (model, adapter id) is one of its candidates.
+        """
+        if share in (FITTING, CHOICE):
+            return [share]
+        if self.config["grid"]["jobs"] == "task":
+            return self.share_tasks(share)
+        chosen = [CHOICE] if state in self.choice_states() else []
+        return self.share_tasks(share) + ([FITTING] if self.readouts() else []) + chosen
 
-    def embedded_files(self, share: str) -> list[str]:
+    def embedded_files(self, share: str, *state: str) -> list[str]:
         """The texts of each, as a rule's input."""
-        return [
-            self.fitting_texts() if task == FITTING else f"{self.results}/tasks/{task}/texts.parquet"
-            for task in self.embedded_tasks(share)
-        ]
+        own = {FITTING: self.fitting_texts(), CHOICE: self.choice_files()[1]}
+        tasks = self.embedded_tasks(share, *state)
+        return [own.get(task, f"{self.results}/tasks/{task}/texts.parquet") for task in tasks]
 
-    def fitting_vectors(self, model: str, adapter: str) -> str:
-        """The manifest that lists the fitting texts' vectors of a checkpoint."""
-        share = FITTING if self.config["grid"]["jobs"] == "task" else "all"
-        return f"{self.results}/embeddings/{model}/{adapter}/{share}.json"
+    def texts_beside_tasks(self, held_out: int) -> list[int]:
+        """How many texts a checkpoint embeds beside its tasks', at most: to fit on, and of a choice's pairs."""
+        fitting = [self.config["fitting"]["texts"]] if self.readouts() else []
+        return fitting + ([held_out] if self.choice_states() else [])
+
+    def vectors_of_texts(self, share: str, model: str, adapter: str) -> str:
+        """The manifest that lists a checkpoint's vectors of texts that are no task's: FITTING or CHOICE."""
+        whole = share if self.config["grid"]["jobs"] == "task" else "all"
+        return f"{self.results}/embeddings/{model}/{adapter}/{whole}.json"
 
     def export_scores(self, name: str) -> list[str]:
         """The manifests of the scores of an export's checkpoint, in which the export's own are if it was scored."""
@@ -123,3 +140,11 @@ class ReadoutJobs:
     def readout_scores(self, jobs: list[str]) -> list[str]:
         """The manifests of the readouts' scores, for these jobs of the grid; none without a readout."""
         return [f"{self.results}/readout_scores/{job}.json" for job in jobs] if self.readouts() else []
+
+
+def _part(spec: Mapping) -> dict:
+    """A part as `Aggregation.of` reads it: a lexical one has its name in the place of a pooling."""
+    if "lexical" not in spec:
+        return dict(spec)
+    kept = {key: spec[key] for key in ("layer", "post_processing", "weight")}
+    return {"pooling": lexical_name(spec["lexical"], spec["dim"]), **kept}

@@ -13,6 +13,7 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
+from .choice_jobs import ChoiceJobs
 from .entry_files import EntryFiles, drop_default_measures
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
@@ -28,7 +29,7 @@ LOOKS = ("omissions", "value_norms")  # of attention: further stages of their ow
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
+class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
@@ -46,10 +47,11 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Role
 
     def shown(self) -> dict:
         """The config as the report prints it, without what changes no result (and may contain an address)."""
+        unasked = [key for key in ("roles", "choice") if self.config[key] in ({}, None)]  # as before there was the key
         shown = {
             key: value
             for key, value in self.config.items()
-            if key not in ("device", "jobs_per_gpu", "fuse", "backends", *(() if self.config["roles"] else ("roles",)))
+            if key not in ("device", "jobs_per_gpu", "fuse", "backends", *unasked)
         }
         pairs = {name: {key: spec[key] for key in spec if key != "shard_size"} for name, spec in shown["pairs"].items()}
         adapters = {

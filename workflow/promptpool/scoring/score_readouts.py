@@ -18,14 +18,14 @@ from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
 from .choose_fitting_texts import require_unlabelled
 from .score_parts import ScorePart, part_of, score_parts
-from .scored_task import ScoredTask
+from .scored_task import ScoredTask, chunks_of, made_of_chunks
 
 
 @dataclass(frozen=True)
 class ReadoutScores:
     """One readout of one file of vectors, under every prompt. readout: a mapping as `Aggregation.of` reads it.
 
-    statistics: of the same family and checkpoint; fitted_on: the texts that these are of.
+    statistics: of the same family and checkpoint; fitted_on: the texts that these are of; chunks: see FamilyScores.
     """
 
     vectors: str
@@ -34,15 +34,18 @@ class ReadoutScores:
     model: str
     adapter: str
     readout: Mapping
+    chunks: str | None = None
 
     @property
     def files(self) -> Sequence[str]:
-        return [self.vectors, self.statistics]
+        return [self.vectors, self.statistics, *filter(None, [self.chunks])]
 
     def made_of(self) -> dict:
-        vectors, statistics = ((read_sealed(sidecar_path(file)) or {})["digest"] for file in self.files)
+        vectors, statistics = (
+            (read_sealed(sidecar_path(file)) or {})["digest"] for file in (self.vectors, self.statistics)
+        )
         return {"vectors": vectors, "statistics": statistics, "model": self.model, "adapter": self.adapter,
-                "readout": dict(self.readout)}  # fmt: skip
+                "readout": dict(self.readout), **made_of_chunks(self.chunks)}  # fmt: skip
 
     def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
         from .scorer import require_same_texts
@@ -59,7 +62,7 @@ class ReadoutScores:
                 matrix = readout.read(prompt, stored, known)
                 yield {"model": self.model, "adapter": name, "step": step, **columns}, self.adapter, matrix
 
-        return scorer.score(variants(), len(prompts))
+        return scorer.score(variants(), len(prompts), self.chunks)
 
 
 def score_readouts(
@@ -72,23 +75,25 @@ def score_readouts(
     model: str,
     adapter: str,
     readouts: Sequence[Mapping],
+    max_sim: Sequence[str] = (),
     workers: int = 1,
     code: str = "",
 ) -> None:
     """Writes the readouts' scores, a table for each task, family and readout beside `out`, MTEB's results beside each,
     and at `out` the manifest that lists them.
 
-    vectors, statistics: the manifests of the tasks' vectors and of the statistics; fitted_on: the fitting texts. Scores
-    that still depend on the same are kept; `workers` processes score the rest.
+    vectors, statistics: the manifests of the tasks' vectors and of the statistics; fitted_on: the fitting texts;
+    max_sim: see score_checkpoint. Scores that still depend on the same are kept; `workers` processes score the rest.
     """
     started = time.time()
     fitted = {Path(file).stem: file for file in listed_files([statistics], ".safetensors")}
     parts: list[ScorePart] = []
     for task in tasks:
+        chunks = chunks_of(vectors, task.name, max_sim)
         for file in listed_files([vectors], ".safetensors", [task.name]):
             family = Path(file).stem
             for readout in readouts:
-                scored = ReadoutScores(file, fitted[family], fitted_on, model, adapter, readout)
+                scored = ReadoutScores(file, fitted[family], fitted_on, model, adapter, readout, chunks)
                 path = str(Path(out).parent / task.name / f"{family}.{file_name(readout)}.parquet")
                 parts.append(part_of(path, task, scored, out, code))
     computed = score_parts(parts, workers)

@@ -57,6 +57,7 @@ rule score_readouts:
         "../../envs/main.yaml"
     threads: study.scoring_threads(CORES)
     params:
+        **study.max_sim_params(),
         tasks=lambda w: study.task_specs(w.share),
         readouts=READOUTS,
         code=code_digest("score_readouts"),

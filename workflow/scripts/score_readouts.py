@@ -14,6 +14,7 @@ with job_of(snakemake):
         model=snakemake.wildcards.model,
         adapter=snakemake.wildcards.adapter,
         readouts=snakemake.params.readouts,
+        max_sim=snakemake.params.get("max_sim", []),
         workers=snakemake.threads,
         code=snakemake.params.code,
     )

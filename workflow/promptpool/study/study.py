@@ -13,10 +13,11 @@ from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
-from .entry_files import EntryFiles, drop_default_measures
+from .entry_files import EntryFiles, drop_task_defaults
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
+from .long_text_jobs import LongTextJobs
 from .negative_jobs import NegativeJobs
 from .readout_jobs import ReadoutJobs
 from .role_prompts import RolePrompts
@@ -28,12 +29,12 @@ LOOKS = ("omissions", "value_norms")  # of attention: further stages of their ow
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
+class Study(EntryFiles, GridJobs, JudgedAdapter, LongTextJobs, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
         self.config = config = in_order(config)  # another order of keys must rerun nothing
-        drop_default_measures(config["tasks"])
+        drop_task_defaults(config["tasks"])
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         self.needs = hub_needs(config)
@@ -55,7 +56,8 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Role
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
-        return self.without_readouts(unused_left_out({**shown, "pairs": pairs, "adapters": adapters}))
+        whole = {**shown, "pairs": pairs, "adapters": adapters}
+        return self.without_chunks(self.without_readouts(unused_left_out(whole)))
 
     # --- models and adapters -------------------------------------------------------------------
 
@@ -265,7 +267,8 @@ class Study(EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, Role
         """What changes a variant's cost, besides its model and the texts."""
         kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
         ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
-        return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
+        given = {"prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
+        return {**kept, **given, **self.chunk_facts()}
 
     def export_spec(self, name: str) -> dict:
         spec = dict(self.config["exports"][name])

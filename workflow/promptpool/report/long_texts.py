@@ -60,7 +60,7 @@ def set_lengths(behind: Mapping[str, tuple[Mapping, str | None]]) -> Iterator[tu
         own = sidecar.get(LENGTHS)
         if own is None and path.endswith(".json"):
             yield from _of_baseline(Path(path))
-        elif isinstance(own, Mapping):
+        elif isinstance(own, Mapping) and "how" not in own:  # a single file of vectors; its manifest counts it
             for name, facts in own.items():
                 yield _named(Path(path), name), facts
 

@@ -95,7 +95,7 @@ def test_similarities_equal_a_loop_over_chunks(monkeypatch):
         np.testing.assert_allclose(queries[row], wanted, rtol=1e-5)
     unit = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     for cells in (1, 1 << 26):
-        monkeypatch.setattr("promptpool.scoring.chunk_search.CELLS", cells)
+        monkeypatch.setattr("promptpool.scoring.chunk_search.CHUNK_CELLS", cells)
         found = encoder.similarity(torch.from_numpy(queries), documents)
         for row, query in enumerate(queries / np.linalg.norm(queries, axis=1, keepdims=True)):
             wanted = [(unit[own[text]] @ query).max() for text in (2, 0, 3)]

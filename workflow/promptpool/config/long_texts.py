@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 
 from ..tasks.catalogue import ranks_documents
+from ..variants import CUT_TEXTS, MAX_SIM
 
-CUT, MEAN, MAX_SIM = "cut", "mean", "max-sim"
-KEYS = ("long_texts", "chunk_overlap")
+LONG_TEXT_KEYS = ("long_texts", "chunk_overlap")
 
 
 def long_texts_of(config: Mapping, task: str) -> dict:
     """`how` (cut, mean or max-sim) and `overlap` of one task: its own keys, or the grid's."""
     spec, grid = config["tasks"][task], config["grid"]
-    how, overlap = (grid[key] if spec.get(key) is None else spec[key] for key in KEYS)
+    how, overlap = (grid[key] if spec.get(key) is None else spec[key] for key in LONG_TEXT_KEYS)
     return {"how": how, "overlap": overlap}
 
 
@@ -24,7 +24,7 @@ def long_text_faults(config: Mapping) -> Iterator[str]:
         key, how, own = f"tasks.{name}", long_texts_of(config, name)["how"], spec.get("chunk_overlap")
         if own is not None and own >= most:
             yield _too_much(key, own, most)
-        if own and how == CUT:
+        if own and how == CUT_TEXTS:
             yield f"{key}.chunk_overlap: its long texts are cut, and no chunks overlap; write long_texts: mean, too"
         if how == MAX_SIM and not ranks_documents(name, spec):
             why = f"max-sim compares queries with chunks of documents, and {name} ranks no documents"

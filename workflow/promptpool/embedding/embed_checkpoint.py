@@ -92,7 +92,7 @@ def embed_checkpoint(
     paths = [part.path for part in (*parts, *together)] + tables
     spec = {**checkpoint.weights, **vars(grid)}
     read = [*texts.values(), *checkpoint.files]
-    lengths = lengths_of(parts)
+    lengths = recorded_lengths(parts)
     write_manifest(out, paths, computed=computed, inputs=read, spec=spec, started=started, **{LENGTHS: lengths})
     for task, facts in lengths.items():
         if facts["long"]:
@@ -124,7 +124,7 @@ def rows_of_tasks(
     return found, tables, made
 
 
-def lengths_of(parts: Sequence[VectorPart]) -> dict[str, dict]:
+def recorded_lengths(parts: Sequence[VectorPart]) -> dict[str, dict]:
     """Task -> how long its texts are and what is read of them, as the sidecars of its files say."""
     recorded = {part.task: read_sealed(sidecar_path(part.path)) or {} for part in reversed(parts)}
     return {task: recorded[task][LENGTHS] for task in sorted(recorded)}
@@ -262,7 +262,7 @@ def add_ensembles(
                 files = [member.path for member in members]
                 embed_ensemble(path, name=name, prompts=prompts, files=files, storage=grid.storage,
                                made_of=made_of, texts_digest=part.texts, manifest=out,
-                               **{LENGTHS: lengths_of(members)[task]})  # fmt: skip
+                               **{LENGTHS: recorded_lengths(members)[task]})  # fmt: skip
                 made.append(path)
     return together, made
 

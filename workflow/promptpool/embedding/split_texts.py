@@ -8,10 +8,10 @@ import numpy as np
 from ..errors import PromptpoolError
 from ..templates import Composer, well_formed
 
-BATCH = 1024  # texts tokenized at once: offsets take memory
-ENDS = ".!?…;:"  # of a sentence, if white space follows
-WIDE_ENDS = "。！？；"  # of a sentence, whatever follows
-CLOSING = " \t\n\"')]”’»"  # may stand between the end of a sentence and the next one
+SPLIT_TOGETHER = 1024  # texts tokenized at once: offsets take memory
+STOPS = ".!?…;:"  # of a sentence, if white space follows
+WIDE_STOPS = "。！？；"  # of a sentence, whatever follows
+AFTER_STOPS = " \t\n\"')]”’»"  # may stand between the end of a sentence and the next one
 LOOK_BACK = 8  # characters in which the end of a sentence is looked for
 
 
@@ -33,8 +33,8 @@ def split_texts(composer: Composer, texts: Sequence[str], overlap: int = 0) -> C
     chunk, unchanged. Raises PromptpoolError for a tokenizer that does not say where in the text its tokens lie.
     """
     found = Chunks([], [], np.zeros(len(texts), dtype=np.int64))
-    for start in range(0, len(texts), BATCH):
-        part = list(texts[start : start + BATCH])
+    for start in range(0, len(texts), SPLIT_TOGETHER):
+        part = list(texts[start : start + SPLIT_TOGETHER])
         for row, (text, spans) in enumerate(zip(part, _spans(composer, part), strict=True), start=start):
             found.lengths[row] = len(spans)
             pieces, tokens = ((text,), (len(spans),))
@@ -103,8 +103,8 @@ def _ends_word(text: str, spans: Sequence[tuple[int, int]], end: int) -> bool:
 def _ends_sentence(text: str, spans: Sequence[tuple[int, int]], end: int) -> bool:
     """Whether a full stop or the like, or the end of a line, lies just before the token `end`."""
     end_before, between = spans[end - 1][1], _between(text, spans, end)
-    last = text[max(0, end_before - LOOK_BACK) : end_before].rstrip(CLOSING)[-1:]
-    return "\n" in between or (last != "" and (last in WIDE_ENDS or (last in ENDS and bool(between))))
+    last = text[max(0, end_before - LOOK_BACK) : end_before].rstrip(AFTER_STOPS)[-1:]
+    return "\n" in between or (last != "" and (last in WIDE_STOPS or (last in STOPS and bool(between))))
 
 
 def _between(text: str, spans: Sequence[tuple[int, int]], end: int) -> str:

@@ -10,9 +10,9 @@ from ..artifacts.files import sidecar_path, write_table
 from ..artifacts.integrity import read_sealed
 from ..artifacts.parts import is_kept
 from ..templates import Composer
-from ..variants import Key
+from ..variants import CUT_TEXTS, MEAN_OF_CHUNKS, Key
 from .split_texts import split_texts
-from .text_lengths import CUT, LENGTHS, MEAN, chunk_facts
+from .text_lengths import LENGTHS, chunk_facts
 
 CHUNKS = "chunks.parquet"  # beside a task's vectors: text (its row in texts.parquet), chunk, tokens
 
@@ -44,7 +44,7 @@ def cut_rows(texts: Sequence[str]) -> TaskRows:
 
 def chunk_rows(texts: Sequence[str], table: pd.DataFrame, how: str, overlap: int, facts: dict) -> TaskRows:
     """Rows of texts in chunks. table: as CHUNKS holds it; how: `mean`, a row for each text; else one for each chunk."""
-    if how != MEAN:
+    if how != MEAN_OF_CHUNKS:
         return TaskRows(texts, table["chunk"].tolist(), facts=facts)
     starts = np.flatnonzero(np.diff(table["text"], prepend=-1))
     pieces, tokens = (np.split(table[name].to_numpy(), starts[1:]) for name in ("chunk", "tokens"))
@@ -69,7 +69,7 @@ def task_rows(
     spec: `how` and `overlap`; None to cut. A table that depends on the same is kept, and no tokenizer is loaded. about:
     what the table's sidecar says besides.
     """
-    if spec is None or spec["how"] == CUT:
+    if spec is None or spec["how"] == CUT_TEXTS:
         return cut_rows(texts), False
     kept = is_kept(path, made_of)
     if not kept:

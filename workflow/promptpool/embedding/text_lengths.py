@@ -1,13 +1,14 @@
 """How many tokens texts have, and how many of them a model reads: for sidecars, and from them for the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ..templates import Composer, Template
+from ..variants import CUT_TEXTS, MEAN_OF_CHUNKS
 
 LENGTHS = "text_lengths"  # the key of a sidecar
-CUT, MEAN, MAX_SIM = "cut", "mean", "max-sim"  # what may become of a text that is too long
+COUNTED_TOGETHER = 4096  # texts tokenized at once
 MANY = 0.05  # the share of a task's texts beyond which a cut is worth a warning
 
 
@@ -35,13 +36,22 @@ class MeasuredComposer(Composer):
     def measure(self, texts: Iterable[str]) -> None:
         """Tokenizes the texts that were not tokenized here: of a killed job, or copied from another task."""
         missing = [text for text in texts if text not in self.lengths]
-        for start in range(0, len(missing), 4096):
-            self.texts(missing[start : start + 4096])
+        for start in range(0, len(missing), COUNTED_TOGETHER):
+            self.texts(missing[start : start + COUNTED_TOGETHER])
 
     def facts(self, texts: Sequence[str]) -> dict:
         """`cut_facts` of some texts."""
         self.measure(texts)
         return cut_facts([self.lengths[text] for text in texts], self.max_text_tokens)
+
+
+def token_counts(tokenizer: Callable, texts: Sequence[str], **options: object) -> list[int]:
+    """How many tokens each text has, uncut. options: of the tokenizer."""
+    found: list[int] = []
+    for start in range(0, len(texts), COUNTED_TOGETHER):
+        ids = tokenizer(list(texts[start : start + COUNTED_TOGETHER]), verbose=False, **options)["input_ids"]
+        found += map(len, ids)
+    return found
 
 
 def cut_facts(lengths: Sequence[int], most: int | None, unit: str = "tokens") -> dict:
@@ -54,7 +64,7 @@ def cut_facts(lengths: Sequence[int], most: int | None, unit: str = "tokens") ->
     long = kept < whole
     lost = 1 - kept[long] / whole[long]
     return {
-        "how": CUT,
+        "how": CUT_TEXTS,
         "at": most,
         "unit": unit,
         "texts": len(whole),
@@ -86,7 +96,7 @@ def chunk_facts(how: str, overlap: int, most: int, lengths: Sequence[int], piece
 
 def is_much(facts: Mapping) -> bool:
     """Whether so many texts are cut that a reader of the scores must know."""
-    return facts["how"] == CUT and facts["long"] > MANY * facts["texts"]
+    return facts["how"] == CUT_TEXTS and facts["long"] > MANY * facts["texts"]
 
 
 def in_a_sentence(what: str, facts: Mapping) -> str:
@@ -95,8 +105,10 @@ def in_a_sentence(what: str, facts: Mapping) -> str:
     if not facts["long"]:
         return f"{what}: all {count:,} texts are read whole."
     share = f"{facts['long']:,} of {count:,} texts ({percent(facts['long'] / count)})"
-    if facts["how"] != CUT:
-        combined = "their mean is the text's vector" if facts["how"] == MEAN else "the most similar one counts"
+    if facts["how"] != CUT_TEXTS:
+        combined = (
+            "their mean is the text's vector" if facts["how"] == MEAN_OF_CHUNKS else "the most similar one counts"
+        )
         repeat = f", each with {facts['overlap']} {unit} of the one before" if facts["overlap"] else ""
         return (
             f"{what}: {share} are read in chunks of at most {facts['at']} {unit}{repeat}, {facts['most_chunks']} at "

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from ..variants import MEAN_OF_CHUNKS
 from .markdown import code, fenced
 
-MEAN = "their vector is the mean of the chunks' vectors, weighted by tokens, before it gets length 1"
-MAX_SIM = "a document is as similar to a query as its most similar chunk"
+MEAN_WORDS = "their vector is the mean of the chunks' vectors, weighted by tokens, before it gets length 1"
+MAX_SIM_WORDS = "a document is as similar to a query as its most similar chunk"
 
 
 def chunk_notes(variant: Mapping) -> str:
@@ -14,7 +15,7 @@ def chunk_notes(variant: Mapping) -> str:
     """
     known, parts = variant.get("long_texts", {}), []
     for spec in {repr(spec): spec for spec in known.values()}.values():
-        words, lines = (MEAN, mean_code) if spec["how"] == "mean" else (MAX_SIM, max_sim_code)
+        words, lines = (MEAN_WORDS, mean_code) if spec["how"] == MEAN_OF_CHUNKS else (MAX_SIM_WORDS, max_sim_code)
         tasks = ", ".join(code(task) for task, own in known.items() if own == spec)
         parts.append(
             f"\n\nLong texts of {tasks} were scored in chunks of at most {spec['at']} tokens: {words}. This model cuts "

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..embedding.text_lengths import CUT, LENGTHS, MANY, in_a_sentence, is_much, percent
-from ..variants import FITTING
+from ..embedding.text_lengths import LENGTHS, MANY, in_a_sentence, is_much, percent
+from ..variants import CUT_TEXTS, FITTING
 from .provenance import read_sidecar, sidecars
 
 VECTORS = ".safetensors"
@@ -32,7 +32,7 @@ def long_texts_section(paths: Sequence[str | Path]) -> dict | None:
 
 
 def _row(what: str, facts: Mapping) -> dict:
-    cut = facts["how"] == CUT
+    cut = facts["how"] == CUT_TEXTS
     return {
         "what": what,
         **{key: facts[key] for key in ("unit", "at", "texts", "long", "how")},

@@ -15,7 +15,7 @@ from mteb.types import PromptType
 from ..embedding.task_rows import means
 from ..tasks.encoders import LookupEncoder
 
-CELLS = 1 << 26  # of the matrix of similarities to chunks that is held at once
+CHUNK_CELLS = 1 << 26  # of the matrix of similarities to chunks that is held at once
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ChunkEncoder(LookupEncoder):
     def similarity(self, a, b) -> torch.Tensor:
         """The largest cosine of each query (row) to a chunk of each document (column): float32 [len(a), len(b)]."""
         documents = np.asarray(b).reshape(len(b), -1)[:, 0].astype(int)
-        step = max(1, CELLS // max(1, len(a) * int(self.places.counts.max())))
+        step = max(1, CHUNK_CELLS // max(1, len(a) * int(self.places.counts.max())))
         found = []
         for start in range(0, len(documents), step):
             own = documents[start : start + step]

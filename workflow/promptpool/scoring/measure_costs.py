@@ -47,7 +47,7 @@ def measure_costs(
     composer = Composer(tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
     samples = {task: sample_texts(path, TEXTS_SAMPLED, spec["seed"]) for task, path in texts.items()}
     chunked = spec.get("long_texts", {})
-    lengths = {task: lengths_of(composer, sample, chunked.get(task)) for task, sample in samples.items()}
+    lengths = {task: lengths_read(composer, sample, chunked.get(task)) for task, sample in samples.items()}
     rows = []
     for prompt, template in spec["prompts"].items():
         for eos in (False, True):
@@ -78,7 +78,7 @@ def measure_costs(
     write_table(out, table, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
 
 
-def lengths_of(composer: Composer, texts: Sequence[str], chunked: Mapping | None = None) -> np.ndarray:
+def lengths_read(composer: Composer, texts: Sequence[str], chunked: Mapping | None = None) -> np.ndarray:
     """Tokens of each text after cutting, int [n]; of each chunk, int [chunks], if the task has chunks (`overlap`)."""
     if chunked is None:
         return np.array([len(ids) for ids in composer.texts(texts)])

@@ -15,7 +15,7 @@ from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
 from .role_scores import RoleScores
 from .score_parts import ScorePart, part_of, score_parts
-from .scored_task import ScoredTask, chunks_of, made_of_chunks
+from .scored_task import ScoredTask, chunk_table_of, made_of_chunks
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def score_checkpoint(
     parts: list[ScorePart] = []
     for task in tasks:
         files = {Path(file).stem: file for file in listed_files([vectors], ".safetensors", [task.name])}
-        chunks = chunks_of(vectors, task.name, max_sim)
+        chunks = chunk_table_of(vectors, task.name, max_sim)
         scored = {family: FamilyScores(file, model, adapter, chunks) for family, file in files.items()}
         for name, sides in (roles or {}).items():
             scored[f"roles-{name}"] = RoleScores.of(name, sides, files, model, adapter, chunks)

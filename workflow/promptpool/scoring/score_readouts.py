@@ -18,7 +18,7 @@ from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
 from .choose_fitting_texts import require_unlabelled
 from .score_parts import ScorePart, part_of, score_parts
-from .scored_task import ScoredTask, chunks_of, made_of_chunks
+from .scored_task import ScoredTask, chunk_table_of, made_of_chunks
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def score_readouts(
     fitted = {Path(file).stem: file for file in listed_files([statistics], ".safetensors")}
     parts: list[ScorePart] = []
     for task in tasks:
-        chunks = chunks_of(vectors, task.name, max_sim)
+        chunks = chunk_table_of(vectors, task.name, max_sim)
         for file in listed_files([vectors], ".safetensors", [task.name]):
             family = Path(file).stem
             for readout in readouts:

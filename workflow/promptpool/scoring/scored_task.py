@@ -27,7 +27,7 @@ def scored_tasks(specs: Mapping[str, Mapping], labelled: Sequence[str], texts: S
     ]
 
 
-def chunks_of(vectors: str, task: str, max_sim: Sequence[str]) -> str | None:
+def chunk_table_of(vectors: str, task: str, max_sim: Sequence[str]) -> str | None:
     """The table of a task's chunks, if `max_sim` names the task, else None. vectors: the manifest that lists it."""
     return listed_file(vectors, f"{task}/chunks.parquet") if task in max_sim else None
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..config.long_texts import KEYS
+from ..config.long_texts import LONG_TEXT_KEYS
 from ..hub.snapshots import looks_local, marker_path, snapshot_id
 from .hub_needs import told
 
@@ -29,7 +29,7 @@ def drop_task_defaults(tasks: Mapping[str, dict]) -> None:
     for spec in tasks.values():
         if spec.get("measure") == "ndcg_at_10":
             del spec["measure"]
-        for key in KEYS:
+        for key in LONG_TEXT_KEYS:
             if spec.get(key) is None:
                 spec.pop(key, None)
 
@@ -98,5 +98,5 @@ class EntryFiles:
         if spec.get("negative") is None:  # as before there was the key, so that nothing is read again
             spec.pop("negative", None)
         if section == "tasks":  # these change no text and no label
-            spec = {key: value for key, value in spec.items() if key not in KEYS}
+            spec = {key: value for key, value in spec.items() if key not in LONG_TEXT_KEYS}
         return {**spec, **({"snapshot": markers} if markers else {})}

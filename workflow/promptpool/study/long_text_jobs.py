@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from ..config.long_texts import CUT, KEYS, MAX_SIM, MEAN, long_texts_of
-from ..variants import FITTING
+from ..config.long_texts import LONG_TEXT_KEYS, long_texts_of
+from ..variants import CUT_TEXTS, FITTING, MAX_SIM, MEAN_OF_CHUNKS
 
 
 class LongTextJobs:
@@ -15,13 +15,13 @@ class LongTextJobs:
     def in_chunks(self) -> dict[str, dict]:
         """Task -> `how` (mean or max-sim) and `overlap`, of those that are not cut."""
         found = {task: long_texts_of(self.config, task) for task in self.config["tasks"]}
-        return {task: spec for task, spec in found.items() if spec["how"] != CUT}
+        return {task: spec for task, spec in found.items() if spec["how"] != CUT_TEXTS}
 
     def share_in_chunks(self, share: str) -> dict[str, dict]:
         """The same of what a share embeds: the fitting texts too, if the grid takes means of chunks."""
         grid, known = self.config["grid"], self.in_chunks()
-        if grid["long_texts"] == MEAN:  # statistics are of vectors like those that they are applied to
-            known[FITTING] = {"how": MEAN, "overlap": grid["chunk_overlap"]}
+        if grid["long_texts"] == MEAN_OF_CHUNKS:  # statistics are of vectors like those that they are applied to
+            known[FITTING] = {"how": MEAN_OF_CHUNKS, "overlap": grid["chunk_overlap"]}
         return {task: known[task] for task in self.embedded_tasks(share) if task in known}
 
     def max_sim(self, share: str) -> list[str]:
@@ -51,7 +51,7 @@ class LongTextJobs:
         """A config without the keys of chunks, where it asks for none: as it was before there were any."""
         if self._any():
             return dict(config)
-        return {**config, "grid": {key: value for key, value in config["grid"].items() if key not in KEYS}}
+        return {**config, "grid": {key: value for key, value in config["grid"].items() if key not in LONG_TEXT_KEYS}}
 
     def _any(self) -> bool:
-        return bool(self.in_chunks()) or self.config["grid"]["long_texts"] != CUT
+        return bool(self.in_chunks()) or self.config["grid"]["long_texts"] != CUT_TEXTS

@@ -3,9 +3,11 @@
 import math
 from typing import NamedTuple
 
-from ..config.long_texts import CUT, MAX_SIM, long_texts_of
+from ..config.long_texts import long_texts_of
 from ..tasks.catalogue import catalogue
+from ..variants import CUT_TEXTS, MAX_SIM
 from .plan_sizes import assumptions
+from .study import Study
 from .study import Study
 
 
@@ -37,7 +39,7 @@ def read_of(length: float, most: int, spec: dict) -> tuple[float, float, float]:
     """(tokens that are read of a text of this length, in how many chunks, vectors of it). Chunks that end with a
     sentence or a word hold three quarters of `most`, about.
     """
-    if spec["how"] == CUT or length <= most:
+    if spec["how"] == CUT_TEXTS or length <= most:
         return min(most, length), 1, 1
     own = max(1.0, max(0.75 * most, spec["overlap"] + 1) - spec["overlap"])  # what a chunk adds
     chunks = math.ceil((length - spec["overlap"]) / own)

@@ -3,11 +3,10 @@
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from ..embedding.text_lengths import cut_facts
+from ..embedding.text_lengths import cut_facts, token_counts
 from .hard_negatives import sides
 
-BATCH = 4096  # texts tokenized at once
-NAMES = {"text": "anchors", "positive": "positives"}
+NAMES_OF_SIDES = {"text": "anchors", "positive": "positives"}
 
 
 def pair_lengths(
@@ -20,13 +19,9 @@ def pair_lengths(
     """
     texts: dict[str, list[str]] = {}
     for name in sides(table):
-        texts.setdefault(NAMES.get(name, "hard negatives"), []).extend(table[name].dropna())
+        texts.setdefault(NAMES_OF_SIDES.get(name, "hard negatives"), []).extend(table[name].dropna())
     if len(held):
         texts["held-out pairs"] = [*held["text"], *held["positive"]]
     unique = list(dict.fromkeys(text for own in texts.values() for text in own))
-    lengths: dict[str, int] = {}
-    for start in range(0, len(unique), BATCH):
-        part = unique[start : start + BATCH]
-        ids = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
-        lengths.update(zip(part, map(len, ids), strict=True))
+    lengths = dict(zip(unique, token_counts(tokenizer, unique, add_special_tokens=False), strict=True))
     return {name: cut_facts([lengths[text] for text in own], most) for name, own in texts.items()}

@@ -21,7 +21,8 @@ def test_each_side_is_counted(texts):
     })  # fmt: skip
     held = pd.DataFrame({"text": [texts[2]], "positive": [texts[8]]})
     found = pair_lengths(tiny_tokenizer(), 4, table, held)
-    assert {name: (facts["texts"], facts["long"], facts["before"], facts["after"]) for name, facts in found.items()} == {
+    keys = ("texts", "long", "before", "after")
+    assert {name: tuple(facts[key] for key in keys) for name, facts in found.items()} == {
         "anchors": (2, 1, 10, 6), "positives": (2, 2, 32, 8), "hard negatives": (2, 1, 12, 8),
         "held-out pairs": (2, 1, 10, 6),
     }  # fmt: skip

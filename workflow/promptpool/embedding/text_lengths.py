@@ -109,10 +109,10 @@ def in_a_sentence(what: str, facts: Mapping) -> str:
         combined = (
             "their mean is the text's vector" if facts["how"] == MEAN_OF_CHUNKS else "the most similar one counts"
         )
-        repeat = f", each with {facts['overlap']} {unit} of the one before" if facts["overlap"] else ""
+        repeat = f", with up to {facts['overlap']} {unit} of the one before" if facts["overlap"] else ""
         return (
-            f"{what}: {share} are read in chunks of at most {facts['at']} {unit}{repeat}, {facts['most_chunks']} at "
-            f"most; {combined}."
+            f"{what}: {share} are read in chunks of at most {facts['at']} {unit}{repeat}, up to {facts['most_chunks']} "
+            f"of a text; {combined}."
         )
     return (
         f"{what}: {share} are cut at {facts['at']} {unit}; half of these lose {percent(facts['median_lost'])} or more, "

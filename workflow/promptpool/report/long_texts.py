@@ -45,10 +45,13 @@ def _row(what: str, facts: Mapping) -> dict:
 
 
 def _warning(what: str, facts: Mapping) -> str:
-    return (
-        f"{what}: {percent(facts['long'] / facts['texts'])} of the texts are cut. Its scores are of their beginnings; "
-        "raise max_text_tokens, or write long_texts: mean."
-    )
+    remedy = "raise grid.max_text_tokens, or write long_texts: mean"
+    if what.startswith("adapter"):
+        remedy = "raise the adapter's max_text_tokens"
+    elif "baseline" in what:
+        remedy = "see whether the baseline's limit can be raised"
+    share = percent(facts["long"] / facts["texts"])
+    return f"{what}: {share} of the texts are cut, and only their beginnings count; {remedy}."
 
 
 def set_lengths(behind: Mapping[str, tuple[Mapping, str | None]]) -> Iterator[tuple[str, dict]]:

@@ -8,7 +8,6 @@ from ..tasks.catalogue import catalogue
 from ..variants import CUT_TEXTS, MAX_SIM
 from .plan_sizes import assumptions
 from .study import Study
-from .study import Study
 
 
 class TextSize(NamedTuple):

@@ -122,7 +122,6 @@ SHORT = {
     "config/paths.py",
     "config/secrets.py",  # one check each
     "figures/palette.py",  # colours, which the report needs without matplotlib
-    "scoring/scored_task.py",  # what scoring reads of a task, without MTEB
     "text/normalisation.py",  # what counts as the same text, which five sub-packages ask
 }
 

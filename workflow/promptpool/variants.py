@@ -100,6 +100,9 @@ def parse_key(text: str) -> Key:
     return prompt, pooling, parse_layer(layer)
 
 
+# What becomes of a task's texts that are longer than the model reads: `long_texts` in a config.
+CUT_TEXTS, MEAN_OF_CHUNKS, MAX_SIM = "cut", "mean", "max-sim"
+
 BASE = "base"
 SEED_MARK = "~"  # no name of a config holds it
 

@@ -23,6 +23,7 @@ rule embed_checkpoint:
     resources:
         gpu=1,
     params:
+        **study.chunk_params(),
         tasks=lambda w: study.embedded_tasks(w.share, w.model, w.adapter),
         grid=study.grid_spec(),
         families=study.grid_families(),

@@ -23,6 +23,7 @@ rule export_model:
     conda:
         "../../envs/main.yaml"
     params:
+        **study.export_chunks(),
         spec=lambda w: study.export_spec(w.name) | study.export_params(w.name),
         model=lambda w: study.model(study["exports"][w.name]["model"]),
         adapter=lambda w: study.adapter_path(study["exports"][w.name]["adapter"]),

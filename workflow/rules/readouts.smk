@@ -81,6 +81,7 @@ rule score_readouts:
     threads: study.scoring_threads(CORES)
     params:
         **({"lexical": list(LEXICAL)} if LEXICAL else {}),
+        **study.max_sim_params(),
         tasks=lambda w: study.task_specs(w.share),
         readouts=READOUTS,
         code=code_digest("score_readouts"),

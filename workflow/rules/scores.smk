@@ -30,6 +30,7 @@ rule score_checkpoint:
     threads: study.scoring_threads(CORES)
     params:
         **study.roles_params(),
+        **study.max_sim_params(),
         tasks=lambda w: study.task_specs(w.share),
         code=code_digest("score_checkpoint"),
     script:

@@ -12,6 +12,7 @@ with job_of(snakemake):
         texts=dict(zip(params.tasks, snakemake.input.texts, strict=True)),
         families=params.families,
         ensembles=params.ensembles,
+        long_texts=params.get("long_texts", {}),
         checkpoint=Checkpoint(
             **pinned(params.model, str(snakemake.input.snapshot)),
             adapter=params.adapter,

@@ -17,5 +17,6 @@ with job_of(snakemake):
         headline=given.summary,
         facts=list(given.facts),
         results=list(given.results),
+        long_texts=params.get("long_texts", {}),
         training=Training(pairs=params.pairs, qc=list(given.qc), recipe=params.recipe, corpora=list(given.corpora)),
     )

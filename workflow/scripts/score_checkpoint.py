@@ -12,6 +12,7 @@ with job_of(snakemake):
         model=snakemake.wildcards.model,
         adapter=snakemake.wildcards.adapter,
         roles=snakemake.params.get("roles", {}),
+        max_sim=snakemake.params.get("max_sim", []),
         workers=snakemake.threads,
         code=snakemake.params.code,
     )

@@ -15,6 +15,7 @@ with job_of(snakemake):
         adapter=snakemake.wildcards.adapter,
         readouts=snakemake.params.readouts,
         lexical=dict(zip(snakemake.params.get("lexical", []), given.lexical, strict=True)),
+        max_sim=snakemake.params.get("max_sim", []),
         workers=snakemake.threads,
         code=snakemake.params.code,
     )

@@ -628,7 +628,7 @@ def test_labelled_file_with_its_own_column_names_is_accepted(tmp_path):
     path = tmp_path / "mine.tsv"
     path.write_text("body\ttopic\na\tx\nb\ty\n")
     task = {"source": "file", "path": str(path), "text": "body", "label": "topic"}
-    assert resolve(demo(tasks__Mine=task))["tasks"]["Mine"] == task
+    assert resolve(demo(tasks__Mine=task))["tasks"]["Mine"] == task | {"long_texts": None, "chunk_overlap": None}
 
 
 def test_absent_corpus_file_is_told_in_one_line():

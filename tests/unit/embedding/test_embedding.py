@@ -10,6 +10,7 @@ from promptpool.embedding import embedder as engine
 from promptpool.embedding.embed_checkpoint import embed_checkpoint
 from promptpool.embedding.embedder import Embedder
 from promptpool.embedding.parallel_embedder import Grid, ParallelEmbedder
+from promptpool.embedding.text_lengths import MeasuredComposer
 from promptpool.embedding.vector_file import VectorFile, read_vectors
 from promptpool.models.checkpoint import Checkpoint
 from tiny import TEXTS, tiny_model
@@ -113,7 +114,11 @@ def test_a_changed_job_starts_anew(job, change, monkeypatch):
 def test_two_processes_write_what_one_does(job, wanted):
     embed_checkpoint(**job, workers=2)
     assert_same(vectors(job), wanted)
-    assert sidecar(vectors(job))["workers"] == 2
+    facts = sidecar(vectors(job))
+    assert facts["workers"] == 2
+    assert facts["text_lengths"] == MeasuredComposer(Embedder.load(job["checkpoint"].model).composer).facts(MANY) | {
+        "at": 16, "long": 0, "after": facts["text_lengths"]["before"]
+    }  # fmt: skip
 
 
 def test_half_precision_and_joint_tokenization_are_told_in_the_sidecar(job):

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from promptpool.artifacts.parts import listed_file, listed_files
+from promptpool.embedding.text_lengths import LENGTHS
 from promptpool.embedding.vector_file import read_vectors
 from promptpool.errors import PromptpoolError
 from promptpool.models.sentence_model import sentence_model
+from promptpool.scoring.baseline_lengths import baseline_lengths
 from promptpool.scoring.embed_baseline import baseline_model, embed_baseline, sentence_vectors
 from promptpool.scoring.score_baseline import inline_vectors, score_baseline, tfidf_svd
 from promptpool.scoring.scored_task import ScoredTask
@@ -208,6 +210,27 @@ def test_a_baselines_sidecar_says_in_what_and_on_what_it_ran(task, tmp_path, mod
     embed_baseline(str(manifest), texts={"mine": task.texts}, name="static", spec=spec(model), device="cpu")
     told = json.loads((tmp_path / "static/mine.safetensors.meta.json").read_text())
     assert (told["device"], told["precision"]) == ("cpu", "float32") and told["processor"]
+
+
+class Counting:
+    """A model whose tokens are words, and which reads at most four of them."""
+
+    max_seq_length = 4
+
+    def tokenizer(self, texts: list[str], **_) -> dict:
+        return {"input_ids": [text.split() for text in texts]}
+
+
+def test_a_baseline_counts_what_its_model_cuts_as_far_as_anyone_knows():
+    known = {"kind": "sentence-transformers", "prompt": "query: {text}"}
+    texts = ["one", "one two three", "one two three four five six seven"]
+    facts = baseline_lengths(texts, known, Counting())[LENGTHS]
+    assert (facts["long"], facts["before"], facts["after"], facts["largest_lost"]) == (1, 14, 10, 0.5)
+    assert baseline_lengths(texts, known, object()) == {}  # no limit, or no tokenizer
+    served = {"kind": "openai", "prompt": "{text}", "max_characters": 10}
+    assert baseline_lengths(texts, served, None)[LENGTHS]["unit"] == "characters"
+    assert baseline_lengths(texts, served, None)[LENGTHS]["long"] == 2
+    assert baseline_lengths(texts, served | {"max_characters": None}, None) == {}
 
 
 def test_a_new_task_of_a_baseline_is_embedded_and_scored_alone(task, tmp_path, model):

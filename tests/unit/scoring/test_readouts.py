@@ -174,7 +174,7 @@ def test_the_scored_vectors_are_those_of_the_readout(run, monkeypatch):
 
     seen = []
 
-    def watch(self, variants, total=None):
+    def watch(self, variants, total=None, chunks=None):
         seen.extend(matrix for _, _, matrix in variants)
         return pd.DataFrame({"x": [1]}), []
 

@@ -6,9 +6,10 @@ import pytest
 import yaml
 from promptpool.config.resolve import resolve
 from promptpool.study import plan, plan_checks
-from promptpool.study.plan import cpu_hours, gpu_hours, rows, task_size
+from promptpool.study.plan import cpu_hours, gpu_hours, rows
 from promptpool.study.plan_sizes import assumptions, model_size
 from promptpool.study.study import Study
+from promptpool.study.text_sizes import task_size
 from sample_config import ROOT, demo
 
 
@@ -56,9 +57,9 @@ def test_core_hours_are_the_measured_speeds(paper):
 
 
 def test_texts_are_counted_by_mteb(paper):
-    count, tokens, note = task_size(paper, "TwentyNewsgroupsClustering.v2")
-    assert 2_000 < count < 2_500  # 4 % of 59,545 documents
-    assert 5 < tokens < 10 and note == ""
+    size = task_size(paper, "TwentyNewsgroupsClustering.v2")
+    assert 2_000 < size.texts < 2_500  # 4 % of 59,545 documents
+    assert 5 < size.tokens < 10 and size.note == ""
 
 
 def test_a_local_models_size_is_read_and_anothers_is_taken_from_its_name():

@@ -400,6 +400,8 @@ def test_the_best_step_is_recorded(validated):
     sidecar = json.loads((validated.parent / "tuned.meta.json").read_text())
     assert sidecar["best_step"] == told["best_step"] and sidecar["held_out"] == table["n"][0]
     assert sidecar["held_out"] + sidecar["pairs"] <= 48
+    assert sidecar["text_lengths"]["anchors"]["texts"] == sidecar["pairs"]
+    assert sidecar["text_lengths"]["held-out pairs"]["texts"] == 2 * sidecar["held_out"]
 
 
 def test_validating_changes_no_step(model, pairs, validated, tmp_path):

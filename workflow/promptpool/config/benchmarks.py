@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import choices
 from ..tasks.catalogue import benchmark_tasks, catalogue
+from .long_texts import LONG_TEXT_KEYS
 
 
 def expand_benchmarks(config: dict) -> str | None:
@@ -22,7 +23,7 @@ def expand_benchmarks(config: dict) -> str | None:
                 continue
             given = config["tasks"].get(name)
             if given is None:
-                config["tasks"][name] = {"source": "mteb", "revision": None, **wanted}
+                config["tasks"][name] = {"source": "mteb", "revision": None, **wanted, **dict.fromkeys(LONG_TEXT_KEYS)}
             elif given["source"] != "mteb" or {**given, "name": given["name"] or name} != {**given, **wanted}:
                 return (
                     f"tasks.{name}: not the task that benchmarks.{benchmark} takes from {spec['name']}; "

@@ -16,6 +16,7 @@ from ..models.precision import in_words, processor
 from ..runtime.children import end_with_parent, forget_script
 from ..variants import Layer, layer_name, layer_number
 from .embedder import Embedder
+from .text_lengths import MeasuredComposer
 from .vector_file import VectorFile, written_behind
 
 
@@ -104,7 +105,10 @@ class ParallelEmbedder:
             for process, device, share in self._shares(size)
         ]
         write_share(embedder, self.grid, file, texts, prompts, Share(size, 0, self.workers), report)
-        tokens = embedder.batches.tokens - before + sum(other.result() for other in others)
+        tokens = embedder.batches.tokens - before
+        for more, lengths in (other.result() for other in others):
+            tokens += more
+            embedder.composer.lengths |= lengths
         file.reread()
         return tokens
 
@@ -123,8 +127,8 @@ class ParallelEmbedder:
 
 
 def load(checkpoint: Checkpoint, grid: Grid, device: str, fuse: bool | None = None) -> Embedder:
-    """The embedder of a checkpoint on a device, which makes the grid's vectors."""
-    return Embedder.load(
+    """The embedder of a checkpoint on a device, which makes the grid's vectors and notes how long texts are."""
+    embedder = Embedder.load(
         checkpoint.model,
         checkpoint.adapter,
         revision=checkpoint.revision,
@@ -136,6 +140,8 @@ def load(checkpoint: Checkpoint, grid: Grid, device: str, fuse: bool | None = No
         fuse=fuse,
         causal=checkpoint.causal,
     )
+    embedder.composer = MeasuredComposer(embedder.composer)
+    return embedder
 
 
 _OWN: list[Embedder] = []  # in another process: its embedder
@@ -150,14 +156,17 @@ def write_elsewhere(
     prompts: Mapping[str, str],
     share: Share,
     fuse: bool | None = None,
-) -> int:
-    """In another process: its share, with the embedder that it keeps. Returns the tokens run."""
+) -> tuple[int, dict[str, int]]:
+    """In another process: its share, with the embedder that it keeps. Returns the tokens run, and those of each text
+    before it was cut.
+    """
     if not _OWN:
         _OWN.append(load(checkpoint, grid, device, fuse))
     (embedder,) = _OWN
     before = embedder.batches.tokens
+    embedder.composer.lengths.clear()
     write_share(embedder, grid, file, texts, prompts, share)
-    return embedder.batches.tokens - before
+    return embedder.batches.tokens - before, dict(embedder.composer.lengths)
 
 
 def write_share(

@@ -64,6 +64,7 @@ def export_model(
     training: Training,
     readout: Fitted | None = None,
     results: Sequence[str] = (),
+    long_texts: Mapping[str, Mapping] | None = None,
 ) -> None:
     """Writes models/{export}/: weights or adapter, tokenizer, modules, README.md (the model card), promptpool.json,
     and contents.json, which lists the files and what went in.
@@ -72,8 +73,9 @@ def export_model(
     template: by role, if the prompt is one of `roles` (see role_modules). spec: one entry of `exports:`. headline:
     summary.parquet, for the card's scores. facts: the tasks' facts.json, which give each task's type. readout: what the
     vectors are read by, if not by a pooling as it comes. results: the manifests that list MTEB's results of the
-    checkpoint, for the card's head. Raises PromptpoolError, before anything is written, for an adapter that is damaged,
-    zero or without effect, and for a text limit beyond the model's.
+    checkpoint, for the card's head. long_texts: of tasks that were scored in chunks (chunk_notes). Raises
+    PromptpoolError, before anything is written, for an adapter that is damaged, zero or without effect, and for a text
+    limit beyond the model's.
     """
     started = time.time()
     model, revision, adapter = checkpoint.model, checkpoint.revision, checkpoint.adapter
@@ -117,6 +119,8 @@ def export_model(
         variant["causal"] = False
     if readout:
         variant |= readout.facts(spec["prompt"])
+    if long_texts:
+        variant["long_texts"] = dict(long_texts)
     base = base_facts(model, revision)
     known_of = materials(name, base, variant, adapter, training)
     card = Card(

@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..templates import ROLES
+from .chunk_notes import chunk_notes
 from .markdown import cell, code, escaped, fenced
 from .materials import datasets_of, languages_of
 from .readout_modules import parts_in_words
@@ -218,7 +219,7 @@ def limits(card: Card) -> str:
         )
     return (
         f"{first}\n\nA text is cut at {variant['max_text_tokens']} tokens; the prompt never is. The scores below are "
-        f"all that was measured. They say nothing of {unmeasured(card)}."
+        f"all that was measured. They say nothing of {unmeasured(card)}." + chunk_notes(variant)
     )
 
 

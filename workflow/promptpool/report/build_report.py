@@ -26,6 +26,7 @@ from ..figures import registry
 from ..statistics.samples import read_facts
 from .attention import attention_section
 from .choice import choice_content
+from .long_texts import long_texts_section
 from .map import map_content
 from .negatives import negatives_section
 from .pairs import pair_section
@@ -121,6 +122,7 @@ def build_report(
             ),
             start=start,
             commands=commands(run, list(given.ablations), list(config.get("exports") or {}), configfile),
+            long_texts=long_texts_section(given.files()),
             chain=chain(given.files()),
             digits=DIGITS,
             config=yaml.safe_dump(as_json_types(config), sort_keys=False, allow_unicode=True, width=100),

@@ -17,15 +17,10 @@ def chain(paths: Sequence[str | Path]) -> dict:
     `left_out` (how many beyond MOST_ARTIFACTS); and `commits` and `packages` (name -> versions), which have one value
     each for a run made in one go. An input without its own sidecar (a user's file, a model) has only its digest.
     """
-    waiting = [(str(path), None) for path in paths]
     rows: dict[str, dict] = {}
     commits: set[str] = set()
     packages: dict[str, set[str]] = {}
-    while waiting:
-        path, digest = waiting.pop()
-        if path in rows:
-            continue
-        sidecar = _read(path)
+    for path, (sidecar, digest) in sidecars(paths).items():
         rows[path] = {
             "artifact": path,
             "digest": (sidecar.get("digest") or digest or "")[:DIGITS],
@@ -37,7 +32,6 @@ def chain(paths: Sequence[str | Path]) -> dict:
         commits |= {sidecar["git_commit"]} if sidecar.get("git_commit") else set()
         for name, version in (sidecar.get("packages") or {}).items():
             packages.setdefault(name, set()).add(str(version))
-        waiting += (sidecar.get("inputs") or {}).items()
     ordered = [rows[path] for path in sorted(rows)]
     return {
         "rows": ordered[:MOST_ARTIFACTS],
@@ -47,7 +41,19 @@ def chain(paths: Sequence[str | Path]) -> dict:
     }
 
 
-def _read(path: str) -> dict:
+def sidecars(paths: Sequence[str | Path]) -> dict[str, tuple[dict, str | None]]:
+    """Artifact -> (its sidecar, its digest as the one that read it says), of all that is behind some files."""
+    waiting: list[tuple[str, str | None]] = [(str(path), None) for path in paths]
+    found: dict[str, tuple[dict, str | None]] = {}
+    while waiting:
+        path, digest = waiting.pop()
+        if path not in found:
+            found[path] = read_sidecar(path), digest
+            waiting += (found[path][0].get("inputs") or {}).items()
+    return found
+
+
+def read_sidecar(path: str | Path) -> dict:
     """A sidecar's content; empty if there is none, or none that can be read."""
     try:
         return json.loads(sidecar_path(path).read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from ..artifacts.parts import digest_of_part, fetch_part, is_kept, store_part, t
 from ..embedding.vector_file import write_vectors
 from ..errors import PromptpoolError
 from ..hub.safe_loading import require_safetensors
+from .baseline_lengths import baseline_lengths
 
 EMBEDDED = ("sentence-transformers", "openai")  # the kinds whose vectors get a file
 
@@ -55,6 +56,7 @@ def embed_baseline(
             path, inputs=inputs, spec=spec, started=started, texts=len(known), dim=matrix.shape[1],
             made_of=made_of, texts_digest=digest, manifest=out,
             **(cost or {"device": str(place), "precision": in_words(EXACT), "processor": processor(place)}),
+            **baseline_lengths(known, spec, model),
         )  # fmt: skip
         store_part(path, made_of)
         computed.append(path)

@@ -85,8 +85,9 @@ def judge_tuning(
     for seed, training in judged.seeds.items():
         own = replace(checkpoint, adapter=f"{training}/step-{judged.step}")
         places[Path(training).name] = (held[held["seed"] == seed], own)
+    manifests = {name: str(folder / name / "vectors.json") for name in places}
     for name, (rows, one) in places.items():
-        vectors[name] = embedded(str(folder / name / "vectors.json"), rows, one, judged, grid, fuse, embedding_code)
+        vectors[name] = embedded(manifests[name], rows, one, judged, grid, fuse, embedding_code)
     for seed, training in judged.seeds.items():
         rows = held[held["seed"] == seed]
         copies = own_copies(rows)
@@ -96,6 +97,7 @@ def judge_tuning(
             searches[search][seed] = found_partners(cosine_likeness(*sides), copies)
         for search, likeness in by_words(rows).items():
             searches.setdefault(search, {})[seed] = found_partners(likeness, copies)
+    read += manifests.values()
     write_verdict(out, text, {**about, **outcome(searches, judged, held, counts)}, read, started)
 
 

@@ -14,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from ..artifacts.files import write_table
+from ..embedding.split_texts import split_texts
 from ..hub.safe_loading import NO_CODE
 from ..models.checkpoint import Checkpoint
 from ..models.decoder import decoder_layers, require_decoder, text_decoder
@@ -45,7 +46,8 @@ def measure_costs(
     tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, **NO_CODE)
     composer = Composer(tokenizer, spec["max_text_tokens"], spec["text_normalisation"])
     samples = {task: sample_texts(path, TEXTS_SAMPLED, spec["seed"]) for task, path in texts.items()}
-    lengths = {task: np.array([len(ids) for ids in composer.texts(sample)]) for task, sample in samples.items()}
+    chunked = spec.get("long_texts", {})
+    lengths = {task: lengths_read(composer, sample, chunked.get(task)) for task, sample in samples.items()}
     rows = []
     for prompt, template in spec["prompts"].items():
         for eos in (False, True):
@@ -54,8 +56,12 @@ def measure_costs(
             }
             for layer in spec["layers"]:
                 number = layer_number(layer, shape.depth)
-                flops = [shape.flops(counts, number, checkpoint.causal).mean() for counts in read.values()]
-                tokens = [counts.mean() for counts in read.values()]
+                # A text in chunks is read as several: the sum over chunks, per text.
+                flops = [
+                    shape.flops(counts, number, checkpoint.causal).sum() / len(samples[task])
+                    for task, counts in read.items()
+                ]
+                tokens = [counts.sum() / len(samples[task]) for task, counts in read.items()]
                 rows.append((name, prompt, eos, layer, number, shape.depth, np.mean(tokens), np.mean(flops)))
     columns = ["model", "prompt", "eos", "layer", "number", "depth", "tokens", "flops"]
     table = pd.DataFrame(rows, columns=columns)
@@ -67,9 +73,16 @@ def measure_costs(
         for ensemble, members in spec["ensembles"].items()
     ]
     table = pd.concat([table, *together], ignore_index=True)
-    table["texts"] = sum(map(len, lengths.values()))
+    table["texts"] = sum(map(len, samples.values()))
     table["hidden"] = shape.hidden
     write_table(out, table, inputs=list(texts.values()), spec={"model": model, "revision": revision}, started=started)
+
+
+def lengths_read(composer: Composer, texts: Sequence[str], chunked: Mapping | None = None) -> np.ndarray:
+    """Tokens of each text after cutting, int [n]; of each chunk, int [chunks], if the task has chunks (`overlap`)."""
+    if chunked is None:
+        return np.array([len(ids) for ids in composer.texts(texts)])
+    return np.array([count for own in split_texts(composer, texts, chunked["overlap"]).tokens for count in own])
 
 
 def tokens_read(composer: Composer, template: Template, texts: np.ndarray, eos: bool) -> np.ndarray:

@@ -19,7 +19,7 @@ from ..embedding.vector_file import read_vectors
 from ..variants import split_adapter_id
 from .choose_fitting_texts import require_unlabelled
 from .score_parts import ScorePart, part_of, score_parts
-from .scored_task import ScoredTask
+from .scored_task import ScoredTask, chunk_table_of, made_of_chunks
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ReadoutScores:
     """One readout of one file of vectors, under every prompt. readout: a mapping as `Aggregation.of` reads it.
 
     statistics: of the same family and checkpoint; fitted_on: the texts that these are of; lexical: name -> file of the
-    lexical parts that the readout has.
+    lexical parts that the readout has; chunks: see FamilyScores.
     """
 
     vectors: str
@@ -37,15 +37,18 @@ class ReadoutScores:
     adapter: str
     readout: Mapping
     lexical: Mapping[str, str] = field(default_factory=dict)
+    chunks: str | None = None
 
     @property
     def files(self) -> Sequence[str]:
-        return [self.vectors, self.statistics, *self.lexical.values()]
+        return [self.vectors, self.statistics, *self.lexical.values(), *filter(None, [self.chunks])]
 
     def made_of(self) -> dict:
-        vectors, statistics, *lexical = ((read_sealed(sidecar_path(file)) or {})["digest"] for file in self.files)
+        read = (self.vectors, self.statistics, *self.lexical.values())
+        vectors, statistics, *lexical = ((read_sealed(sidecar_path(file)) or {})["digest"] for file in read)
         return {"vectors": vectors, "statistics": statistics, "model": self.model, "adapter": self.adapter,
-                "readout": dict(self.readout), **({"lexical": lexical} if lexical else {})}  # fmt: skip
+                "readout": dict(self.readout), **({"lexical": lexical} if lexical else {}),
+                **made_of_chunks(self.chunks)}  # fmt: skip
 
     def scores(self, scorer) -> tuple[pd.DataFrame, list[str]]:
         from .scorer import require_same_texts
@@ -56,7 +59,8 @@ class ReadoutScores:
         stored, known = read_vectors(self.vectors), read_statistics(self.statistics)
         lexical = {name: read_lexical(path) for name, path in self.lexical.items()}
         if lexical:
-            stored = WithLexical(stored, {name: part.vectors(list(scorer.rows)) for name, part in lexical.items()})
+            rows = pd.read_parquet(self.chunks)["chunk"].tolist() if self.chunks else list(scorer.rows)
+            stored = WithLexical(stored, {name: part.vectors(rows) for name, part in lexical.items()})
             known = WithLexical(known, {name: part.statistics for name, part in lexical.items()})
         readout, prompts = Aggregation.of(self.readout), sorted({prompt for prompt, _, _ in stored})
 
@@ -66,7 +70,7 @@ class ReadoutScores:
                 matrix = readout.read(prompt, stored, known)
                 yield {"model": self.model, "adapter": name, "step": step, **columns}, self.adapter, matrix
 
-        return scorer.score(variants(), len(prompts))
+        return scorer.score(variants(), len(prompts), self.chunks)
 
 
 def score_readouts(
@@ -80,6 +84,7 @@ def score_readouts(
     adapter: str,
     readouts: Sequence[Mapping],
     lexical: Mapping[str, str] | None = None,
+    max_sim: Sequence[str] = (),
     workers: int = 1,
     code: str = "",
 ) -> None:
@@ -87,19 +92,19 @@ def score_readouts(
     and at `out` the manifest that lists them.
 
     vectors, statistics: the manifests of the tasks' vectors and of the statistics; fitted_on: the fitting texts;
-    lexical: name -> file of all lexical parts. Scores that still depend on the same are kept; `workers` processes score
-    the rest.
+    lexical: name -> file of all lexical parts; max_sim: see score_checkpoint. Scores that still depend on the same are
+    kept; `workers` processes score the rest.
     """
     started = time.time()
     fitted = {Path(file).stem: file for file in listed_files([statistics], ".safetensors")}
     parts: list[ScorePart] = []
     for task in tasks:
+        chunks = chunk_table_of(vectors, task.name, max_sim)
         for file in listed_files([vectors], ".safetensors", [task.name]):
             family = Path(file).stem
             for readout in readouts:
-                scored = ReadoutScores(
-                    file, fitted[family], fitted_on, model, adapter, readout, lexical_of(readout, lexical or {})
-                )
+                counted = lexical_of(readout, lexical or {})
+                scored = ReadoutScores(file, fitted[family], fitted_on, model, adapter, readout, counted, chunks)
                 path = str(Path(out).parent / task.name / f"{family}.{file_name(readout)}.parquet")
                 parts.append(part_of(path, task, scored, out, code))
     computed = score_parts(parts, workers)

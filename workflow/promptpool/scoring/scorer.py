@@ -16,6 +16,7 @@ from ..artifacts.parts import texts_digest
 from ..errors import PromptpoolError
 from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import TaskSource
+from .chunk_search import ChunkEncoder, ChunkPlaces
 from .mteb_results import SCORE_COLUMNS, beyond_rows, result_line, tidy_rows
 from .replicates import observed
 from .scored_task import ScoredTask
@@ -34,10 +35,14 @@ class Scorer:
         labelled = pd.read_parquet(task.labelled) if task.spec["source"] != "mteb" else None
         self.source = TaskSource(task.name, task.spec, labelled)
 
-    def score(self, variants: Variants, total: int | None = None) -> tuple[pd.DataFrame, list[str]]:
+    def score(
+        self, variants: Variants, total: int | None = None, chunks: str | None = None
+    ) -> tuple[pd.DataFrame, list[str]]:
         """Rows of SCORE_COLUMNS, and MTEB's results as lines of JSON. The rows of a matrix are in the order of the
-        task's recorded texts. Only one matrix is in memory at a time.
+        task's recorded texts, or of their chunks, which the table `chunks` then lists. Only one matrix is in memory at
+        a time.
         """
+        places = ChunkPlaces.read(chunks) if chunks else None
         rows: list[dict] = []
         lines: list[str] = []
         memory: dict = {}  # what all variants share
@@ -45,8 +50,9 @@ class Scorer:
             for columns, revision, matrix in tqdm(variants, total=total, desc=f"score {self.task}", unit="variant"):
                 sides = matrix if isinstance(matrix, tuple) else (matrix,)
                 for side in sides:
-                    self._require_sound(side, columns)
-                encoder = LookupEncoder(self.rows, sides[0], mteb_name(columns), revision, *sides[1:])
+                    self._require_sound(side, columns, len(places.tokens) if places else len(self.rows))
+                known = sides[0], mteb_name(columns), revision, *sides[1:]
+                encoder = ChunkEncoder(self.rows, places, *known) if places else LookupEncoder(self.rows, *known)
                 own, line = self._measured(encoder, columns, memory)
                 rows += own
                 lines.append(line)
@@ -67,10 +73,10 @@ class Scorer:
             rows += beyond_rows({**base, "metric": metric}, values)
         return rows, result_line(encoder, result, columns)
 
-    def _require_sound(self, matrix: np.ndarray, columns: Mapping) -> None:
-        if len(matrix) != len(self.rows):
+    def _require_sound(self, matrix: np.ndarray, columns: Mapping, rows: int) -> None:
+        if len(matrix) != rows:
             raise PromptpoolError(
-                f"task {self.task}: {len(matrix)} vectors for {len(self.rows)} texts of {self.texts}; remove "
+                f"task {self.task}: {len(matrix)} vectors for {rows} texts or chunks of {self.texts}; remove "
                 "the embeddings and run again"
             )
         if not np.isfinite(matrix).all():

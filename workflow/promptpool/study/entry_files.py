@@ -7,6 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..config.long_texts import LONG_TEXT_KEYS
 from ..hub.snapshots import looks_local, marker_path, snapshot_id
 from .hub_needs import told
 
@@ -21,13 +22,16 @@ FILES_OF_ENTRIES = ("path", "labels", "queries", "documents", "qrels")
 SERVER = ("url", "key_variable", "timeout", "retries", "concurrency", "batch_size")
 
 
-def drop_default_measures(tasks: Mapping[str, dict]) -> None:
-    """Removes, in place, the default `measure` of search tasks: as before there was the key, so that none is scored
-    again.
+def drop_task_defaults(tasks: Mapping[str, dict]) -> None:
+    """Removes, in place, the default `measure` of search tasks, and the keys of long texts that are null: as before
+    there were these keys, so that nothing is scored again.
     """
     for spec in tasks.values():
         if spec.get("measure") == "ndcg_at_10":
             del spec["measure"]
+        for key in LONG_TEXT_KEYS:
+            if spec.get(key) is None:
+                spec.pop(key, None)
 
 
 @functools.cache
@@ -93,4 +97,6 @@ class EntryFiles:
         spec = dict(self.config[section][name])
         if spec.get("negative") is None:  # as before there was the key, so that nothing is read again
             spec.pop("negative", None)
+        if section == "tasks":  # these change no text and no label
+            spec = {key: value for key, value in spec.items() if key not in LONG_TEXT_KEYS}
         return {**spec, **({"snapshot": markers} if markers else {})}

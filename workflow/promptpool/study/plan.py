@@ -11,11 +11,11 @@ from pathlib import Path
 from ..artifacts.files import atomic_path
 from ..config.adapters import untrained
 from ..scoring.embed_baseline import EMBEDDED
-from ..tasks.catalogue import catalogue
 from .detectable import detectable_lines, study_detectable
 from .plan_checks import missing
 from .plan_sizes import assumptions, model_size, tokens_of
 from .study import Study
+from .text_sizes import TextSize, task_size
 
 FORWARD, TRAINED = 2, 8  # FLOPs per token and parameter: one pass; two passes and the backward pass through all layers
 WORDS_A_TOKEN = 0.75  # of English, about
@@ -37,17 +37,6 @@ class Row:
     use: str | None = None  # which utilisation
     note: str = ""
     starts: int = 0  # jobs that start a model
-
-
-def task_size(study: Study, name: str) -> tuple[float, float, str]:
-    """Texts of a task, tokens of one of them (cut as the grid cuts), and what is uncertain about them."""
-    spec, most = study["tasks"][name], study["grid"]["max_text_tokens"]
-    if spec["source"] == "mteb":
-        counted = catalogue()["texts"].get(spec["name"])
-        if counted and counted[0]:
-            return counted[0], min(most, counted[1] / counted[0] / assumptions()["characters_per_token"]), ""
-        return 10_000, most / 4, f"{name} not counted by MTEB"
-    return 1_000, most / 4, f"{name} not counted"
 
 
 def rows(study: Study) -> Iterator[Row]:
@@ -123,17 +112,18 @@ def _embeddings(study: Study, sizes: Mapping) -> Row:
     vectors = len(grid["poolings"]) * len(grid["layers"])
     sizes_of_texts = [task_size(study, task) for task in study["tasks"]]
     for count in study.texts_beside_tasks(2 * assumptions()["held_out_pairs"]):
-        sizes_of_texts.append((count, assumptions()["tokens_of_unknown_text"], ""))
-    for count, length, note in sizes_of_texts:
+        sizes_of_texts.append(TextSize(count, assumptions()["tokens_of_unknown_text"]))
+    for count, length, chunks, vectors_kept, note in sizes_of_texts:
         notes |= {note} if note else set()
         width = {"float32": 4, "float16": 2}.get(grid["storage"], 2 if count >= 100_000 else 4)
         for model, _ in study.states():
             for family in study.families.values():
                 suffixes = sum(tokens_of(str(one).rpartition("{text}")[2]) + 1 for one in family.templates)
                 texts += count
-                tokens += count * (length + suffixes)
-                flops += count * (length + suffixes) * FORWARD * sizes[model]["parameters"]
-                disk += count * sizes[model]["hidden"] * width * vectors * len(family.templates)
+                each = length + chunks * suffixes
+                tokens += count * each
+                flops += count * each * FORWARD * sizes[model]["parameters"]
+                disk += count * vectors_kept * sizes[model]["hidden"] * width * vectors * len(family.templates)
     jobs = len(study.grid_jobs())
     return Row("embeddings", jobs, texts, tokens, flops, disk, "embed", "; ".join(sorted(notes)), starts=jobs)
 
@@ -153,7 +143,7 @@ def _verdict(study: Study, sizes: Mapping) -> Row:
 def _attention(study: Study, sizes: Mapping) -> Row:
     if not (spec := study["attention"]):
         return Row("attention", 0)
-    each = task_size(study, spec["task"])[1] + 12
+    each = min(task_size(study, spec["task"]).tokens, study["grid"]["max_text_tokens"]) + 12
     again, left_out = 1 + spec["value_norms"], spec["omissions"] * each * WORDS_A_TOKEN
     a_state = (spec["texts"] * again + left_out) * len(spec["prompts"])
     states = study.attention_states()

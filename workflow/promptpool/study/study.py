@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from ..analysis.axes import compared, varied
-from ..artifacts.files import file_digest
 from ..config.adapters import EXECUTION, seeded
 from ..config.resolve import adapter_ids, adapter_of, in_order, unused_left_out
 from ..config.text_map import map_choice
@@ -11,13 +10,14 @@ from ..generation.backend import BACKENDS
 from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
-from ..text.function_words import FUNCTION_WORDS
 from ..variants import RAW, split_seed
+from .attention_jobs import AttentionJobs
 from .choice_jobs import ChoiceJobs
-from .entry_files import EntryFiles, drop_default_measures
+from .entry_files import EntryFiles, drop_task_defaults
 from .grid_jobs import GridJobs
 from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
+from .long_text_jobs import LongTextJobs
 from .negative_jobs import NegativeJobs
 from .readout_jobs import ReadoutJobs
 from .role_prompts import RolePrompts
@@ -25,16 +25,18 @@ from .trainings import Trainings
 
 LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
 # Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
-LOOKS = ("omissions", "value_norms")  # of attention: further stages of their own
 NOT_WRITING = ("shard_size", "contamination")
 
 
-class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, ReadoutJobs, RolePrompts, Trainings):
+class Study(
+    AttentionJobs, ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, LongTextJobs, NegativeJobs, ReadoutJobs,
+    RolePrompts, Trainings,
+):  # fmt: skip
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
     def __init__(self, config: Mapping):
         self.config = config = in_order(config)  # another order of keys must rerun nothing
-        drop_default_measures(config["tasks"])
+        drop_task_defaults(config["tasks"])
         self.results = f"results/{config['run']}"
         self.adapters = adapter_ids(config)
         self.needs = hub_needs(config)
@@ -57,7 +59,8 @@ class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, Reado
         adapters = {
             name: {key: spec[key] for key in spec if key not in EXECUTION} for name, spec in shown["adapters"].items()
         }
-        return self.without_readouts(unused_left_out({**shown, "pairs": pairs, "adapters": adapters}))
+        whole = {**shown, "pairs": pairs, "adapters": adapters}
+        return self.without_chunks(self.without_readouts(unused_left_out(whole)))
 
     # --- models and adapters -------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, Reado
         seeds = {name: seeds[0] for name, seeds in several.items() if seeds}
         return spec | ({"seeds": seeds} if seeds else {})  # without several seeds, a table is as it was
 
-    # --- embeddings, attention, exports ----------------------------------------------------------
+    # --- embeddings, exports ----------------------------------------------------------
 
     def grid_spec(self) -> dict:
         keys = ("poolings", "layers", "max_text_tokens", "tokenization", "text_normalisation", "storage")
@@ -228,37 +231,6 @@ class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, Reado
         """The names of one task's embeddings files: first families of prompts, then ensembles."""
         return [*self.families, *(f"ensemble-{name}" for name in self.config["ensembles"])]
 
-    def attention_states(self) -> list[tuple[str, str]]:
-        """(model, adapter id) of everything whose attention is measured: of several seeds, the first."""
-        chosen = (self.config["attention"] or {"adapters": []})["adapters"]
-        first = [(model, adapter) for model, adapter in self.states() if adapter in self.adapters]
-        return [state for state in first if chosen is None or state[1] in chosen]
-
-    def attention_spec(self) -> dict:
-        spec = self.config["attention"]
-        if spec is None:
-            return {}
-        kept = {key: spec[key] for key in spec if key not in ("prompts", "task", "adapters", *LOOKS)}
-        same = {key: self.config["grid"][key] for key in ("max_text_tokens", "text_normalisation")}
-        return {**kept, **same, "seed": self.config["seed"]}
-
-    def weighs_values(self) -> bool:
-        """Whether attention is measured by value norms too."""
-        return (self.config["attention"] or {"value_norms": False})["value_norms"]
-
-    def omitted_texts(self) -> int:
-        """Of how many texts each word is left out in turn."""
-        return (self.config["attention"] or {"omissions": 0})["omissions"]
-
-    def attention_prompts(self) -> dict[str, str]:
-        """Prompt name -> template, in the order of the config."""
-        return {name: self.config["prompts"][name] for name in (self.config["attention"] or {"prompts": []})["prompts"]}
-
-    def attention_words(self) -> str | None:
-        """The digest of the word list that separates function words from content words."""
-        spec = self.config["attention"]
-        return file_digest(spec["function_words"] or FUNCTION_WORDS) if spec else None
-
     def map_spec(self) -> dict | None:
         """What the map of texts shows: `task`, `model`, `adapters`, `prompt`, `pooling`, `layer`, `texts`; or None."""
         return map_choice(self.config)
@@ -267,7 +239,8 @@ class Study(ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, NegativeJobs, Reado
         """What changes a variant's cost, besides its model and the texts."""
         kept = {key: self.config["grid"][key] for key in ("layers", "max_text_tokens", "text_normalisation")}
         ensembles = {name: spec["prompts"] for name, spec in self.config["ensembles"].items()}
-        return {**kept, "prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
+        given = {"prompts": self.prompts, "ensembles": ensembles, "seed": self.config["seed"]}
+        return {**kept, **given, **self.chunk_facts()}
 
     def export_spec(self, name: str) -> dict:
         spec = dict(self.config["exports"][name])

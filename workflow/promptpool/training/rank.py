@@ -25,6 +25,7 @@ from .curves import curves_of, require_services
 from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE, require_prefixes
+from .pair_lengths import pair_lengths
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
 from .tracking import PREFIX, ProgressBar, training_table, validation_table
@@ -72,6 +73,7 @@ def train_rank(
     require_services(how["tracking"], out)
     place = pick_device(device)
     table, held = training_pairs(pairs, negatives, spec)
+    whole = held  # as it is before a prompt is put round it
     inputs = [*pairs, *filter(None, [negatives])]
     # The weights' own digest, not their path: a scratch is resumed only if everything is the same.
     made_of = [repr(sorted(spec.items())), str(template), weights_identity(model, revision), *map(file_digest, inputs)]
@@ -143,6 +145,7 @@ def train_rank(
         processor=processor(place),
         pairs=len(table),
         held_out=len(held),
+        text_lengths=pair_lengths(tuned.tokenizer, spec["max_text_tokens"], table, whole),
         max_steps=args.max_steps,
         ranks=args.world_size,
         **facts,

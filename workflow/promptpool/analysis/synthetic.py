@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 SYNTHETIC = "synthetic"  # is part of such a task's name, because scores, tables and figures show nothing else of it
 NOTE = (
-    "Tasks with `synthetic` in their name: a language model wrote their queries, no person asked them. A query that",
-    "copies words of its text favours word search (BM25, TF-IDF). Compare variants on them, not with other benchmarks.",
+    "Tasks with `synthetic` in their name: a language model wrote their queries, no person asked them.",
+    "A query that copies words of its text favours word search (BM25, TF-IDF). Compare variants on such",
+    "a task, and not the task with others.",
 )
 
 

@@ -50,7 +50,7 @@ def test_ranks_depend_on_the_seed_and_not_on_order_count_or_pieces(monkeypatch):
     assert ranks((QUERIES[1:] + QUERIES[:1])[:4], OWN[:4]) == found[:4]
     assert ranks(QUERIES[1:] + QUERIES[:1], texts=TEXTS[::-1]) == found
     assert ranks(QUERIES[1:] + QUERIES[:1], seed=2) != found
-    monkeypatch.setattr(round_trip, "CELLS", 40)  # two queries at a time
+    monkeypatch.setattr(round_trip, "CELLS_RANKED", 40)  # two queries at a time
     assert ranks(QUERIES[1:] + QUERIES[:1]) == found
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
-from ..pairs.styles import KINDS, TEXT_STYLES, known_styles, turns
+from ..pairs.styles import TEXT_STYLES, WORDINGS, known_styles, turns
 from ..tasks.catalogue import ranks_documents
 from ..templates import SLOT
 from ..variants import BASE, RAW
@@ -63,10 +63,10 @@ def styles(config: Mapping) -> Iterator[str]:
         key = f"styles.{name}"
         if name in TEXT_STYLES:
             yield f"{key}: {name!r} is a style that needs no language model; choose another name"
-        kinds = [kind for kind in KINDS if kind in wording]
+        kinds = [kind for kind in WORDINGS if kind in wording]
         if len(kinds) != 1:
             given = " and ".join(kinds) or "none"
-            yield f"{key}: a style has one of {', '.join(KINDS)}, and this has {given}; write one"
+            yield f"{key}: a style has one of {', '.join(WORDINGS)}, and this has {given}; write one"
         for template in turns(wording):
             if template.count(SLOT) != 1:
                 has = template.count(SLOT)

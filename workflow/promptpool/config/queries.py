@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from ..analysis.synthetic import SYNTHETIC, is_synthetic
+from ..analysis.synthetic import SYNTHETIC, as_synthetic, is_synthetic
 from ..data.splits import TASK
 from ..pairs.styles import FIXED_STYLES, TEXT_STYLES, query_styles
 from ..tasks.catalogue import SYNTHETIC_SEARCH
@@ -66,4 +66,4 @@ def synthetic_search_faults(config: Mapping) -> Iterator[str]:
         if config["pairs"][pairs]["split"] != TASK:
             yield f"{key}.pairs: training may see the texts of {pairs!r}; set pairs.{pairs}.split to task"
         if not is_synthetic(name):
-            yield f"{key}: its name must say that its queries are {SYNTHETIC}; rename it {name}{SYNTHETIC.capitalize()}"
+            yield f"{key}: its name must say that its queries are {SYNTHETIC}; rename it {as_synthetic(name)}"

@@ -13,10 +13,10 @@ from ..errors import PromptpoolError
 from ..text.bm25 import Bm25
 from ..text.normalisation import normalise
 
-CELLS = 1 << 24  # of the matrix of likeness that are held at once
-LEVEL = 1e-6  # scores that are no further apart are equal
+CELLS_RANKED = 1 << 24  # of the matrix of likeness that are held at once
+TIE = 1e-6  # scores that are no further apart are equal
 
-Encode = Callable[[Sequence[str]], np.ndarray]
+TextVectors = Callable[[Sequence[str]], np.ndarray]
 
 
 def round_trip_ranks(
@@ -25,7 +25,7 @@ def round_trip_ranks(
     texts: Sequence[str],
     spec: Mapping,
     where: str,
-    encode: tuple[Encode, Encode] | None = None,
+    encode: tuple[TextVectors, TextVectors] | None = None,
 ) -> np.ndarray:
     """The rank of each query's own text among `among` texts of the corpus: int [n], 1 if it is the best.
 
@@ -54,10 +54,10 @@ def round_trip_ranks(
         search = Bm25([*documents, *(text for key, text in known.items() if key not in place)])
         left, right = search.counted(queries), search.weights[: len(documents)]
     ranks = np.empty(len(mine), dtype=np.int64)
-    step = max(1, CELLS // len(pool))
+    step = max(1, CELLS_RANKED // len(pool))
     for start in range(0, len(mine), step):
         part, to = left[start : start + step], mine[start : start + step]
-        ahead = _dense(part @ right[: len(pool)].T) >= _by_row(part, right[to])[:, None] - LEVEL
+        ahead = _dense(part @ right[: len(pool)].T) >= _by_row(part, right[to])[:, None] - TIE
         # Not compared with itself. An own text from outside the pool takes the place of the last one.
         ahead[np.arange(len(to)), np.minimum(to, len(pool) - 1)] = False
         ranks[start : start + step] = 1 + ahead.sum(axis=1)

@@ -17,7 +17,7 @@ from .filters import first_uses
 from .qc import quality
 
 PAIR = ["text", "positive", "style", "source_id"]
-SHOWN = 20  # pairs whose text was not found, in qc.json
+LOST_SHOWN = 20  # pairs whose text was not found, in qc.json
 
 Ranks = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
@@ -93,7 +93,7 @@ def drop_lost(table: pd.DataFrame, queries: Sequence[str], spec: Mapping, ranks:
     lost = fit[place > spec["within"]]
     table.loc[lost, "reason"] = "round-trip"
     drawn = table.loc[lost].assign(rank=place[place > spec["within"]])
-    drawn = drawn.sample(min(SHOWN, len(drawn)), random_state=0).sort_index()
+    drawn = drawn.sample(min(LOST_SHOWN, len(drawn)), random_state=0).sort_index()
     return {
         "among": spec["among"],
         "within": spec["within"],

@@ -15,13 +15,13 @@ FIXED_STYLES = frozenset({"halves", "identity", "dataset"})
 ECHOING_STYLES = frozenset({"identity", "word-deletion", "word-swap", "character-noise"})
 
 
-KINDS = ("chat", "turns", "plain")
-QUERY = "query"  # what a style may write instead of a positive
+WORDINGS = ("chat", "turns", "plain")
+A_QUERY = "query"  # what a style may write instead of a positive
 
 
 @cache
 def shipped_styles() -> dict[str, dict]:
-    """The language-model styles in styles.yaml: name -> {kind: wording}, and `writes` for a query; kinds: KINDS."""
+    """The language-model styles in styles.yaml: name -> {kind: wording}, and `writes` for a query; kinds: WORDINGS."""
     return yaml.safe_load(STYLES_FILE.read_text(encoding="utf-8"))
 
 
@@ -33,9 +33,9 @@ def known_styles(own: Mapping[str, Mapping]) -> dict[str, dict]:
     known = {name: dict(wording) for name, wording in shipped_styles().items()}
     for name, wording in own.items():
         writes = wording.get("writes") or known.get(name, {}).get("writes")
-        known[name] = {kind: wording[kind] for kind in KINDS if kind in wording}
-        if writes == QUERY:
-            known[name]["writes"] = QUERY
+        known[name] = {kind: wording[kind] for kind in WORDINGS if kind in wording}
+        if writes == A_QUERY:
+            known[name]["writes"] = A_QUERY
     return known
 
 
@@ -43,7 +43,7 @@ def writes_query(wording: Mapping) -> bool:
     """Whether a style's answer is a query, so that it is the pair's text, and the text that it was asked for the
     positive.
     """
-    return wording.get("writes") == QUERY
+    return wording.get("writes") == A_QUERY
 
 
 def query_styles(names: Sequence[str], own: Mapping[str, Mapping]) -> list[str]:

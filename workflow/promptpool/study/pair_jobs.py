@@ -14,7 +14,7 @@ LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra
 NOT_WRITING = ("shard_size", "contamination")
 SELECTING = ("near_duplicate", "round_trip")  # filters that need the whole set
 UNUSED = {"per_text": 1, "split": TRAIN}  # as before there were these keys, so that nothing is written again
-OF_SEARCH = ("prompt", "query_prompt", "pooling")
+OF_FINDER = ("prompt", "query_prompt", "pooling")
 
 
 class PairJobs:
@@ -66,7 +66,7 @@ class PairJobs:
         spec = self.config["pairs"][name]["filters"]["round_trip"]
         if not spec or spec["model"] is None:
             return None
-        return {**self.model_or_path(spec["model"]), **{key: spec[key] for key in OF_SEARCH}}
+        return {**self.model_or_path(spec["model"]), **{key: spec[key] for key in OF_FINDER}}
 
     def round_trip_files(self, name: str) -> dict[str, list[str]]:
         """`corpus`, and `snapshot` and `files` of the embedder, as a rule's inputs; none without the filter."""

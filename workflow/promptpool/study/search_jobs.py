@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from ..tasks.catalogue import SYNTHETIC_SEARCH
 
-PARTS = {"queries": "queries.jsonl", "documents": "documents.jsonl", "qrels": "qrels.tsv"}
-OF_SEARCH = ("most_queries", "most_documents")
+SEARCH_FILES = {"queries": "queries.jsonl", "documents": "documents.jsonl", "qrels": "qrels.tsv"}
+SEARCH_SIZES = ("most_queries", "most_documents")
 
 
 class SearchJobs:
@@ -27,7 +27,7 @@ class SearchJobs:
         """`queries`, `documents` and `qrels` of a synthetic search; empty for another task."""
         if task not in self.synthetic_searches():
             return {}
-        return {part: f"{self.results}/searches/{task}/{file}" for part, file in PARTS.items()}
+        return {part: f"{self.results}/searches/{task}/{file}" for part, file in SEARCH_FILES.items()}
 
     def search_inputs(self, task: str) -> dict[str, str | list[str]]:
         """`pairs` and `corpus` of a synthetic search, as a rule's inputs."""
@@ -39,7 +39,7 @@ class SearchJobs:
         spec = self.config["tasks"][task]
         pairs = self.config["pairs"][spec["pairs"]]
         how = {"styles": pairs["styles"], "model": self.pairs_model(spec["pairs"]).get("model")}
-        return {**{key: spec[key] for key in OF_SEARCH}, "column": pairs["column"], "pairs": spec["pairs"], **how}
+        return {**{key: spec[key] for key in SEARCH_SIZES}, "column": pairs["column"], "pairs": spec["pairs"], **how}
 
     def hub_spec(self, section: str, name: str) -> dict:
         """EntryFiles.hub_spec, but a synthetic search is a task of `source: retrieval` over its files."""

@@ -54,6 +54,7 @@ def stages() -> dict[str, tuple[str, ...]]:
         for backend, kind in BACKENDS.items()
     }
     found["make_pairs semantic"] = ("make_pairs", "pairs.semantic.similarities")
+    found["select_pairs words"] = ("select_pairs", "pairs.round_trip.round_trip_ranks")
     found["choose_negatives model"] = ("choose_negatives", "pairs.semantic.load_encoder")
     return found
 

@@ -10,7 +10,7 @@ from tiny_study import REPOSITORY, jobs, snakemake
 pytestmark = pytest.mark.workflow
 RULES = {
     "corpora": ("build_corpus",),
-    "tasks": ("build_task",),
+    "tasks": ("build_task", "write_search"),
     "pairs": ("make_pairs", "select_pairs"),
     "adapters": ("choose_negatives", "train_adapter", "unpack_adapter", "check_training_data"),
     "embeddings": ("embed_checkpoint",),

@@ -38,7 +38,11 @@ rule select_pairs:
     input:
         written=f"{R}/pairs/{{name}}/written.parquet",
         # A new task does not select pairs again, as that would retrain every adapter. check_training_data checks it.
-        ready=ancient(rules.tasks_ready.output[0]),
+        # A set that is held out for a task waits for none, as that task waits for it.
+        ready=ancient(lambda w: study.selection_waits(w.name)),
+        corpus=lambda w: study.round_trip_files(w.name)["corpus"],
+        snapshot=lambda w: study.round_trip_files(w.name)["snapshot"],
+        files=lambda w: study.round_trip_files(w.name)["files"],
     output:
         pairs=f"{R}/pairs/{{name}}/pairs.parquet",
         rejected=f"{R}/pairs/{{name}}/rejected.parquet",
@@ -50,9 +54,12 @@ rule select_pairs:
     priority: 10
     conda:
         "../../envs/main.yaml"
+    resources:
+        gpu=lambda w: 1 if study.finder(w.name) else 0,
     params:
         spec=lambda w: study.selection_spec(w.name),
-        tasks=lambda w, output: study.task_texts(),
-        code=code_digest("select_pairs"),
+        tasks=lambda w, output: study.selection_tasks(w.name),
+        execution=lambda w, output: study.execution(),
+        code=lambda w: code_digest("select_pairs", *study.selection_code(w.name)),
     script:
         "../scripts/select_pairs.py"

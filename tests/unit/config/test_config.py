@@ -102,7 +102,8 @@ SCHEMA_FAULTS = {
     ),
     "key of another kind of corpus": (
         {"corpora.mine": {"source": "file", "path": "x.csv", "packages": ["numpy"]}},
-        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive, negative",
+        "corpora.mine.packages: unknown key; a corpus of source file has source, path, column, positive, negative, "
+        "task_share",
     ),
     "span of an export": (
         {"exports.docs-cluster.span": "text"},
@@ -391,7 +392,7 @@ CROSS_FAULTS = {
         {"pairs.continue.styles": ["continu"]},
         "pairs.continue.styles: unknown style 'continu'; use one of halves, identity, dataset, word-deletion, "
         "word-swap, character-noise, detail, simple, teacher, metaphor, question, backtranslate, summarize, keywords, "
-        "continue (did you mean 'continue'?), or define it in styles",
+        "search-question, search-phrase, continue (did you mean 'continue'?), or define it in styles",
     ),
     "given positives where the corpus gives none": (
         {"pairs.halves.styles": ["halves", "dataset"]},

@@ -76,6 +76,12 @@ def test_the_hub_reads_the_score_on_each_task():
     assert row["results"][0]["metrics"] == [{"type": "v_measure", "value": 0.492}]
 
 
+def test_scores_on_synthetic_queries_are_called_so():
+    text = model_card(card(tasks={"topics": "Clustering", "MySyntheticSearch": "Retrieval"}))
+    assert "a language model wrote their queries, no person asked them" in text.replace("\n", " ")
+    assert "wrote their queries" not in model_card(card())
+
+
 def test_a_model_that_was_not_scored_claims_no_result():
     head = read_front_matter(model_card(card()))
     assert "model-index" not in head and "mteb" not in head["tags"]

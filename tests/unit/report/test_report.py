@@ -294,6 +294,16 @@ def test_cut_positives_and_the_reasons_of_a_server_are_shown():
     assert pair_section("set", sample_pairs(5), {})["cut"] is None
 
 
+def test_queries_that_lost_their_text_are_counted_and_shown():
+    lost = {"text": "which one", "positive": "x" * 1000, "rank": 77}
+    trip = {"among": 1000, "within": 10, "asked": 50, "first": 31, "lost": 1, "samples": [lost]}
+    section = pair_section("asked", sample_pairs(5), {"round_trip": trip, "held_out": True})
+    assert section["held_out"] and section["round_trip"]["samples"][0]["positive"] == "x" * 599 + "…"
+    assert {**section["round_trip"], "samples": []} == {**trip, "samples": []}
+    plain = pair_section("set", sample_pairs(5), {})
+    assert plain["round_trip"] is None and not plain["held_out"]
+
+
 def test_long_texts_are_cut_in_the_report():
     table = sample_pairs(2).assign(positive="x" * 100_000)
     assert len(pair_section("set", table, {})["styles"][0]["sample"][0]["positive"]) == 600

@@ -17,6 +17,7 @@ from .choice_rows import choice_headline, choice_lines
 from .propose_checkpoint import Proposal, in_a_line, propose_checkpoint, validations
 from .score_table import BASELINE, measures, variant_label
 from .seeds import first_seed_only
+from .synthetic import synthetic_notes
 
 Facts = Mapping[str, Mapping]  # task -> its facts
 HEADLINE = ["row", "kind", "task", "label", *VARIANT, "score", "low", "high", "n", "p", "detectable", "of", "seeds"]
@@ -193,6 +194,7 @@ def reading_notes(headline_table: pd.DataFrame) -> list[str]:
         "Intervals are over other documents of the same tasks, not over other tasks: these are taken as given."
     )
     lines += _of_seeds(headline_table)
+    lines += synthetic_notes(headline_table["task"])
     plain = shown[(shown["kind"] == "difference") & (shown["of"] == 1)]
     seen = (plain if len(plain) else shown[shown["kind"] == "difference"])["detectable"].dropna()
     if len(seen):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from ..data.splits import TASK
 from ..errors import choices
 from ..variants import POOLING_KEYS, POST_PROCESSING, RAW, WHOLE_LAYER, short_vector
 from .references import references
@@ -67,6 +68,6 @@ def _fitting(config: Mapping) -> Iterator[str]:
     corpora = config["fitting"]["corpora"]
     yield from references("fitting.corpora", "corpus", corpora or (), config, "corpora")
     asked = set(config["grid"]["post_processing"]) - {RAW} or config["aggregations"]
-    if asked and corpora is None and not config["pairs"]:
+    if asked and corpora is None and all(spec["split"] == TASK for spec in config["pairs"].values()):
         known = choices("", config["corpora"])
         yield f"fitting.corpora: missing; without pairs there are no texts to fit on; {known or 'add a corpus'}"

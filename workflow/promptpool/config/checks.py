@@ -12,6 +12,7 @@ from .inputs import adapters, base_model, baselines, corpora, models, pairs, sty
 from .long_texts import long_text_faults
 from .outputs import ablations, attention, ensembles, exports, grid_faults
 from .paths import paths
+from .queries import synthetic_search_faults
 from .roles import role_faults
 from .secrets import secrets
 from .text_map import text_map_faults
@@ -27,8 +28,8 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     """
     checks = (
         secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles,
-        role_faults, aggregations, tasks, unknown_tasks, long_text_faults, baselines, ablations, attention, exports,
-        text_map_faults, choice_faults,
+        role_faults, aggregations, tasks, synthetic_search_faults, unknown_tasks, long_text_faults, baselines,
+        ablations, attention, exports, text_map_faults, choice_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 from ..errors import choices
 from ..hub.snapshots import looks_local
-from ..pairs.styles import TEXT_STYLES, known_styles, turns
+from ..pairs.styles import TEXT_STYLES, WORDINGS, known_styles, turns
 from ..tasks.catalogue import ranks_documents
 from ..templates import SLOT
 from ..variants import BASE, RAW
 from .adapters import untrained
 from .hard_negatives import hard_negatives
 from .packaged import packaged_faults
+from .queries import held_out_faults, query_faults, several_faults
 from .references import checkpoint_faults, docstrings_only, no_revision, references
 from .roles import prompt_faults
 from .widths import width_faults
@@ -62,6 +63,10 @@ def styles(config: Mapping) -> Iterator[str]:
         key = f"styles.{name}"
         if name in TEXT_STYLES:
             yield f"{key}: {name!r} is a style that needs no language model; choose another name"
+        kinds = [kind for kind in WORDINGS if kind in wording]
+        if len(kinds) != 1:
+            given = " and ".join(kinds) or "none"
+            yield f"{key}: a style has one of {', '.join(WORDINGS)}, and this has {given}; write one"
         for template in turns(wording):
             if template.count(SLOT) != 1:
                 has = template.count(SLOT)
@@ -95,6 +100,8 @@ def pairs(config: Mapping) -> Iterator[str]:
         bounds = spec["filters"]["length_ratio"]
         if bounds and bounds[0] >= bounds[1]:
             yield f"{key}.filters.length_ratio: {bounds[0]} is not below {bounds[1]}; give the lower bound first"
+        yield from several_faults(key, spec)
+        yield from query_faults(key, spec, config)
         semantic = spec["filters"]["semantic"]
         if semantic and semantic["prompt"].count(SLOT) != 1:
             yield f"{key}.filters.semantic.prompt: {semantic['prompt']!r} needs exactly one {SLOT}; add it"
@@ -114,6 +121,7 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.model", "model", [spec["model"]], config, "models")
         yield from untrained_adapter(key, spec, config)
         yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
+        yield from held_out_faults(f"{key}.pairs", list(spec["pairs"] or ()), config)
         yield from prompt_faults(f"{key}.prompt", spec["prompt"], "training", config)
         if untrained(spec):
             continue

@@ -52,18 +52,27 @@ def in_order(value: object) -> object:
     return [in_order(item) for item in value] if isinstance(value, list) else value
 
 
-# Keys of later versions, by section, that a study without them is shown and run without.
-LATER = {"adapters": ("hard_negatives", "matryoshka"), "corpora": ("negative",), "exports": ("truncate_dim",)}
+# Keys of later versions, by section, with their defaults, which a study without them is shown and run without.
+LATER: dict[str, dict[str, object]] = {
+    "adapters": {"hard_negatives": None, "matryoshka": None},
+    "corpora": {"negative": None, "task_share": None},
+    "exports": {"truncate_dim": None},
+    "pairs": {"per_text": 1, "split": "train"},
+    "styles": {"writes": None},
+}
 
 
 def unused_left_out(config: Mapping) -> dict:
-    """A resolved config without the LATER keys that are null: as it was before there were any."""
+    """A resolved config without the LATER keys that have their defaults: as it was before there were any."""
     kept = dict(config)
     for section, keys in LATER.items():
         kept[section] = {
-            name: {key: value for key, value in spec.items() if key not in keys or value is not None}
+            name: {key: value for key, value in spec.items() if key not in keys or value != keys[key]}
             for name, spec in config[section].items()
         }
+    for spec in kept["pairs"].values():
+        if spec["filters"]["round_trip"] is None:
+            spec["filters"] = {key: value for key, value in spec["filters"].items() if key != "round_trip"}
     return kept
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from ..artifacts.files import atomic_path, text_digest, write_sidecar
 from ..hub.snapshots import commits
 from .docstrings import corpus_versions, read_docstrings
+from .splits import splits_of
 from .tables import in_and_out, read_texts
 
 
@@ -27,7 +28,7 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
     else:
         where, counts = f"corpora.{Path(out).stem}", {}
         rows = read_texts(spec, where, counts=counts)
-        table = text_corpus(rows)
+        table = text_corpus(rows, spec.get("task_share"))
         facts = {**counts, "repeated": len(rows) - len(table)}
         print(f"{where}: {spec['path']}: {in_and_out(facts, len(table))}")
     with atomic_path(out) as temporary:
@@ -36,11 +37,12 @@ def build_corpus(out: str, spec: Mapping, workers: int = 1) -> None:
     write_sidecar(out, inputs=inputs, spec=spec, started=started, rows=len(table), hub=commits(spec), **facts)
 
 
-def text_corpus(rows: pd.DataFrame) -> pd.DataFrame:
-    """A corpus of bare texts (and their positives, if given): unique, identified by digest, all for training.
+def text_corpus(rows: pd.DataFrame, task_share: float | None = None) -> pd.DataFrame:
+    """A corpus of bare texts (and their positives, if given): unique, identified by digest, for training but for
+    `task_share` of them.
 
     rows: `text`, and optionally `positive` and `negative_1`, ... A text with several of these is kept once with each.
     """
     rows = rows[rows["text"].str.strip() != ""].drop_duplicates(ignore_index=True)
-    table = rows.assign(id=rows["text"].map(text_digest), split="train")
+    table = rows.assign(id=rows["text"].map(text_digest), split=splits_of(rows["text"], task_share))
     return table[["id", "text", "split", *(name for name in rows if name != "text")]]

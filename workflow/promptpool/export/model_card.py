@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from ..analysis.synthetic import synthetic_notes
 from ..templates import ROLES
 from .chunk_notes import chunk_notes
 from .markdown import cell, code, escaped, fenced
@@ -259,6 +260,7 @@ def scored(card: Card) -> str:
         "tasks where no task is named.\n\n| | score | interval |\n| --- | --- | --- |\n"
         + "\n".join(rows)
         + f"\n\n{how_sure(card)}"
+        + "".join(f"\n\n{' '.join(lines)}" for lines in [synthetic_notes(card.tasks)] if lines)
     )
 
 

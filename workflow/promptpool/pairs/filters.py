@@ -14,10 +14,11 @@ from ..text.normalisation import normalise
 from ..text.words import word_count, words
 
 # In the order of the checks. The first four come from a backend, for a text that it could not write
-# (generation.backend.FAULTS); the last four need the whole set of pairs. `judge_pairs` returns neither.
+# (generation.backend.FAULTS); the last five need the whole set of pairs. `judge_pairs` returns neither.
 REASONS = (
     "too-long", "refused", "filtered", "failed", "empty", "short", "thinking", "refusal", "boilerplate", "leaked",
     "script", "language", "echo", "repeats", "length", "cut", "duplicate", "near-duplicate", "contaminated", "semantic",
+    "round-trip",
 )  # fmt: skip
 
 ECHO_CHARACTERS = 20_000  # the most that are compared: a longer text that comes back is recognised by then

@@ -4,7 +4,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -32,10 +32,10 @@ from ..templates import SLOT
 from .anchors import pick_anchors
 from .augmentation import halves, noisers
 from .filters import judge_pairs
-from .styles import ECHOING_STYLES, FIXED_STYLES, TEXT_STYLES, needs_chat, turns
+from .styles import ECHOING_STYLES, FIXED_STYLES, TEXT_STYLES, needs_chat, turns, writes_query
 
 WRITTEN = ["text", "positive", "style", "source_id", "reason", "attempts", "prompt_tokens", "tokens", "cut", "seconds"]
-ANCHOR = ["text", "document", "given", "style"]
+ANCHOR = ["text", "document", "given", "style", "repeat"]
 REASON_REMEDIES = {
     "thinking": "switch the model's thinking off, or raise max_new_tokens",
     "cut": "raise max_new_tokens, or set filters.cut to false",
@@ -62,7 +62,8 @@ def make_pairs(
 ) -> None:
     """Writes every pair of a set, fit or not: `text`, `positive`, `style`, `source_id`, `reason` (None if fit),
     `attempts`, `prompt_tokens`, `tokens` (written by the language model), `cut` (whether max_new_tokens cut it) and
-    `seconds` (its share of its shard's).
+    `seconds` (its share of its shard's). Of a style that writes queries, the query is the text, and the corpus's text
+    the positive.
 
     spec: `Study.pairs_spec`. writer: the language model, None if none writes. options: how its backend runs, which
     changes no text. code: what else the texts depend on. closeness: (texts, positives) -> cosines [n], for the filter
@@ -95,6 +96,7 @@ def make_pairs(
     table = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     if spec["filters"]["semantic"]:
         drop_distant(table, spec["filters"]["semantic"]["min"], closeness)
+    turn_queries(table, [style for style, wording in spec["wording"].items() if writes_query(wording)])
     if table["reason"].notna().all():
         worst = Counter(table["reason"]).most_common(1)[0][0]
         remedy = REASON_REMEDIES.get(worst, "change the style, the model or the filters")
@@ -162,14 +164,15 @@ def write_once(
     """The rows with `text` and `positive` set, and the tokens that this took. A row's seed depends on its text."""
     noise = noisers(spec["noise"])
     texts, positives = [], []
-    for text, document, given, style in zip(*(rows[key] for key in ANCHOR), strict=True):
+    for text, document, given, style, repeat in zip(*(rows[key] for key in ANCHOR), strict=True):
         positive = ""
         if style == "halves":
             text, positive = halves(text, document)
         elif style in ("identity", "dataset"):
             positive = text if style == "identity" else given or ""
         elif style in noise:
-            positive = noise[style](text, random.Random(seed_of(spec["seed"], style, text, attempt)))
+            drawn = seed_of(spec["seed"], style, text, attempt, repeat)
+            positive = noise[style](text, random.Random(drawn))
         texts.append(text)
         positives.append(positive)
     rows = rows.assign(text=texts, positive=positives, **NOT_ASKED)
@@ -180,8 +183,12 @@ def write_once(
     return rows
 
 
-def seed_of(seed: int, style: str, text: str, attempt: int) -> int:
-    """The seed of one text's draw, 31 bits. It does not depend on the text's order, batch or shard."""
+def seed_of(seed: int, style: str, text: str, attempt: int, repeat: int = 0) -> int:
+    """The seed of one text's draw, 31 bits. It does not depend on the text's order, batch or shard.
+
+    repeat: how many earlier draws of this style the text has.
+    """
+    style = f"{style}\0{repeat}" if repeat else style
     return int(text_digest(f"{seed}\0{style}\0{attempt}\0{text}")[:8], 16) >> 1
 
 
@@ -199,10 +206,10 @@ def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backe
             Request(
                 turns(wording[style])[turn].replace(SLOT, answers[place]),
                 chat=needs_chat(wording[style]),
-                seed=seed_of(spec["seed"], f"{style}:{turn}", rows.at[place, "text"], attempt),
+                seed=seed_of(spec["seed"], f"{style}:{turn}", text, attempt, repeat),
                 again=attempt > 1,
             )
-            for place, style in zip(going, rows.loc[going, "style"], strict=True)
+            for place, text, style, repeat in rows.loc[going, ["text", "style", "repeat"]].itertuples()
         ]
         for place, written in zip(going, backend.write(requests, progress), strict=True):
             answers[place] = written.text
@@ -214,14 +221,22 @@ def _ask(rows: pd.DataFrame, asked: pd.Index, spec: Mapping, attempt: int, backe
 
 
 def _judged(rows: pd.DataFrame, spec: Mapping) -> list[str | None]:
-    """The backend's own fault, else the filters' reason. A plain prefix has no end that could be cut off."""
+    """The backend's own fault, else the filters' reason. A plain prefix has no end that could be cut off. A query may
+    be as short as it likes beside its text.
+    """
     chats = {style for style, wording in spec["wording"].items() if needs_chat(wording)}
     instructions = {style: turns(wording)[-1] for style, wording in spec["wording"].items()}
-    reasons = judge_pairs(
-        rows["text"].tolist(), rows["positive"].tolist(), rows["style"].tolist(), spec["filters"], instructions,
-        echoing=ECHOING_STYLES, cut=(rows["cut"] & rows["style"].isin(chats)).tolist(),
-    )  # fmt: skip
-    return [fault or reason for fault, reason in zip(rows["fault"], reasons, strict=True)]
+    asked = rows["style"].isin([style for style, wording in spec["wording"].items() if writes_query(wording)])
+    bounds = spec["filters"]["length_ratio"]
+    brief = {**spec["filters"], "length_ratio": bounds and [0, bounds[1]]}
+    reasons = rows["fault"].copy()
+    for part, filters in ((rows[~asked], spec["filters"]), (rows[asked], brief)):
+        found = judge_pairs(
+            part["text"].tolist(), part["positive"].tolist(), part["style"].tolist(), filters, instructions,
+            echoing=ECHOING_STYLES, cut=(part["cut"] & part["style"].isin(chats)).tolist(),
+        )  # fmt: skip
+        reasons[part.index] = [fault or reason for fault, reason in zip(part["fault"], found, strict=True)]
+    return reasons.tolist()
 
 
 def _may_change(style: str, spec: Mapping) -> bool:
@@ -241,6 +256,12 @@ def drop_distant(table: pd.DataFrame, least: float, closeness: Callable[[list[st
     if len(fit):
         near = closeness(*(table.loc[fit, column].tolist() for column in ("text", "positive")))
         table.loc[fit[near < least], "reason"] = "semantic"
+
+
+def turn_queries(table: pd.DataFrame, styles: Sequence[str]) -> None:
+    """Makes what these styles wrote the pair's text, and what they were asked for the positive, in place."""
+    asked = table["style"].isin(list(styles))
+    table.loc[asked, ["text", "positive"]] = table.loc[asked, ["positive", "text"]].to_numpy()
 
 
 def _rows_digest(rows: pd.DataFrame) -> str:

@@ -16,11 +16,12 @@ PAIRS_SAMPLED = (
 )
 
 
-def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
+def quality(table: pd.DataFrame, hits: Mapping[int, tuple], queries: Sequence[str] = ()) -> dict:
     """Summarises a set: what was asked for, kept and rejected and why, by style; tokens; contamination.
 
     `cut`: positives that max_new_tokens cut, in mid-sentence or not, and how many of these are kept.
-    table: the written pairs with their final `reason`; hits: row -> (task, Hit) of the contaminated ones.
+    table: the written pairs with their final `reason`; hits: row -> (task, Hit) of the contaminated ones. queries:
+    styles that write queries, whose distinct n-grams are those of the text, not of the positive.
     """
     tokens, seconds = int(table["tokens"].sum()), float(table["seconds"].sum())
     return {
@@ -33,7 +34,9 @@ def quality(table: pd.DataFrame, hits: Mapping[int, tuple]) -> dict:
         "tokens": {"prompt": int(table["prompt_tokens"].sum()), "written": tokens} if tokens else None,
         "tokens_per_second": round(tokens / seconds, 1) if tokens else None,
         "seconds": round(seconds, 1),
-        "styles": {style: _style(rows) for style, rows in table.groupby("style")},
+        "styles": {
+            style: _style(rows, "text" if style in queries else "positive") for style, rows in table.groupby("style")
+        },
     }
 
 
@@ -47,11 +50,11 @@ def _counts(table: pd.DataFrame) -> dict:
     }
 
 
-def _style(table: pd.DataFrame) -> dict:
+def _style(table: pd.DataFrame, written: str) -> dict:
     good = table[table["reason"].isna()]
     sample = good.head(PAIRS_SAMPLED)  # the first of a seeded draw
     close = [similarity(text, positive) for text, positive in zip(sample["text"], sample["positive"], strict=True)]
-    words = sample["positive"].str.split().tolist()
+    words = sample[written].str.split().tolist()
     return {
         **_counts(table),
         "words": {side: _histogram(min(len(text.split()), MOST_WORDS) for text in good[side])

@@ -15,15 +15,41 @@ FIXED_STYLES = frozenset({"halves", "identity", "dataset"})
 ECHOING_STYLES = frozenset({"identity", "word-deletion", "word-swap", "character-noise"})
 
 
+WORDINGS = ("chat", "turns", "plain")
+A_QUERY = "query"  # what a style may write instead of a positive
+
+
 @cache
 def shipped_styles() -> dict[str, dict]:
-    """The language-model styles in styles.yaml: name -> {kind: wording}; kinds: chat, turns, plain."""
+    """The language-model styles in styles.yaml: name -> {kind: wording}, and `writes` for a query; kinds: WORDINGS."""
     return yaml.safe_load(STYLES_FILE.read_text(encoding="utf-8"))
 
 
 def known_styles(own: Mapping[str, Mapping]) -> dict[str, dict]:
-    """Every style that a language model can be asked for: shipped ones, and a study's own, which may reword them."""
-    return {**shipped_styles(), **{name: dict(wording) for name, wording in own.items()}}
+    """Every style that a language model can be asked for: shipped ones, and a study's own, which may reword them.
+
+    A reworded style writes what the shipped one writes, unless it says otherwise.
+    """
+    known = {name: dict(wording) for name, wording in shipped_styles().items()}
+    for name, wording in own.items():
+        writes = wording.get("writes") or known.get(name, {}).get("writes")
+        known[name] = {kind: wording[kind] for kind in WORDINGS if kind in wording}
+        if writes == A_QUERY:
+            known[name]["writes"] = A_QUERY
+    return known
+
+
+def writes_query(wording: Mapping) -> bool:
+    """Whether a style's answer is a query, so that it is the pair's text, and the text that it was asked for the
+    positive.
+    """
+    return wording.get("writes") == A_QUERY
+
+
+def query_styles(names: Sequence[str], own: Mapping[str, Mapping]) -> list[str]:
+    """Those of the named styles that write queries, in their order."""
+    known = known_styles(own)
+    return [name for name in names if writes_query(known.get(name, {}))]
 
 
 def needs_chat(wording: Mapping) -> bool:

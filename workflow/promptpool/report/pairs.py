@@ -14,8 +14,9 @@ def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
     table: pairs.parquet (text, positive, style, source_id); qc: its qc.json, in which any key may be missing.
     Returns name, count, asked, share (of asked, None without it), speed (tokens a second, None if no language model
     wrote), written (tokens), cut (by max_new_tokens: (written, accepted), None if none was), seconds,
-    rejected [(reason, count)], contamination (None, or exact, near and tasks) and styles. Each style has its name,
-    asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, the same every time.
+    rejected [(reason, count)], contamination (None, or exact, near and tasks), held_out (whether it is for a task and
+    not for training), round_trip (None, or among, within, asked, first, lost and samples) and styles. Each style has
+    its name, asked, accepted, share, rejected, distinct [3 shares or None] and a sample of pairs, always the same.
     """
     parts = qc.get("styles") or {}
     styles = [*parts, *(style for style in sorted(map(str, table["style"].unique())) if style not in parts)]
@@ -32,6 +33,8 @@ def pair_section(name: str, table: pd.DataFrame, qc: Mapping) -> dict:
         "seconds": qc.get("seconds"),
         "rejected": reasons(qc),
         "contamination": contamination(qc),
+        "held_out": bool(qc.get("held_out")),
+        "round_trip": round_trip(qc),
         "styles": [style_row(style, parts.get(style) or {}, by_style.get(style, table.iloc[:0])) for style in styles],
     }
 
@@ -77,6 +80,15 @@ def contamination(qc: Mapping) -> dict | None:
         return None
     tasks = sorted((found.get("tasks") or {}).items())
     return {"exact": found.get("exact", 0), "near": found.get("near", 0), "tasks": tasks}
+
+
+def round_trip(qc: Mapping) -> dict | None:
+    """What the round-trip filter found, its samples cut; None if it was not asked for."""
+    found = qc.get("round_trip")
+    if not found:
+        return None
+    samples = [{**one, "text": cut(one["text"]), "positive": cut(one["positive"])} for one in found["samples"]]
+    return {**found, "samples": samples}
 
 
 def cut(text: object) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.tables import read_labelled
-from ..tasks.catalogue import catalogue
+from ..tasks.catalogue import catalogue, ranks_documents
 from .study import Study
 
 HALF_WIDTHS = 1.4  # (Student's 2.13 of some 15 degrees of freedom + the normal's 0.84 of four fifths) / 2.13
@@ -48,7 +48,7 @@ def clustering_size(study: Study, name: str) -> tuple[int, int] | None:
         known = catalogue()
         labels, texts = known["labels"].get(spec["name"]), known["texts"].get(spec["name"])
         return (texts[0], labels) if labels and texts and texts[0] else None
-    if spec["source"] in ("retrieval", "docstring-search"):
+    if ranks_documents(name, spec):
         return None
     built = Path(study.results, "tasks", name, "labelled.parquet")
     if built.is_file():

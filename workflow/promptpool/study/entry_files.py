@@ -95,8 +95,9 @@ class EntryFiles:
         """An entry of the config; if it comes from the hub, with the markers of its snapshots."""
         markers = self.snapshot(section, name)
         spec = dict(self.config[section][name])
-        if spec.get("negative") is None:  # as before there was the key, so that nothing is read again
-            spec.pop("negative", None)
+        for key in ("negative", "task_share"):  # as before there were these keys, so that nothing is read again
+            if spec.get(key) is None:
+                spec.pop(key, None)
         if section == "tasks":  # these change no text and no label
             spec = {key: value for key, value in spec.items() if key not in LONG_TEXT_KEYS}
         return {**spec, **({"snapshot": markers} if markers else {})}

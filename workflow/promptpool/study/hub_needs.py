@@ -7,6 +7,7 @@ from ..hub.snapshots import DATASET, MODEL, looks_local
 from ..tasks.catalogue import catalogue
 
 USERS = ("pairs", "adapters", "exports")  # sections whose entries name a `model`
+EMBEDDERS = ("semantic", "round_trip")  # filters of pairs that may name one too
 
 
 def hub_needs(config: Mapping) -> dict[str, list[dict]]:
@@ -20,16 +21,18 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
     used = set(config["grid"]["models"])
     used |= {spec["model"] for section in USERS for spec in config[section].values() if spec.get("model")}
     judges = {
-        name: spec["filters"]["semantic"] for name, spec in config["pairs"].items() if spec["filters"]["semantic"]
+        name: sorted({filters[key]["model"] for key in EMBEDDERS if filters[key] and filters[key]["model"]})
+        for name, filters in ((name, spec["filters"]) for name, spec in config["pairs"].items())
     }
     used |= {one["model"] for spec in config["adapters"].values() if (one := spec["hard_negatives"]) and one["model"]}
-    used = (used | {judge["model"] for judge in judges.values()}) & set(config["models"])  # a server's is its own
+    used = used.union(*judges.values()) & set(config["models"])  # a server's is its own
     for name in sorted(used):
         if not looks_local(config["models"][name]["path"]):
             needs[f"models.{name}"] = [_need(MODEL, **config["models"][name])]
-    for name, judge in sorted(judges.items()):
-        if judge["model"] not in config["models"] and not looks_local(judge["model"]):
-            needs[f"pairs.{name}"] = [_need(MODEL, path=judge["model"])]
+    for name, models in sorted(judges.items()):
+        own = [embedder_need(model) for model in models if model not in config["models"] and not looks_local(model)]
+        if own:
+            needs[f"pairs.{name}"] = own
     for name, spec in sorted(config["corpora"].items()):
         if spec["source"] == "hub":
             needs[f"corpora.{name}"] = [_need(DATASET, **spec)]
@@ -41,6 +44,11 @@ def hub_needs(config: Mapping) -> dict[str, list[dict]]:
             if spec.get("path") and not looks_local(spec["path"]):
                 needs[f"{section}.{name}"] = [_need(MODEL, path=spec["path"], revision=spec["revision"])]
     return needs
+
+
+def embedder_need(model: str) -> dict:
+    """What a filter's embedder from the hub needs."""
+    return _need(MODEL, path=model)
 
 
 def told(entry: str, needs: Iterable[Mapping]) -> str:

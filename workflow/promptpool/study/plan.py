@@ -43,7 +43,7 @@ def rows(study: Study) -> Iterator[Row]:
     """The stages, in the order of the workflow."""
     sizes = {name: model_size(spec["path"]) for name, spec in study["models"].items()}
     yield Row("corpora", len(study["corpora"]))
-    yield Row("tasks", len(study["tasks"]))
+    yield Row("tasks", len(study["tasks"]) + len(study.synthetic_searches()))
     yield _pairs(study, sizes)
     yield _adapters(study, sizes)
     yield _embeddings(study, sizes)
@@ -66,7 +66,7 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
     texts = tokens = flops = 0.0
     notes = []
     for name, spec in study["pairs"].items():
-        count = spec["count"] or 1_000_000
+        count = (spec["count"] or 1_000_000) * spec["per_text"]
         if spec["count"] is None:
             notes.append(f"{name}: all texts, assumed to be a million")
         texts += count
@@ -77,7 +77,7 @@ def _pairs(study: Study, sizes: Mapping) -> Row:
             tokens += count * each * turns
             flops += count * each * turns * FORWARD * _size_of(sizes, spec["model"])["parameters"]
     jobs = 2 * len(study["pairs"])
-    starts = sum(1 for name in study["pairs"] if study.pairs_gpus(name))
+    starts = sum(bool(study.pairs_gpus(name)) + bool(study.finder(name)) for name in study["pairs"])
     note = "; ".join(notes)
     return Row("pairs", jobs, texts, tokens, flops, disk=texts * 600, use="write", note=note, starts=starts)
 

@@ -17,6 +17,7 @@ class ReadoutJobs:
     grid_families: Callable[[], dict[str, dict[str, str]]]
     choice_states: Callable[[], list[tuple[str, str]]]
     choice_files: Callable[[], list[str]]
+    training_sets: Callable[[], list[str]]
 
     def readouts(self) -> list[dict]:
         """Every post-processed pooling of the grid, then every aggregation: `name`, `layer`, `parts`, `scale`."""
@@ -97,7 +98,7 @@ class ReadoutJobs:
         """Name -> file of the texts that are chosen from: the named corpora, or every set of pairs."""
         corpora = self.config["fitting"]["corpora"]
         if corpora is None:
-            return {f"pairs.{name}": f"{self.results}/pairs/{name}/pairs.parquet" for name in self.config["pairs"]}
+            return {f"pairs.{name}": f"{self.results}/pairs/{name}/pairs.parquet" for name in self.training_sets()}
         return {f"corpora.{name}": f"{self.results}/corpora/{name}.parquet" for name in corpora}
 
     def fitting_texts(self) -> str:

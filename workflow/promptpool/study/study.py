@@ -6,8 +6,6 @@ from ..analysis.axes import compared, varied
 from ..config.adapters import EXECUTION, seeded
 from ..config.resolve import adapter_ids, adapter_of, in_order, unused_left_out
 from ..config.text_map import map_choice
-from ..generation.backend import BACKENDS
-from ..pairs.styles import worded
 from ..tasks.catalogue import benchmark_tasks, catalogue
 from ..templates import families
 from ..variants import RAW, split_seed
@@ -19,18 +17,16 @@ from .hub_needs import hub_needs
 from .judged_adapter import JudgedAdapter
 from .long_text_jobs import LongTextJobs
 from .negative_jobs import NegativeJobs
+from .pair_jobs import PairJobs
 from .readout_jobs import ReadoutJobs
 from .role_prompts import RolePrompts
+from .search_jobs import SearchJobs
 from .trainings import Trainings
-
-LLM_KEYS = ("backend", "model", "max_new_tokens", "temperature", "top_p", "extra")
-# Keys of a set of pairs that change no written text, or that `selection_spec` passes on.
-NOT_WRITING = ("shard_size", "contamination")
 
 
 class Study(
-    AttentionJobs, ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, LongTextJobs, NegativeJobs, ReadoutJobs,
-    RolePrompts, Trainings,
+    SearchJobs, AttentionJobs, ChoiceJobs, EntryFiles, GridJobs, JudgedAdapter, LongTextJobs, NegativeJobs, PairJobs,
+    ReadoutJobs, RolePrompts, Trainings,
 ):  # fmt: skip
     """What the Snakefile knows about a config that `config.resolve` has accepted."""
 
@@ -84,40 +80,6 @@ class Study(
 
     # --- pairs and tasks -----------------------------------------------------------------------
 
-    def pairs_spec(self, name: str) -> dict:
-        """What changes the texts of a set of pairs, and nothing else."""
-        spec = {key: value for key, value in self.config["pairs"][name].items() if key not in NOT_WRITING}
-        spec["filters"] = {key: value for key, value in spec["filters"].items() if key != "near_duplicate"}
-        if spec["filters"]["semantic"]:
-            semantic = spec["filters"]["semantic"]
-            spec["filters"] |= {"semantic": {**semantic, **self.model_or_path(semantic["model"])}}
-        placeholders = {"language": spec.pop("language"), "pivot": spec.pop("pivot")}
-        spec["wording"] = worded(spec["styles"], self.config["styles"], placeholders)
-        if spec["backend"] == "openai":
-            spec["extra"] = dict(self.config["backends"]["openai"]["extra"])  # part of each request to a server
-        return {key: value for key, value in spec.items() if spec["wording"] or key not in LLM_KEYS}
-
-    def selection_spec(self, name: str) -> dict:
-        """What decides which written pairs of a set are kept."""
-        spec = self.config["pairs"][name]
-        return {"near_duplicate": spec["filters"]["near_duplicate"], "contamination": dict(spec["contamination"])}
-
-    def pairs_model(self, name: str) -> dict:
-        """The language model that writes a set; empty if none does. For `openai`, the server's own name for it."""
-        spec = self.config["pairs"][name]
-        if not spec["model"]:
-            return {}
-        known = self.model_or_path(spec["model"])
-        return known if spec["backend"] == "openai" else {**known, "dtype": self.config["dtype"]}
-
-    def model_or_path(self, name: str) -> dict:
-        """`model` and `revision` of a name in `models`; anything else is itself the model."""
-        return self.model(name) if name in self.config["models"] else {"model": name, "revision": None}
-
-    def backend_options(self, name: str) -> dict:
-        """How a set's backend runs, which changes no text."""
-        return dict(self.config["backends"][self.config["pairs"][name]["backend"]])
-
     def execution(self, section: str = "", name: str = "") -> dict:
         """How a job runs, which changes its result by rounding at most. Rules pass it on in a param that depends on
         `output`, so that another value reruns nothing.
@@ -130,26 +92,6 @@ class Study(
         if section == "pairs":
             return how | {"options": self.backend_options(name), "shard_size": self.config["pairs"][name]["shard_size"]}
         return how
-
-    def pairs_code(self, name: str) -> list[str]:
-        """What writing a set looks up by name at run time: its own backend, and the judge of the filter `semantic`."""
-        spec = self.pairs_spec(name)
-        backend = f"generation.{spec['backend']}_backend.{BACKENDS[spec['backend']]}" if spec["wording"] else None
-        return [*filter(None, [backend]), *(["pairs.semantic.similarities"] if spec["filters"]["semantic"] else [])]
-
-    def judge_snapshot(self, name: str) -> list[str]:
-        """The marker of the embedder that a set's filter `semantic` uses, if it comes from the hub."""
-        judge = self.config["pairs"][name]["filters"]["semantic"]
-        if not judge:
-            return []
-        return self.snapshot("models", judge["model"]) or self.snapshot("pairs", name)
-
-    def pairs_gpus(self, name: str) -> int:
-        """GPUs that writing a set needs: none if no model, neither writer nor judge, runs in the job."""
-        spec = self.config["pairs"][name]
-        if not spec["model"] or spec["backend"] == "openai":
-            return 1 if spec["filters"]["semantic"] else 0
-        return self.backend_options(name).get("tensor_parallel", 1)
 
     def contamination_of(self, adapter: str) -> list[float | None]:
         """For each of an adapter's sets, the share of a task's text at which a pair counts as too near it."""
@@ -264,6 +206,6 @@ class Study(
         adapter = self.config["exports"][name]["adapter"]
         corpora = set() if adapter == "base" else self.trained_corpora(adapter_of(self.config, adapter)[0])
         if self.export_readout(name):
-            pairs = [spec["corpus"] for spec in self.config["pairs"].values() if spec["corpus"]]
+            pairs = [self.config["pairs"][one]["corpus"] for one in self.training_sets()]
             corpora |= set(pairs if self.config["fitting"]["corpora"] is None else self.config["fitting"]["corpora"])
         return [f"{self.results}/corpora/{corpus}.parquet" for corpus in sorted(corpora)]

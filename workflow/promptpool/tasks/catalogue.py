@@ -13,6 +13,8 @@ from pathlib import Path
 CATALOGUE_FILE = files(__package__) / "mteb.json"
 ENGLISH_CLUSTERING_V2 = "MTEB(eng, v2)"
 RANKED_TYPES = ("Retrieval", "Reranking")  # MTEB's types of tasks that rank documents by text alone
+SYNTHETIC_SEARCH = "synthetic-search"
+OWN_SEARCHES = ("retrieval", "docstring-search", SYNTHETIC_SEARCH)  # sources of tasks that do so too
 
 
 @functools.cache
@@ -42,7 +44,7 @@ def ranks_documents(name: str, spec: Mapping) -> bool:
     """Whether a task of the config ranks documents for queries, which BM25 can do too."""
     if spec["source"] == "mteb":
         return catalogue()["tasks"].get(spec.get("name") or name) in RANKED_TYPES
-    return spec["source"] in ("retrieval", "docstring-search")
+    return spec["source"] in OWN_SEARCHES
 
 
 def build() -> dict:

@@ -14,6 +14,9 @@ SAID = {
     ("embedding.parallel_embedder", "run_facts"),
     ("models.precision", "training_precision"), ("variants", "key_text"), ("variants", "layer_name"),
     ("templates", "families"), ("templates", "family_name"), ("templates", "Template"),
+    ("embedding.text_lengths", "cut_facts"), ("embedding.text_lengths", "token_counts"),
+    ("embedding.text_lengths", "in_a_sentence"), ("embedding.text_lengths", "percent"),
+    ("scoring.baseline_lengths", "baseline_lengths"), ("training.pair_lengths", "pair_lengths"),
 }  # fmt: skip
 BACKEND = "generation.transformers_backend.TransformersBackend"  # of the tiny study
 

@@ -792,11 +792,12 @@ def test_every_key_is_described(where, subschema):
 
 def test_every_optional_key_has_a_default():
     without = [where for where, subschema, required in KEYS if not required and "default" not in subschema]
-    # A style is of one kind. An ablation leaves out the key that it varies, and must name the others.
+    # A style is of one kind, a part of an aggregation too. An ablation leaves out the key that it varies, and must
+    # name the others.
     kinds = [f".$defs.style.{kind}" for kind in ("chat", "plain", "turns")]
     parts = ("model", "adapter", "prompt", "pooling", "layer", "post_processing")
     fixed = [f".$defs.ablation.properties.fixed.{key}" for key in parts]
-    assert without == kinds + fixed
+    assert without == [*kinds, *(f".$defs.part.{key}" for key in ("pooling", "lexical", "dim")), *fixed]
 
 
 def test_every_section_of_named_keys_is_closed():

@@ -29,6 +29,7 @@ rule build_report:
         benchmarks=[f"{R}/benchmarks.parquet"] if study["benchmarks"] else [],
         text_map=[f"{R}/map.parquet"] if MAP else [],
         verdict=study.verdict()[:1],
+        serving=expand(f"{R}/serving/{{name}}.json", name=study.served_exports()),
     output:
         report(
             f"{R}/report.html",

@@ -22,6 +22,7 @@ with job_of(snakemake):
             benchmarks=given.benchmarks[0] if given.benchmarks else None,
             text_map=given.text_map[0] if given.text_map else None,
             verdict=given.verdict[0] if given.verdict else None,
+            serving={path.rpartition("/")[2].removesuffix(".json"): path for path in given.get("serving", [])},
         ),
         config=params.study,
         provenance={"commit": git_commit(), **package_versions()},

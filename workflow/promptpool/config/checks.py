@@ -12,6 +12,7 @@ from .outputs import ablations, attention, ensembles, exports, grid_faults
 from .paths import paths
 from .roles import role_faults
 from .secrets import secrets
+from .served import serve_faults
 from .text_map import text_map_faults
 
 FILES = (corpus_file_problems, topic_problems, task_file_problems)
@@ -25,7 +26,8 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     """
     checks = (
         secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles,
-        role_faults, aggregations, tasks, unknown_tasks, baselines, ablations, attention, exports, text_map_faults,
+        role_faults, aggregations, tasks, unknown_tasks, baselines, ablations, attention, exports, serve_faults,
+        text_map_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

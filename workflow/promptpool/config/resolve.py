@@ -53,7 +53,7 @@ def in_order(value: object) -> object:
 
 
 # Keys of later versions, by section, that a study without them is shown and run without.
-LATER = {"adapters": ("hard_negatives", "matryoshka"), "corpora": ("negative",), "exports": ("truncate_dim",)}
+LATER = {"adapters": ("hard_negatives", "matryoshka"), "corpora": ("negative",), "exports": ("truncate_dim", "serve")}
 
 
 def unused_left_out(config: Mapping) -> dict:

@@ -52,6 +52,11 @@ def embedding_of(text: str) -> list[float]:
     return [byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:8]]
 
 
+def joined(inputs: list[str] | list[list[int]]) -> str:
+    """The texts of a request, or the ids in their place."""
+    return "".join(one if isinstance(one, str) else " ".join(map(str, one)) for one in inputs)
+
+
 @contextmanager
 def fake_openai() -> Iterator[FakeServer]:
     """A running server; its port is free again afterwards."""
@@ -79,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = body.get("prompt") or ("".join(body["input"]) if "input" in body else body["messages"][0]["content"])
+        text = body.get("prompt") or (joined(body["input"]) if "input" in body else body["messages"][0]["content"])
         with self.server.lock:
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
@@ -124,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _completion(self, body: dict, text: str, other: dict | None = None) -> dict:
         if "input" in body:
             rows = [{"index": i, "embedding": self.server.embed(one)} for i, one in enumerate(body["input"])]
-            return {"data": rows[::-1], "usage": {"total_tokens": sum(len(one.split()) for one in body["input"])}}
+            return {"data": rows[::-1], "usage": {"total_tokens": len(joined(body["input"]).split())}}
         written = f"<think>hm</think> {text.upper()} "
         choice = {"text": written} if "prompt" in body else {"message": {"role": "assistant", "content": written}}
         cut = len(text.split()) > body["max_tokens"]

@@ -24,6 +24,7 @@ from sample_tables import (
     sample_pairs,
     sample_qc,
     sample_scores,
+    sample_serving,
     sample_set,
     sample_shown,
     sample_steps,
@@ -102,7 +103,9 @@ def build(folder: Path, words: str = "Return the shortest path.", **changed) -> 
         published={"own": [{"label": words, "value": 99.9, "source": words}]},
         text_map=write("map", mapped),
         verdict=folder / "verdict.json",
+        serving={words: folder / "serving.json"},
     )
+    given["serving"][words].write_text(json.dumps(sample_serving(words)))
     given["verdict"].write_text(json.dumps(sample_verdict(words)))
     out = folder / "report.html"
     given |= changed

@@ -268,3 +268,23 @@ def sample_verdict(words: str = "halves") -> dict:
         "checkpoint": {"model": "small", "adapter": words, "step": 40}, "prompt": {"name": words, "template": words},
         "measures": {name: {"scores": scores, "differences": differences} for name in ("recall@1", "ndcg@10")},
     }  # fmt: skip
+
+
+def sample_serving(words: str = "a text") -> dict:
+    """What check_serving found of three servers: one that passes, one that needs ids, one that did not start."""
+    way = {"sent": "texts", "in_words": "plain texts", "lowest_cosine": 0.999999, "texts_that_differ": 0,
+           "first_that_differs": None, "texts_per_second": 123.4}  # fmt: skip
+    lost = {**way, "lowest_cosine": -0.25, "texts_that_differ": 100, "texts_per_second": None,
+            "first_that_differs": {"text": words, "cosine": -0.25}}  # fmt: skip
+    known = {"version": "1.2", "machine": words, "wrong": "", "passed": True}
+    servers = [
+        {**known, "name": "vLLM", "ways": [way]},
+        {
+            **known,
+            "name": "llama.cpp",
+            "wrong": "the prompt is lost",
+            "ways": [lost, {**way, "sent": "ids", "in_words": "ids"}],
+        },
+        {"name": "Text Embeddings Inference", "passed": False, "fault": words},
+    ]
+    return {"texts": 100, "least": 0.9999, "servers": servers}

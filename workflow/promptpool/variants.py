@@ -7,6 +7,7 @@ from .errors import PromptpoolError
 POOLINGS = ("mean", "last", "eos", "weighted", "max", "concat", "attention")
 # What a config may name: `mean` reads all tokens, `mean:text` only those of the text. EOS is never part of a text.
 POOLING_KEYS = (*POOLINGS, *(f"{name}:text" for name in POOLINGS if name != "eos"))
+SERVED_POOLINGS = ("mean", "last", "eos")  # that vLLM and llama.cpp know, `eos` as `last`
 
 # What is done to a pooled vector afterwards, with statistics of unlabelled texts. Scores write it behind the pooling:
 # `last+center`. The numbers: the exponent of whitening, and how many axes are removed.

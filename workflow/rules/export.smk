@@ -1,7 +1,8 @@
 rule models:
-    """Every exported model, checked to equal the pipeline."""
+    """Every exported model, checked to equal the pipeline, and what servers give of it where the study asks for that."""
     input:
         expand(f"{R}/parity/{{name}}.json", name=study["exports"]),
+        expand(f"{R}/serving/{{name}}.json", name=study.served_exports()),
 
 
 rule export_model:
@@ -61,3 +62,25 @@ rule check_parity:
         code=code_digest("check_parity"),
     script:
         "../scripts/check_parity.py"
+
+
+rule check_serving:
+    """What the servers of an export's `serve` give, compared with sentence-transformers."""
+    input:
+        exported=f"{R}/models/{{name}}",
+        parity=f"{R}/parity/{{name}}.json",
+    output:
+        f"{R}/serving/{{name}}.json",
+        f"{R}/serving/{{name}}.md",
+    log:
+        f"{R}/logs/check_serving/{{name}}.log",
+    conda:
+        "../../envs/main.yaml"
+    threads: CORES if LOCAL else min(CORES, 4)
+    resources:
+        gpu=1,
+    params:
+        serve=lambda w: sorted(study["exports"][w.name]["serve"]),
+        code=code_digest("check_serving"),
+    script:
+        "../scripts/check_serving.py"

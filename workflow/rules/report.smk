@@ -30,6 +30,7 @@ rule build_report:
         text_map=[f"{R}/map.parquet"] if MAP else [],
         verdict=study.verdict()[:1],
         choice=study.choice_tables(),
+        serving=expand(f"{R}/serving/{{name}}.json", name=study.served_exports()),
     output:
         report(
             f"{R}/report.html",

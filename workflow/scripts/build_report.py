@@ -23,6 +23,7 @@ with job_of(snakemake):
             text_map=given.text_map[0] if given.text_map else None,
             verdict=given.verdict[0] if given.verdict else None,
             choice=list(given.choice),
+            serving={path.rpartition("/")[2].removesuffix(".json"): path for path in given.get("serving", [])},
         ),
         config=params.study,
         provenance={"commit": git_commit(), **package_versions()},

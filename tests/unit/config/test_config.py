@@ -109,7 +109,7 @@ SCHEMA_FAULTS = {
         {"exports.docs-cluster.span": "text"},
         "exports.docs-cluster.span: unknown key; "
         "an export has model, adapter, prompt, pooling, layer, post_processing, normalize, max_text_tokens, "
-        "truncate_dim, merged, dtype",
+        "truncate_dim, merged, dtype, serve",
     ),
     "missing key": (
         {"adapters.halves.steps": REMOVED},
@@ -196,6 +196,20 @@ CROSS_FAULTS = {
     "export of an echo": (
         {"prompts.echo": "{text} {text}", "exports.docs-cluster.prompt": "echo"},
         "exports.docs-cluster.prompt: 'echo' holds {text} twice, and an export needs a prompt with one; name another",
+    ),
+    "a server of no name": (
+        {"exports.docs-cluster.serve": ["vlm"]},
+        "exports.docs-cluster.serve.0: unknown value 'vlm'; did you mean 'vllm'?",
+    ),
+    "a server that would pool something else": (
+        {"exports.docs-cluster.serve": ["vllm"], "exports.docs-cluster.pooling": "weighted"},
+        "exports.docs-cluster.serve: a server pools mean or last or eos, not weighted; export one of these, or write "
+        "serve: null",
+    ),
+    "a server of an adapter alone": (
+        {"exports.docs-cluster.serve": ["vllm"], "exports.docs-cluster.merged": False},
+        "exports.docs-cluster.serve: a server loads no adapter beside its base; write merged: true, or write "
+        "serve: null",
     ),
     "export beside joint tokenization": (
         {"grid.tokenization": "joint"},

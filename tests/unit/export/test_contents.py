@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -185,6 +187,33 @@ def test_a_signer_is_a_key_or_an_identity_with_its_issuer(copy, capsys):
     for given in (["--identity", "me@example.org"], ["--key", "k", "--identity", "me", "--issuer", "https://x"]):
         assert main(["verify", str(copy), *given]) == 2
         assert "--identity together with --issuer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_a_login_without_network_is_said_to_be_that(copy, capsys, monkeypatch, network):
+    """Sigstore's own error names no network, and one that is down says nothing against a signature."""
+
+    class Config:
+        def __getattr__(self, name: str):
+            return lambda *_, **__: self._refuse() if name in ("sign", "verify") else self
+
+        def _refuse(self) -> None:
+            try:
+                raise ConnectionRefusedError(111, "Connection refused") if network else ValueError("another signer")
+            except (OSError, ValueError) as error:
+                raise RuntimeError("Failed to refresh TUF metadata") from error
+
+    for part in ("", ".signing", ".verifying", ".hashing"):
+        monkeypatch.setitem(sys.modules, f"model_signing{part}", SimpleNamespace(Config=Config))
+    assert main(["sign", str(copy)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "give a key with --key" in said
+    assert ("Sigstore can't be reached ([Errno 111] Connection refused)" in said) is network
+    (copy / "model.sig").write_text("{}")
+    assert main(["verify", str(copy), "--identity", "me@example.org", "--issuer", "https://x"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ("can't be verified" in said) is network
+    assert ("is no signature by me@example.org (https://x)" in said) is not network
 
 
 @pytest.fixture

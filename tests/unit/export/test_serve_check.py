@@ -1,8 +1,8 @@
 """`promptpool serve-check` against servers on loopback: right ones, and those that lose the prompt without a word."""
 
 import os
+import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from fake_openai import FakeServer, fake_openai
 from promptpool.cli.command import main
 from promptpool.errors import PromptpoolError
 from promptpool.export.contents import faults_of_export
+from promptpool.export.running_engine import running
 from promptpool.export.served_parity import COUNT, Reference
-from promptpool.export.serving_engines import ServingEngine, engines, running
+from promptpool.export.serving_engines import ServingEngine, engines
 from promptpool.generation import server_client
+from stand_in_engine import processes, program, server_program
 from tiny_export import PROMPT, export
 
 Vectors = Callable[[list[str]], np.ndarray]
@@ -47,7 +49,7 @@ def test_a_server_that_gives_the_exports_vectors_passes_and_gets_notes(out, serv
     serves(server, Reference(out).vectors)
     status, shown = checked(capsys, out, "--url", server.url)
     assert status == 0 and "passed" in shown and "lowest cosine 1.000000" in shown
-    assert sum(len(body["input"]) for body in server.bodies) == COUNT + 1  # and one too long
+    assert sum(len(body["input"]) for body in server.bodies) == 2 * COUNT + 1  # once more when warm, and one too long
     assert "A text beyond the export's limit is cut as the export cuts it" in shown
     assert {body["model"] for body in server.bodies} == {"writer"}  # what it lists
     assert not [text for body in server.bodies for text in body["input"] if PROMPT[:14] in text and "{" not in text]
@@ -58,10 +60,11 @@ def test_a_server_that_gives_the_exports_vectors_passes_and_gets_notes(out, serv
 
 @pytest.mark.parametrize(
     ("kept", "words"),
-    [(0, "the prompt is lost"), (1, "only the first and the last token are kept")],
+    [(0, "the prompt is lost"), (3, "the prompt is lost"), (-1, "only the first and the last token are kept")],
+    ids=["nothing is kept", "an end of text is added", "first and last are kept"],
 )  # fmt: skip
 def test_a_server_that_loses_the_prompt_is_caught(out, server, capsys, kept, words):
-    lossy = list(Reference(out).without_prompt().values())[kept]
+    lossy = Reference(out).without_prompt()[kept][1]
     serves(server, lossy)
     status, shown = checked(capsys, out, "--url", server.url)
     assert status == 1 and "FAILED" in shown and words in shown
@@ -70,17 +73,8 @@ def test_a_server_that_loses_the_prompt_is_caught(out, server, capsys, kept, wor
 
 
 def test_where_the_template_itself_gives_the_vectors_the_check_says_so(out, server, capsys):
-    """An engine without the post-processor whose tokens are those of prompt, text and prompt again."""
-    whole, bare = Reference(out), next(iter(Reference(out).without_prompt().values()))
-    before, _, after = PROMPT.partition("{text}")
-
-    def vectors(texts: list[str]) -> np.ndarray:
-        (text,) = texts
-        if text.startswith(before) and text.endswith(after) and len(text) > len(before + after):
-            return whole.vectors([text[len(before) : -len(after)]])
-        return bare(texts)
-
-    serves(server, vectors)
+    """An engine without the post-processor. This prompt's tokens and a text's do not merge."""
+    serves(server, Reference(out).without_prompt()[1][1])  # only its begin of text is kept
     status, shown = checked(capsys, out, "--url", server.url)
     assert status == 0, shown
     assert "sent plain texts: lowest cosine" in shown and "sent the prompt's template with each text" in shown
@@ -88,6 +82,25 @@ def test_where_the_template_itself_gives_the_vectors_the_check_says_so(out, serv
     assert "the prompt is lost" in shown
     notes = out.with_name("out.serving.md").read_text()
     assert f"Send it with each text: `{PROMPT}`" in notes
+
+
+def test_where_the_tokenizer_is_at_fault_ids_are_sent(out, server, capsys):
+    """An engine whose own tokens of prompt and text together are others, as those of most are."""
+    reference, bare = Reference(out), Reference(out).without_prompt()[0][1]
+
+    def embed(given: str | list[int]) -> list[float]:
+        if isinstance(given, str):
+            return [float(number) for number in bare([given])[0]]
+        features = reference.model.tokenizer.pad({"input_ids": [given]}, return_tensors="pt")
+        return reference.model(features)["sentence_embedding"][0].tolist()
+
+    server.embed = embed
+    status, shown = checked(capsys, out, "--url", server.url)
+    assert status == 0, shown
+    assert "sent the ids that the export's own tokenizer makes: lowest cosine 1.000000" in shown
+    assert "100 texts differ; the first text that differs: " in shown and "Send ids: " in shown
+    notes = out.with_name("out.serving.md").read_text()
+    assert "Plain texts give other vectors." in notes and '["input_ids"]' in notes and "Lowest cosine 1.0" in notes
 
 
 def test_another_pooling_or_a_swapped_text_is_caught_by_the_first_text(out, server, capsys, base, adapter, given):
@@ -163,52 +176,18 @@ def refuse(_: object) -> str:
 
 # --- engines that are started --------------------------------------------------------------------------
 
-SERVER = """#!{python}
-import sys, threading, time
-sys.path[:0] = {paths!r}
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-from pathlib import Path
-from promptpool.export.served_parity import Reference
-import fake_openai
-reference = Reference(Path(given["--model-id"]))
-class Server(fake_openai.FakeServer):
-    def __init__(self):
-        fake_openai.ThreadingHTTPServer.__init__(self, ("127.0.0.1", int(given["--port"])), fake_openai._Handler)
-        self.plan, self.always, self.rule = fake_openai.deque(), None, lambda text: None
-        self.needs_key, self.delay, self.bodies, self.paths, self.times = False, 0.0, [], [], []
-        self.tries, self.at_once, self.most_at_once = fake_openai.Counter(), 0, 0
-        self.lock = threading.Lock()
-        self.embed = lambda text: [float(x) for x in reference.vectors([text])[0]]
-Server().serve_forever()
-"""
-
-
-def program(folder: Path, name: str, text: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o755)
-    return folder / name
-
 
 def test_a_server_that_is_found_is_started_checked_and_ended(out, tmp_path, capsys, monkeypatch):
-    paths = [path for path in sys.path if path]
-    program(tmp_path / "bin", "text-embeddings-router", SERVER.format(python=sys.executable, paths=paths))
+    program(tmp_path / "bin", "text-embeddings-router", server_program())
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("promptpool.export.serving_engines.interpreter", refuse)
     status, shown = checked(capsys, out)
     assert status == 0 and "Text Embeddings Inference: passed" in shown
     notes = out.with_name("out.serving.md").read_text()
     assert "\ntext-embeddings-router --model-id EXPORT --dtype float32 --hostname 127.0.0.1 --port 8000" in notes
-    assert "in float32, " in notes and "texts a second" in notes
-    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"text-embeddings-router" in read(path)]
-    assert not left
-
-
-def read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+    assert "Lowest cosine 1.000000, in float32." in notes
+    assert re.search(r"\d texts a second on .* cores, once warm, 16 texts a request, one at a time\.", notes)
+    assert not processes(str(tmp_path / "bin"))
 
 
 def test_a_server_that_ends_or_stays_silent_is_one_line(tmp_path):
@@ -237,8 +216,6 @@ def test_engines_say_why_they_are_left_out(out, tmp_path, monkeypatch):
     assert "--pooling last" in found[2].shown and "--runner pooling" in found[0].shown
     found, lacking = engines(out, "weighted", None)
     assert [engine.name for engine in found] == ["Text Embeddings Inference"]
-    assert "does not know the pooling weighted" in lacking[0] and "convert the export" in lacking[1]
+    assert "does not know the pooling weighted" in lacking[0] and "pip install it, or give" in lacking[1]
     (out / "adapter_config.json").write_text("{}")
     assert "merged: true" in engines(out, "last", None)[1][0]
-    with pytest.raises(PromptpoolError, match="no such file; give the converted model"):
-        engines(out, "last", str(tmp_path / "none.gguf"))

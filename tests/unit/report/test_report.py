@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -307,3 +308,17 @@ def test_queries_that_lost_their_text_are_counted_and_shown():
 def test_long_texts_are_cut_in_the_report():
     table = sample_pairs(2).assign(positive="x" * 100_000)
     assert len(pair_section("set", table, {})["styles"][0]["sample"][0]["positive"]) == 600
+
+
+def test_each_servers_result_is_a_row_with_what_to_send(calm):
+    rows = serving_rows(calm)
+    assert rows[0][1:6] == ["vLLM 1.2", "passed", "plain texts", "0.999999", "123"]
+    assert rows[1][3] == "ids"
+    assert rows[1][6].startswith("the prompt is lost; plain texts differ first at ")
+    assert rows[2][1:6] == ["Text Embeddings Inference", "FAILED", "–", "–", "–"] and rows[2][6]
+
+
+def serving_rows(page: str) -> list[list[str]]:
+    section = re.search(r'<h2 id="serving">.*?</section>', page, re.DOTALL)[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", section, re.DOTALL)[1:]
+    return [[unescape(cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)] for row in rows]

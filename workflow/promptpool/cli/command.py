@@ -101,7 +101,7 @@ def _exports(commands: argparse._SubParsersAction) -> None:
     )
     one.add_argument("--model", metavar="NAME", help="the server's name for the model; default: the first it lists")
     one.add_argument("--key-variable", metavar="NAME", help="the environment variable that holds the server's key")
-    one.add_argument("--gguf", metavar="FILE", help="the export, converted for llama.cpp")
+    one.add_argument("--gguf", metavar="FILE", help="the export, converted for llama.cpp; made if not there")
     one.add_argument(
         "--least", type=float, default=0.9999, metavar="COSINE", help="what each text needs; default: %(default)s"
     )

@@ -60,26 +60,36 @@ def push(given: argparse.Namespace) -> int:
 
 def serve_check(given: argparse.Namespace) -> int:
     """`promptpool serve-check EXPORT`: 0 if each server gives the export's vectors, 1 if one does not."""
+    from ..export.check_serving import report_of
+    from ..export.running_engine import running
     from ..export.served_parity import Reference
-    from ..export.serving_engines import engines, running
-    from ..export.serving_notes import report_of, write_notes
+    from ..export.serving_engines import engines
+    from ..export.serving_notes import write_serving_notes
 
     folder = Path(given.export)
     reference = Reference(folder)
-    reports = []
+    how = {"model": given.model, "key_variable": given.key_variable, "least": given.least}
+    reports, faults = [], 0
     if given.url:
-        reports.append(report_of(reference, given.url, given))
+        reports.append(report_of(reference, given.url, **how))
         print(reports[-1])
     else:
-        found, lacking = engines(folder, reference.variant["pooling"], given.gguf)
-        print("\n".join(lacking))
+        found, without = engines(folder, reference.variant["pooling"], given.gguf)
+        print("\n".join(without))
         if not found:
             raise PromptpoolError("serve-check: no server was found here; start one, and give its address with --url")
         for engine in found:
             print(f"{engine.name}: starting", flush=True)
-            with running(engine) as url:
-                reports.append(report_of(reference, url, given, engine))
-            print(reports[-1], flush=True)
-    if passed := [report for report in reports if report.passed]:
-        print(f"Wrote {write_notes(folder, reference, passed)}")
-    return 0 if len(passed) == len(reports) else 1
+            try:
+                with running(engine) as url:
+                    reports.append(report_of(reference, url, engine=engine, **how))
+            except PromptpoolError as fault:  # the others may still serve it
+                faults += 1
+                print(f"{engine.name}: FAILED\n  {fault}", flush=True)
+            else:
+                print(reports[-1], flush=True)
+    passed = [report for report in reports if report.passed]
+    if passed:
+        notes = folder.resolve().with_name(f"{folder.resolve().name}.serving.md")
+        print(f"Wrote {write_serving_notes(notes, folder, len(reference.texts()), passed)}")
+    return 0 if len(passed) == len(reports) and not faults else 1

@@ -15,6 +15,7 @@ from .paths import paths
 from .queries import synthetic_search_faults
 from .roles import role_faults
 from .secrets import secrets
+from .served import serve_faults
 from .text_map import text_map_faults
 
 FILES = (corpus_file_problems, topic_problems, task_file_problems)
@@ -29,7 +30,7 @@ def first_problem(config: Mapping, files: bool = True) -> str | None:
     checks = (
         secrets, paths, _prompts, models, corpora, base_model, styles, pairs, adapters, grid_faults, ensembles,
         role_faults, aggregations, tasks, synthetic_search_faults, unknown_tasks, long_text_faults, baselines,
-        ablations, attention, exports, text_map_faults, choice_faults,
+        ablations, attention, exports, serve_faults, text_map_faults, choice_faults,
     )  # fmt: skip
     for check in (*checks, *(FILES if files else ())):
         for problem in check(config):

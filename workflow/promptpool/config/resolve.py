@@ -56,7 +56,7 @@ def in_order(value: object) -> object:
 LATER: dict[str, dict[str, object]] = {
     "adapters": {"hard_negatives": None, "matryoshka": None},
     "corpora": {"negative": None, "task_share": None},
-    "exports": {"truncate_dim": None},
+    "exports": {"truncate_dim": None, "serve": None},
     "pairs": {"per_text": 1, "split": "train"},
     "styles": {"writes": None},
 }

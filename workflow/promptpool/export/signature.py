@@ -5,6 +5,7 @@ The library signs the digests of all files. `model_signing verify` of its own co
 
 import os
 import re
+import socket
 from pathlib import Path
 from types import ModuleType
 
@@ -30,6 +31,11 @@ def sign_export(folder: Path, private_key: str | None) -> Path:
             config = config.use_sigstore_signer()
         config.sign(folder, folder / SIGNATURE)
     except Exception as error:  # the library has no base class of its own
+        if not private_key and (why := _unreachable(error)):
+            raise PromptpoolError(
+                f"{folder}: can't be signed by a login: Sigstore can't be reached ({why}); sign where there is "
+                "network, or give a key with --key"
+            ) from None
         what = f"with {private_key}" if private_key else "by a login"
         raise PromptpoolError(f"{folder}: can't be signed {what}: {_reason(error)}; {_remedy(private_key)}") from None
     return folder / SIGNATURE
@@ -52,6 +58,11 @@ def require_signature(folder: Path, public_key: str | None, identity: str | None
             config = config.use_sigstore_verifier(identity=identity, oidc_issuer=issuer)
         config.verify(folder, path)
     except Exception as error:
+        if not public_key and (why := _unreachable(error)):
+            raise PromptpoolError(
+                f"{path}: can't be verified: Sigstore can't be reached ({why}); verify where there is network, and "
+                "do not use the export before"
+            ) from None
         who = public_key or f"{identity} ({issuer})"
         raise PromptpoolError(
             f"{path}: is no signature by {who} of these files: {_reason(error)}; do not use the export"
@@ -73,6 +84,16 @@ def _library(part: str) -> ModuleType:
             f"signatures need the package model-signing, which can't be imported ({error}); install it with "
             "pip install 'promptpool[sign]'"
         ) from None
+
+
+def _unreachable(error: BaseException | None) -> str:
+    """The reason if an error comes of the network, else nothing. Sigstore's own message names none."""
+    while error is not None:
+        network = isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+        if network or type(error).__module__.partition(".")[0] in ("urllib3", "requests"):
+            return _reason(error)
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _remedy(private_key: str | None) -> str:

@@ -32,6 +32,7 @@ from .negatives import negatives_section
 from .pairs import pair_section
 from .provenance import DIGITS, chain
 from .scores import MOST_ROWS, ablation_section, benchmark_sections, headline_rows, score_rows
+from .serving import serving_section
 from .verdict import verdict_content
 
 
@@ -42,7 +43,7 @@ class Artifacts:
     summary, scores, ablations (by name), benchmarks, text_map: parquets of those stages; verdict: its JSON; choice:
     its outcome and agreement; attention: that stage's table and its summary; pairs: name -> (pairs.parquet, qc.json);
     negatives: adapter -> its qc.json; training: adapter -> parquet of step and loss; figures: file name without suffix
-    -> SVG, of entries in figures.registry; facts: the tasks' facts.json.
+    -> SVG, of entries in figures.registry; facts: the tasks' facts.json; serving: export -> what servers gave of it.
     """
 
     summary: str | Path
@@ -54,6 +55,7 @@ class Artifacts:
     training: Mapping[str, str | Path] = field(default_factory=dict)
     figures: Mapping[str, str | Path] = field(default_factory=dict)
     facts: Sequence[str | Path] = ()
+    serving: Mapping[str, str | Path] = field(default_factory=dict)
     benchmarks: str | Path | None = None
     text_map: str | Path | None = None
     verdict: str | Path | None = None
@@ -62,9 +64,10 @@ class Artifacts:
     def files(self) -> list[str | Path]:
         """All of them."""
         single = [self.summary, self.scores, *filter(None, (self.benchmarks, self.text_map, self.verdict))]
-        named = (*self.ablations.values(), *self.negatives.values(), *self.training.values(), *self.figures.values())
-        several = (*self.attention, *self.facts, *self.choice, *(path for both in self.pairs.values() for path in both))
-        return [*single, *named, *several]
+        named = (self.ablations, self.negatives, self.training, self.figures, self.serving)
+        of_names = [path for paths in named for path in paths.values()]
+        of_pairs = [path for both in self.pairs.values() for path in both]
+        return [*single, *of_names, *self.attention, *self.facts, *self.choice, *of_pairs]
 
 
 def build_report(
@@ -116,6 +119,9 @@ def build_report(
                 for name, (path, qc) in given.pairs.items()
             ],
             negatives=[negatives_section(name, found(qc)) for name, qc in sorted(given.negatives.items())],
+            serving=serving_section({name: found(path) for name, path in given.serving.items()})
+            if given.serving
+            else None,
             pictures=pictures,
             further=without_place(
                 pictures, {one for one in sections if sections[one]}, [*of_ablations, *of_benchmarks]

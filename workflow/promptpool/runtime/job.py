@@ -83,6 +83,7 @@ def job(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Importing mteb creates this folder. Its default is in the home directory, which may not be writable.
     os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")  # seconds until training starts without a server that is down
     if not online:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -55,7 +55,8 @@ def rows(study: Study) -> Iterator[Row]:
     yield Row("scores", jobs, starts=rivals)
     yield _attention(study, sizes)
     disk = sum(4 * _size_of(sizes, spec["model"])["parameters"] for spec in study["exports"].values() if spec["merged"])
-    yield Row("models", 2 * len(study["exports"]), disk=disk, starts=2 * len(study["exports"]))
+    jobs = 2 * len(study["exports"]) + len(study.served_exports())
+    yield Row("models", jobs, disk=disk, starts=jobs)
 
 
 def _size_of(sizes: Mapping, model: str) -> dict:

@@ -22,6 +22,7 @@ def missing(study: Study, disk: float, memory: float, visible: int) -> list[str]
     """One line for each thing that is missing. disk: bytes of results; memory: of a GPU, bytes; visible: GPUs."""
     return [
         *model_faults(study), *_hub(study), *_disk(study, disk), *_gpu(study, memory, visible), *_vllm(study),
+        *_servers(study),
     ]  # fmt: skip
 
 
@@ -73,3 +74,11 @@ def _vllm(study: Study) -> Iterator[str]:
         interpreter(study["backends"]["vllm"]["python"])
     except PromptpoolError as error:
         yield f"vLLM: {error}"
+
+
+def _servers(study: Study) -> Iterator[str]:
+    if not study.served_exports():
+        return
+    from .preflight import lacking_servers
+
+    yield from lacking_servers(study, study.served_exports())

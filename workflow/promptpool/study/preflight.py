@@ -56,6 +56,25 @@ def require_gpu(gpus: int, device: str) -> str | None:
     return "No GPU is visible here: every job runs on the CPU."
 
 
+def lacking_servers(study: Mapping, exports: Sequence[str]) -> list[str]:
+    """A line for each server of these exports' `serve` that this machine lacks. study: the resolved config."""
+    from ..export.serving_engines import lacking  # most studies serve nothing
+
+    kinds = {kind: name for name in reversed(exports) for kind in study["exports"][name]["serve"]}
+    python = study["backends"]["vllm"]["python"]
+    return [
+        f"exports.{name}.serve: {what}, or take {kind} out"
+        for kind, name in sorted(kinds.items())
+        if (what := lacking(kind, python))
+    ]
+
+
+def require_servers(study: Mapping, exports: Sequence[str]) -> None:
+    """Raises PromptpoolError, before any job, for a server that exports are to be compared with and that is missing."""
+    for line in lacking_servers(study, exports) if exports else ():
+        raise PromptpoolError(line)
+
+
 def share_package(environments: bool = False) -> None:
     """Puts this checkout's package on PYTHONPATH, so that scripts find it in any environment.
 

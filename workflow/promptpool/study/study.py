@@ -190,7 +190,12 @@ class Study(
             del spec["post_processing"]
         if spec["truncate_dim"] is None:
             del spec["truncate_dim"]
+        spec.pop("serve", None)  # how it is checked changes nothing of it
         return spec
+
+    def served_exports(self) -> list[str]:
+        """The exports that servers are compared with."""
+        return sorted(name for name, spec in self.config["exports"].items() if spec.get("serve"))
 
     def export_recipe(self, name: str) -> dict | None:
         adapter = self.config["exports"][name]["adapter"]

@@ -49,10 +49,7 @@ def chunk_rows(texts: Sequence[str], table: pd.DataFrame, how: str, overlap: int
     starts = np.flatnonzero(np.diff(table["text"], prepend=-1))
     pieces, tokens = (np.split(table[name].to_numpy(), starts[1:]) for name in ("chunk", "tokens"))
     # A text in chunks is no text for another task, unless that one cuts it into the same chunks.
-    keys = [
-        text if len(own) == 1 else f"\0mean of chunks, {overlap}\0{text}"
-        for text, own in zip(texts, pieces, strict=True)
-    ]
+    keys = [text if len(own) == 1 else f"\0{overlap}\0{text}" for text, own in zip(texts, pieces, strict=True)]
     return TaskRows(texts, keys, [tuple(own) for own in pieces], [tuple(map(int, own)) for own in tokens], facts)
 
 

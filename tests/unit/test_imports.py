@@ -17,6 +17,7 @@ MODELS = {
     "measure_costs",
     "omit_words",
     "check_parity",
+    "check_serving",
     "export_model",
     "train_base_model",
 }

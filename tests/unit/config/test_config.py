@@ -199,7 +199,7 @@ CROSS_FAULTS = {
     ),
     "a server of no name": (
         {"exports.docs-cluster.serve": ["vlm"]},
-        "exports.docs-cluster.serve.0: unknown value 'vlm'; did you mean 'vllm'?",
+        "exports.docs-cluster.serve: unknown serve 'vlm'; use one of vllm, tei, llama.cpp (did you mean 'vllm'?)",
     ),
     "a server that would pool something else": (
         {"exports.docs-cluster.serve": ["vllm"], "exports.docs-cluster.pooling": "weighted"},

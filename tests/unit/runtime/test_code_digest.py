@@ -157,7 +157,11 @@ SINGLE = [
     ("figures.readers", "read_shown", {"draw_attention_bars"}),
     ("data.hub_tables", "read_hub", {"build_corpus"}),
     ("data.topics", "read_topics", {"build_task"}),
-    ("generation.answers", "asked_wait", {"make_pairs OpenAIBackend", "embed_baseline"}),  # what an exception carries
+    (
+        "generation.answers",
+        "asked_wait",
+        {"make_pairs OpenAIBackend", "embed_baseline", "check_serving"},
+    ),  # what an exception carries
     ("generation.answers", "message_of", set()),
     ("generation.watch", "thinking_advice", set()),
     ("generation.checks", "_other", set()),  # half a message

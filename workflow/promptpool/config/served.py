@@ -1,4 +1,7 @@
-"""What keeps servers from giving an export's vectors, as far as a study's configuration says it."""
+"""What keeps servers from giving an export's vectors, as far as a study's configuration says it.
+
+vLLM and llama.cpp read a model's weights and its pooling, and no further module of sentence-transformers.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +9,10 @@ from ..variants import RAW, SERVED_POOLINGS
 
 
 def serve_faults(config: Mapping) -> Iterator[str]:
-    """The faults of `exports.<name>.serve`: servers load whole models, and pool and scale in few ways."""
+    """The faults of `exports.<name>.serve`: servers load whole models, and pool and scale in few ways.
+
+    Which server is installed is not a question of the configuration: see study/preflight.py.
+    """
     for name, spec in config["exports"].items():
         if not spec["serve"]:
             continue

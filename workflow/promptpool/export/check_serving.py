@@ -17,7 +17,7 @@ from .check_parity import PARITY
 from .running_engine import running
 from .served_parity import Inputs, Reference, of_a_long_text, served_parity
 from .serving_engines import ServingEngine, engines
-from .serving_notes import BATCH, Report, write_serving_notes
+from .serving_notes import TEXTS_A_REQUEST, Report, write_serving_notes
 
 
 def check_serving(
@@ -73,7 +73,7 @@ def report_of(
     """
     spec = {"model": model or "", "prompt": "{text}", "dimensions": None, "max_characters": None}
     how = {"url": url, "key_variable": key_variable, "timeout": 120, "retries": 3, "concurrency": 1}
-    served = ServedModel(spec, {**how, "batch_size": BATCH}, "serve-check")
+    served = ServedModel(spec, {**how, "batch_size": TEXTS_A_REQUEST}, "serve-check")
     try:
         if not model:
             if not served.names:
@@ -105,8 +105,8 @@ def report_of(
 def vectors_of_ids(served: ServedModel, inputs: Sequence[list[int]]) -> np.ndarray:
     """float32 [n, dim], of the token ids of each text. Raises PromptpoolError if the server takes none, at once."""
     rows = []
-    for start in range(0, len(inputs), BATCH):
-        part = inputs[start : start + BATCH]
+    for start in range(0, len(inputs), TEXTS_A_REQUEST):
+        part = inputs[start : start + TEXTS_A_REQUEST]
         body = {"model": served.spec["model"], "input": part, "encoding_format": "float"}
         try:
             answer = served.server.once("embeddings", body)

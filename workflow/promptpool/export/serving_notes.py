@@ -12,7 +12,7 @@ from .served_parity import Served
 
 SENT = {"texts": "plain texts", "template": "the prompt's template with each text",
         "ids": "the ids that the export's own tokenizer makes"}  # fmt: skip
-BATCH = 16  # texts of a request; one request runs at a time
+TEXTS_A_REQUEST = 16  # texts of a request; one request runs at a time
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Report:
             }
             for way in self.ways
         ]
-        return {**asdict(self), "ways": ways, "passed": self.passed, "batch_size": BATCH}
+        return {**asdict(self), "ways": ways, "passed": self.passed, "batch_size": TEXTS_A_REQUEST}
 
     def __str__(self) -> str:
         version = f" {self.version}" if self.version else ""
@@ -85,7 +85,8 @@ class Report:
 
     def _speed(self) -> str:
         where = f" on {self.machine}" if self.machine else ""
-        return f"{self.ways[-1].rate:.0f} texts a second{where}, once warm, {BATCH} texts a request, one at a time"
+        how = f"{TEXTS_A_REQUEST} texts a request, one at a time"
+        return f"{self.ways[-1].rate:.0f} texts a second{where}, once warm, {how}"
 
     def _how(self) -> str:
         """What must be sent, if not plain texts."""

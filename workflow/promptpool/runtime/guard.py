@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-GRACE = 5.0  # seconds that the command has to end by itself after its starter's death
+SECONDS_LEFT = 5.0  # seconds that the command has to end by itself after its starter's death
 
 
 def main(command: list[str]) -> int:
@@ -28,7 +28,7 @@ def _watch(process: subprocess.Popen) -> None:
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGTERM)
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + SECONDS_LEFT
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(0, signal.SIGKILL)

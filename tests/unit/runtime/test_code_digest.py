@@ -116,11 +116,12 @@ def test_one_definition_that_computes_something_else_runs_the_stages_that_reach_
 # What is written into a result for people to read, and what is read from texts or from a library's message.
 WRITTEN_OUT = {
     "analysis.ablation_grid", "analysis.choice_rows", "analysis.propose_checkpoint", "analysis.score_table",
-    "analysis.summarise_scores", "analysis.synthetic",
-    "export.check_parity", "export.chunk_notes", "export.export_model", "export.model_card", "export.readout_modules",
-    "generation.openai_backend", "generation.thinking", "models.backbone", "models.both_ways", "models.memory",
-    "models.one_way", "pairs.augmentation", "scoring.judge_tuning", "scoring.map_texts", "scoring.verdict",
-    "tasks.mteb_tasks", "tasks.retrieval_task",
+    "analysis.summarise_scores", "analysis.synthetic", "export.check_parity", "export.chunk_notes",
+    "export.export_model", "export.gguf_files", "export.model_card", "export.readout_modules", "export.served_parity",
+    "export.serving_engines", "export.serving_notes", "generation.openai_backend", "generation.thinking",
+    "models.backbone", "models.both_ways", "models.memory", "models.one_way", "models.precision",
+    "pairs.augmentation", "scoring.judge_tuning", "scoring.map_texts", "scoring.verdict", "tasks.mteb_tasks",
+    "tasks.retrieval_task",
 }  # fmt: skip
 
 

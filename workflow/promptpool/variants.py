@@ -23,6 +23,8 @@ LEXICAL = re.compile(r"tfidf-svd\(([1-9]\d{0,3})\)")
 # The folders of the vectors of fitting texts and of a choice's held-out pairs, beside those of tasks, whose names begin
 # with a letter or digit.
 FITTING, CHOICE = "_fitting", "_choice"
+# The split of a corpus's rows: pairs to train on are made from the first, and only tasks read the second.
+TRAIN, TASK = "train", "task"
 WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
 
 Layer = int | float

@@ -4,7 +4,8 @@ import json
 
 import pandas as pd
 from promptpool.data.build_corpus import build_corpus, text_corpus
-from promptpool.data.splits import TASK, TRAIN, splits_of
+from promptpool.data.splits import splits_of
+from promptpool.variants import TASK, TRAIN
 from tiny_study import sentences
 
 TEXTS = sentences(4, 400)["text"].tolist()

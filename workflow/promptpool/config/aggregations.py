@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from ..data.splits import TASK
 from ..errors import choices
-from ..variants import POOLING_KEYS, POST_PROCESSING, RAW, WHOLE_LAYER, short_vector
+from ..variants import POOLING_KEYS, POST_PROCESSING, RAW, TASK, WHOLE_LAYER, short_vector
 from .references import references
 from .widths import width_faults
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from ..analysis.synthetic import SYNTHETIC, as_synthetic, is_synthetic
-from ..data.splits import TASK
 from ..pairs.styles import FIXED_STYLES, TEXT_STYLES, query_styles
 from ..tasks.catalogue import SYNTHETIC_SEARCH
 from ..templates import SLOT
+from ..variants import TASK
 from .references import references
 
 

@@ -1,12 +1,13 @@
-"""Which rows of a corpus training may see, and which are set aside for tasks: its column `split`."""
+"""Which rows of a corpus training may see, and which are set aside for tasks: its column `split`.
+
+The names of the splits are in `variants`, as the config check reads them where only Snakemake is installed.
+"""
 
 from collections.abc import Sequence
 
 from ..artifacts.files import text_digest
 from ..text.normalisation import normalise
-
-TRAIN = "train"  # pairs are made from these rows
-TASK = "task"  # only tasks read these
+from ..variants import TASK, TRAIN
 
 
 def splits_of(texts: Sequence[str], task_share: float | None) -> list[str]:

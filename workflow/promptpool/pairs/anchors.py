@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from ..artifacts.files import text_digest
-from ..data.splits import TASK, TRAIN
 from ..errors import PromptpoolError
+from ..variants import TASK, TRAIN
 
 
 def pick_anchors(corpus: pd.DataFrame, spec: Mapping, where: str) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..artifacts.files import write_json, write_table
-from ..data.splits import TASK, TRAIN
 from ..errors import PromptpoolError
 from ..text.near_duplicates import near_duplicates
+from ..variants import TASK, TRAIN
 from .contamination import Hit, contaminated
 from .filters import first_uses
 from .qc import quality

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..data.splits import TASK, TRAIN
 from ..generation.backend import BACKENDS
 from ..hub.snapshots import looks_local, marker_path, snapshot_id
 from ..pairs.styles import query_styles, worded
+from ..variants import TASK, TRAIN
 from .entry_files import loaded_files
 from .hub_needs import embedder_need
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..artifacts.files import atomic_path, text_digest, write_sidecar
-from ..data.splits import TASK
 from ..errors import PromptpoolError
 from ..text.normalisation import normalise
+from ..variants import TASK
 
 QREL_HEAD = "query-id\tcorpus-id\tscore"
 

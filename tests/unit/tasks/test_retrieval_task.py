@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from promptpool.data.retrieval_files import RETRIEVAL_COLUMNS
 from promptpool.scoring.replicates import observed
+from promptpool.statistics.bootstrap import of_queries
 from promptpool.statistics.samples import RESAMPLED
 from promptpool.tasks.encoders import LookupEncoder, RecordingEncoder
 from promptpool.tasks.mteb_tasks import TaskSource, evaluate, facts_of
@@ -51,3 +52,25 @@ def test_scores_are_those_of_other_implementations(table):
     assert entry["recall_at_10"] == pytest.approx(found.mean(), abs=1e-4)
     (replicates,) = [values for key, values in beyond.items() if key[-1] == RESAMPLED]
     assert np.mean(replicates) == pytest.approx(entry["main_score"], abs=0.02) and np.std(replicates) > 0.005
+
+
+def test_reciprocal_ranks_have_an_interval_over_queries(table):
+    source = TaskSource("mine", {"source": "retrieval", "measure": "mrr_at_10"}, table)
+    known = table.dropna(subset="text")["text"].unique()
+    vectors = np.random.default_rng(2).standard_normal((len(known), 16)).astype(np.float32)
+    rows = {text: row for row, text in enumerate(known)}
+    result, beyond = observed(LookupEncoder(rows, vectors, "random"), source.fresh())
+    (entry,) = result.scores["test"]
+
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries = unit[[rows[f"query {n}"] for n in range(QUERIES)]]
+    best = np.argsort(-queries @ unit[[rows[f"document {n}"] for n in range(DOCUMENTS)]].T, axis=1)[:, :10]
+    relevant = {(int(row.id[1:]), int(row.other[1:])) for row in table[table["score"] > 0].itertuples()}
+    own = [
+        max((1 / (rank + 1) for rank, n in enumerate(line) if (q, n) in relevant), default=0)
+        for q, line in enumerate(best)
+    ]
+    assert entry["main_score"] == entry["mrr_at_10"] == pytest.approx(np.mean(own), abs=1e-4)
+    (replicates,) = [values for key, values in beyond.items() if key[-1] == RESAMPLED]
+    in_order = [own[int(name[1:])] for name in sorted(f"q{n}" for n in range(QUERIES))]
+    np.testing.assert_allclose(replicates, of_queries(in_order), atol=1e-6)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from mteb._evaluators.retrieval_metrics import mrr
 from mteb.abstasks import (
     AbsTask,
     AbsTaskClassification,
@@ -23,6 +24,7 @@ from ..tasks.encoders import LookupEncoder
 from ..tasks.mteb_tasks import evaluate
 from .clusterings import Observed, of_drawn_clusterings, of_given_sets
 
+MRR = "mrr_at_"
 CUTS = {"ndcg_at_": "ndcg_cut_", "map_at_": "map_cut_", "recall_at_": "recall_", "precision_at_": "P_",
         "hit_rate_at_": "success_"}  # fmt: skip
 
@@ -82,12 +84,17 @@ def _retrieval(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Obser
     """Listens to the hook that MTEB calls with every query's scores, without changing what it returns."""
     name, found = task.metadata.main_score, {}
     key = next((cut + name.removeprefix(start) for start, cut in CUTS.items() if name.startswith(start)), None)
-    ask = task.task_specific_scores
+    ask, dropped = task.task_specific_scores, task.ignore_identical_ids or task.skip_first_result
 
-    def listen(scores, *args, hf_split, hf_subset, **kwargs):
-        if scores and all(key in query for query in scores.values()):
+    def listen(scores, qrels, results, hf_split, hf_subset, **kwargs):
+        if (
+            name.startswith(MRR) and results and not dropped
+        ):  # MTEB hands over no ranks of single queries, so it computes them once more
+            (own,) = mrr(qrels, {query: results[query] for query in sorted(results)}, [int(name[len(MRR) :])]).values()
+            found[hf_split, hf_subset, "all", RESAMPLED] = of_queries(own)
+        elif scores and all(key in query for query in scores.values()):
             found[hf_split, hf_subset, "all", RESAMPLED] = of_queries([scores[query][key] for query in sorted(scores)])
-        return ask(scores, *args, hf_split=hf_split, hf_subset=hf_subset, **kwargs)
+        return ask(scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset, **kwargs)
 
     task.task_specific_scores = listen
     return evaluate(encoder, task), found

@@ -87,10 +87,9 @@ def _retrieval(encoder: LookupEncoder, task: AbsTask) -> tuple[TaskResult, Obser
     ask, dropped = task.task_specific_scores, task.ignore_identical_ids or task.skip_first_result
 
     def listen(scores, qrels, results, hf_split, hf_subset, **kwargs):
-        if (
-            name.startswith(MRR) and results and not dropped
-        ):  # MTEB hands over no ranks of single queries, so it computes them once more
-            (own,) = mrr(qrels, {query: results[query] for query in sorted(results)}, [int(name[len(MRR) :])]).values()
+        if name.startswith(MRR) and results and not dropped:  # of single queries, MTEB hands over no ranks
+            in_order = {query: results[query] for query in sorted(results)}
+            (own,) = mrr(qrels, in_order, [int(name.removeprefix(MRR))]).values()
             found[hf_split, hf_subset, "all", RESAMPLED] = of_queries(own)
         elif scores and all(key in query for query in scores.values()):
             found[hf_split, hf_subset, "all", RESAMPLED] = of_queries([scores[query][key] for query in sorted(scores)])

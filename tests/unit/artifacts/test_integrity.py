@@ -409,3 +409,13 @@ def test_mteb_makes_no_folder_at_home_outside_of_a_job_either(tmp_path, module):
 def test_mteb_makes_no_folder_in_the_home_directory(tmp_path):
     status, log = in_a_job(tmp_path, "import os; print(os.environ['MTEB_CACHE'])")
     assert status == 0 and log.strip().startswith(tempfile.gettempdir())
+
+
+@pytest.mark.parametrize("own", [None, "5"])
+def test_a_tracking_server_that_is_down_delays_a_training_by_half_a_minute_unless_told_otherwise(
+    tmp_path, monkeypatch, own
+):
+    monkeypatch.delenv("WANDB_INIT_TIMEOUT", raising=False)
+    if own:
+        monkeypatch.setenv("WANDB_INIT_TIMEOUT", own)
+    assert in_a_job(tmp_path, "import os; print(os.environ['WANDB_INIT_TIMEOUT'])") == (0, f"{own or 30}\n")

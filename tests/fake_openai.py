@@ -129,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _completion(self, body: dict, text: str, other: dict | None = None) -> dict:
         if "input" in body:
             rows = [{"index": i, "embedding": self.server.embed(one)} for i, one in enumerate(body["input"])]
-            return {"data": rows[::-1], "usage": {"total_tokens": len(joined(body["input"]).split())}}
+            tokens = sum(len(one.split() if isinstance(one, str) else one) for one in body["input"])
+            return {"data": rows[::-1], "usage": {"total_tokens": tokens}}
         written = f"<think>hm</think> {text.upper()} "
         choice = {"text": written} if "prompt" in body else {"message": {"role": "assistant", "content": written}}
         cut = len(text.split()) > body["max_tokens"]

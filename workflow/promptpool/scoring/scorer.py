@@ -74,9 +74,10 @@ class Scorer:
         return rows, result_line(encoder, result, columns)
 
     def _require_sound(self, matrix: np.ndarray, columns: Mapping, rows: int) -> None:
+        rows_are = "texts" if rows == len(self.rows) else "chunks of texts"
         if len(matrix) != rows:
             raise PromptpoolError(
-                f"task {self.task}: {len(matrix)} vectors for {rows} texts or chunks of {self.texts}; remove "
+                f"task {self.task}: {len(matrix)} vectors for {rows} {rows_are} of {self.texts}; remove "
                 "the embeddings and run again"
             )
         if not np.isfinite(matrix).all():

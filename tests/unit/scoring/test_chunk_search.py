@@ -103,5 +103,5 @@ def test_similarities_equal_a_loop_over_chunks(monkeypatch):
 
 
 def test_vectors_of_another_number_are_refused(search, files):
-    with pytest.raises(Exception, match="24 vectors for 48 texts or chunks"):
+    with pytest.raises(Exception, match="24 vectors for 48 chunks of texts"):
         FamilyScores(files[1], "small", "base", files[2]).scores(Scorer(search))

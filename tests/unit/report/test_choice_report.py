@@ -1,7 +1,7 @@
 """The report's section on the choice without labels."""
 
 import pandas as pd
-from promptpool.analysis.choice_rows import ALL, CHOSEN, TO_BEST, TO_PAPER
+from promptpool.analysis.choice_rows import ALL, CHOSEN, TO_BEST, TO_PAPER, choice_lines
 from promptpool.choice.criteria import CRITERIA
 from promptpool.choice.judge_choice import AGREEMENT, OUTCOME
 from sample_report import ATTACK, build
@@ -42,3 +42,10 @@ def test_every_criterion_has_its_choice_beside_the_best_and_the_papers(tmp_path)
 
 def test_a_run_without_a_choice_has_no_section(tmp_path):
     assert 'id="choice"' not in build(tmp_path / "page").read_text(encoding="utf-8")
+
+
+def test_a_choice_that_is_the_best_says_so():
+    outcome, agreement = tables("the mean of all tokens")
+    assert "It is the best of them, which only the tasks' labels show." in choice_lines(outcome, agreement)
+    other = outcome.assign(other=outcome["row"].map({TO_BEST: "the last token"}).fillna(outcome["other"]))
+    assert any(line.endswith("(the last token): -2.1 [-3.1, -1.1].") for line in choice_lines(other, agreement))

@@ -30,6 +30,9 @@ def choice_lines(outcome: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
     first = own[own["row"] == CHOSEN].iloc[0]
     lines = [f"Held-out pairs alone chose {first['label']}, by {first['criterion']} of {first['candidates']} variants."]
     for row in own[own["score"].notna()].itertuples():
+        if row.row == TO_BEST and row.other == row.label:
+            lines.append("It is the best of them, which only the tasks' labels show.")
+            continue
         sign = "" if row.row == CHOSEN else "+"
         numbers = f"{100 * row.score:{sign}.1f} [{100 * row.low:{sign}.1f}, {100 * row.high:{sign}.1f}]"
         lines.append({

@@ -13,18 +13,20 @@ import pandas as pd
 from promptpool.statistics.estimates import paired
 from promptpool.statistics.samples import read_facts, samples_by_variant
 
-CUT = "cut"
+CUT, BASELINE = "cut", "baseline"
 
 
 def main(results: str = "results/long-texts") -> None:
     folder = Path(results)
     facts = read_facts(sorted(folder.glob("tasks/*/facts.json")))
     known = samples_by_variant(pd.read_parquet(folder / "scores.parquet"), facts)
-    for path in sorted(folder.glob("embeddings/*/base/*.json")):
+    for path in sorted(folder.glob("embeddings/*/base/all.json")):
         for task, own in json.loads(Path(f"{path}.meta.json").read_text(encoding="utf-8"))["text_lengths"].items():
             print(json.dumps({"task": task, **own}))
     rows = []
     for variant, tasks in known.items():
+        if variant[1] == BASELINE:
+            continue
         for task, sample in tasks.items():
             kind, _, way = task.partition("-")
             one = paired({kind: sample}, {kind: tasks[f"{kind}-{CUT}"]})

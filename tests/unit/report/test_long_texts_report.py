@@ -37,7 +37,7 @@ def test_each_set_of_texts_has_a_row_a_sentence_and_if_need_be_a_warning(behind)
     found = long_texts_section([behind])
     assert [row["what"] for row in found["rows"]] == [
         "adapter tuned: positives", "task Some, model small", "task Topics, baseline e5", "task Topics, model small",
-        "task Whole, model small", "the verdict's held-out pairs",
+        "task Whole, model small", "the verdict's held-out pairs, base",
     ]  # fmt: skip
     assert found["whole"] == 2 and len(found["lines"]) == 6
     assert [line.partition(":")[0] for line in found["warnings"]] == [
@@ -48,6 +48,23 @@ def test_each_set_of_texts_has_a_row_a_sentence_and_if_need_be_a_warning(behind)
     assert (row["lost"], row["median"], row["largest"], row["chunks"]) == ("69 %", "75 %", "75 %", None)
     whole = found["rows"][4]
     assert (whole["how"], whole["chunks"], whole["lost"]) == ("mean", 4, "none")
+
+
+def test_every_seed_has_its_own_held_out_pairs(tmp_path):
+    held = [
+        artifact(tmp_path / f"verdict/{name}/vectors.json", **{LENGTHS: {"held-out": facts}})
+        for name, facts in (("tuned", FEW), ("tuned~1", MANY), ("base", SHORT))
+    ]
+    tasks = [
+        artifact(tmp_path / f"embeddings/small/{name}/all.json", **{LENGTHS: {"Topics": MANY}})
+        for name in ("base", "tuned@2")
+    ]
+    found = long_texts_section([artifact(tmp_path / "scores.parquet", [*held, *tasks])])
+    assert [(row["what"], row["long"]) for row in found["rows"]] == [
+        ("task Topics, model small", 5), ("the verdict's held-out pairs, tuned", 4),
+        ("the verdict's held-out pairs, tuned~1", 5),
+    ]  # fmt: skip
+    assert found["whole"] == 1
 
 
 def test_nothing_is_said_where_nothing_was_counted_or_cut(tmp_path):

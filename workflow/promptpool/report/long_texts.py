@@ -18,7 +18,8 @@ def long_texts_section(paths: Sequence[str | Path]) -> dict | None:
     of what has longer texts; `lines`, a sentence for each; `warnings`, where more than MANY of the texts are cut;
     `whole`: how many other sets of texts are read whole.
     """
-    found = dict(sorted(set_lengths(sidecars(paths))))
+    counted = dict(set_lengths(sidecars(paths)))
+    found = {what: counted[what] for what in sorted(counted)}
     if not found:
         return None
     long = {what: facts for what, facts in found.items() if facts["long"]}
@@ -87,6 +88,6 @@ def _named(artifact: Path, name: str) -> str:
     if artifact.parent.name == "adapters":
         return f"adapter {artifact.name}: {name}"
     if artifact.parent.parent.name == "verdict":
-        return "the verdict's held-out pairs"
+        return f"the verdict's held-out pairs, {artifact.parent.name}"  # each seed of a training has its own
     model = artifact.parents[1].name
     return f"fitting texts, model {model}" if name == FITTING else f"task {name}, model {model}"

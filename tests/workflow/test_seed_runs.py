@@ -1,4 +1,4 @@
-"""A whole run of an adapter with two seeds, and of an ablation over two things."""
+"""A whole run of an adapter with two seeds and held-out pairs, and of an ablation over two things."""
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ def two_seeds() -> dict:
     config = study()
     config["pairs"].pop("written")
     config["attention"] = None
-    config["adapters"]["tuned"] |= {"seeds": [42, 7], "steps": [4]}
+    config["adapters"]["tuned"] |= {"seeds": [42, 7], "steps": [4], "validation": 0.2}  # seeds hold out pairs of their own
     config["grid"] |= {"prompts": ["none", "cluster"], "poolings": ["mean", "last"]}
     config["ablations"] = {
         "steps": config["ablations"]["steps"],

@@ -78,7 +78,7 @@ rule score_readouts:
         f"{R}/logs/score_readouts/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
-    threads: study.scoring_threads(CORES)
+    threads: study.scoring_threads(CORES, LOCAL)
     params:
         **({"lexical": list(LEXICAL)} if LEXICAL else {}),
         **study.max_sim_params(),

@@ -27,7 +27,7 @@ rule score_checkpoint:
         f"{R}/logs/score_checkpoint/{{model}}/{{adapter}}/{{share}}.log",
     conda:
         "../../envs/main.yaml"
-    threads: study.scoring_threads(CORES)
+    threads: study.scoring_threads(CORES, LOCAL)
     params:
         **study.roles_params(),
         **study.max_sim_params(),
@@ -75,7 +75,7 @@ rule score_baseline:
         f"{R}/logs/score_baseline/{{baseline}}.log",
     conda:
         "../../envs/main.yaml"
-    threads: study.scoring_threads(CORES)
+    threads: study.scoring_threads(CORES, LOCAL)
     params:
         tasks=lambda w: {task: study.hub_spec("tasks", task) for task in study.baseline_tasks(w.baseline)},
         baseline=lambda w: study.baseline_spec(w.baseline),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..tasks.catalogue import ranks_documents
 
 MOST_SCORING = 8  # processes of one scoring job; other jobs take the other cores
+SIDE_BY_SIDE = 4  # scoring jobs that share a machine's cores, as one alone leaves most of them idle while it starts
 WHOLE = "all"  # the share of a job that makes all tasks' files
 
 
@@ -52,10 +53,15 @@ class GridJobs:
         words = self.config["baselines"][name]["kind"] == "bm25"
         return [task for task, spec in tasks.items() if not words or ranks_documents(task, spec)]
 
-    def scoring_threads(self, cores: int) -> int:
-        """Processes of a job that scores: more than there are files of a checkpoint would idle."""
+    def scoring_threads(self, cores: int, shared: bool) -> int:
+        """Processes of a job that scores: more than there are files of a checkpoint would idle.
+
+        shared: whether these cores are all that the study has, so that its scoring jobs run side by side on them.
+        """
         files = len(self.config["tasks"]) * (len(self.families) + len(self.config["ensembles"]))
-        return max(1, min(cores, files, MOST_SCORING))
+        jobs = len(self.grid_jobs()) + len(self.config["baselines"])
+        own = cores // max(1, min(jobs, SIDE_BY_SIDE)) if shared else cores
+        return max(1, min(own, files, MOST_SCORING))
 
     def parity_texts(self) -> str:
         """The texts that an export is compared on: a task's; a corpus's in a study without tasks."""

@@ -26,6 +26,7 @@ FITTING, CHOICE = "_fitting", "_choice"
 # The split of a corpus's rows: pairs to train on are made from the first, and only tasks read the second.
 TRAIN, TASK = "train", "task"
 WHOLE_LAYER = -1  # the layer in the scores of an aggregation, whose parts have their own
+LAST_LAYER = -1  # where an adapter is trained that names no layer
 
 Layer = int | float
 Key = tuple[str, str, Layer]  # prompt, pooling with its span, layer: all three as in the config
@@ -78,6 +79,20 @@ def layer_number(layer: Layer, depth: int) -> int:
     number = layer + depth + 1 if layer < 0 else layer
     if not 0 <= number <= depth:
         raise PromptpoolError(f"layers: {layer} is outside this model of {depth} layers; use -{depth + 1} ... {depth}")
+    return number
+
+
+def trained_layers(layer: Layer, depth: int) -> int:
+    """How many layers run where an adapter is trained at this one.
+
+    Raises PromptpoolError outside the model, and for the embeddings, which no adapter changes.
+    """
+    number = layer_number(layer, depth)
+    if number == 0:
+        raise PromptpoolError(
+            f"layer: {layer} of {depth} layers is the embeddings, where nothing is adapted; give 1 for the first "
+            "layer, or -1"
+        )
     return number
 
 

@@ -38,6 +38,18 @@ def test_the_untuned_model_is_a_candidate_and_the_earliest_of_equals_wins(tmp_pa
     assert propose_checkpoint([trained(tmp_path, "a", accuracies)], SPEC).variant == at(step)
 
 
+def test_an_adapter_of_an_inner_layer_is_proposed_there(tmp_path):
+    """With a score of that layer it has a row; without one it has none, like a pooling that the grid lacks."""
+    place = [trained(tmp_path, "a", {0: 0.1, 20: 0.9})]
+    assert propose_checkpoint(place, {**SPEC, "layer": 0.5}).variant == (*at(20)[:-1], 0.5)
+    scores = sample_scores()
+    shown = headline(scores, sample_facts(), {}, {}, {}, propose_checkpoint(place, {**SPEC, "layer": 0.5}))
+    assert "proposed" not in set(shown["row"])
+    moved = scores.assign(layer=scores["layer"].where(scores["layer"] != -1, 0.5))
+    shown = headline(moved, sample_facts(), {}, {}, {}, propose_checkpoint(place, {**SPEC, "layer": 0.5}))
+    assert shown.set_index("row").loc["proposed", "layer"] == 0.5
+
+
 def test_without_held_out_pairs_nothing_is_proposed(tmp_path):
     (tmp_path / "none").mkdir()
     assert propose_checkpoint([str(tmp_path / "none")], SPEC) is None and propose_checkpoint([], {}) is None

@@ -123,8 +123,10 @@ def test_an_adapter_of_a_hub_model_names_id_and_revision(base, adapter, tmp_path
     assert (config["base_model_name_or_path"], config["revision"]) == ("owner/model", "abc123")
 
 
-def test_an_inner_layer_cuts_off_the_layers_that_it_does_not_need(base, given, tmp_path):
-    out = export(tmp_path / "out", base, None, given, layer=1)
+@pytest.mark.parametrize(("layer", "words"), [(1, "layer 1 (0 is"), (0.4, "layer 0.4 (a share of the depth)")])
+def test_an_inner_layer_cuts_off_the_layers_that_it_does_not_need(base, given, tmp_path, layer, words):
+    out = export(tmp_path / "out", base, None, given, layer=layer)
+    assert words in (out / "README.md").read_text() and read(out, "promptpool.json")["layer"] == layer
     assert read(out, "config.json")["num_hidden_layers"] == 2  # the pooled one, and one that spares it the final norm
     assert not [key for key in load_file(out / "model.safetensors") if key.startswith("layers.2")]
 

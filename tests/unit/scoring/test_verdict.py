@@ -11,6 +11,7 @@ import pytest
 import torch
 from promptpool.artifacts.integrity import fault_of
 from promptpool.embedding.embedder import Embedder
+from promptpool.embedding.vector_file import read_vectors
 from promptpool.models.checkpoint import Checkpoint
 from promptpool.scoring.judge_tuning import Judged, judge_tuning
 from promptpool.scoring.verdict import advice_of, compare_searches, headline_of, verdict_of
@@ -122,6 +123,18 @@ def test_vectors_are_kept_for_the_next_verdict(room, tmp_path):
     judge(room, tmp_path, ["tuned"])
     assert [path.stat().st_mtime_ns for path in files] == before
     assert [fault_of(path) for path in tmp_path.rglob("*.parquet")] == [None] * 3  # each has its sidecar
+
+
+def test_an_adapter_of_an_inner_layer_is_judged_there(room, tmp_path):
+    """The untuned model too. Its vectors are those of that layer."""
+    found = judge(room, tmp_path, ["tuned"], layer=1)
+    assert found["layer"] == 1 and numbers(found) != numbers(judge(room, tmp_path / "last", ["tuned"]))
+    for name, adapter in (("base", None), ("tuned", f"{room}/tuned/step-{LAST}")):
+        texts = pd.read_parquet(tmp_path / f"verdict/{name}/texts.parquet")["text"].tolist()
+        (file,) = (tmp_path / f"verdict/{name}").rglob("*.safetensors")
+        engine = Embedder.load(str(room / "model"), adapter, device="cpu", max_text_tokens=32)
+        wanted = engine.encode(texts[:5], TEMPLATE, "last", 1)
+        np.testing.assert_allclose(read_vectors(str(file))["cluster", "last", 1][:5], wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_without_held_out_pairs_it_says_what_to_set(room, tmp_path):

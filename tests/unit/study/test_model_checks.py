@@ -123,6 +123,19 @@ def test_an_adapter_beside_a_model_that_sees_is_refused(gemma):
     )
 
 
+def test_the_layer_that_an_adapter_is_trained_at(llama, tmp_path):
+    """It can be cut, lies in the model of two layers, and has what is to be adapted."""
+    inner = {"adapters__halves__layer": 1, "adapters__synthetic__layer": 0.5}
+    require_models(study(llama, **inner))
+    told = refused(llama, **inner, **targets(["layers.1.mlp.up_proj"]))
+    assert f"adapters.halves: {llama}: lora.target_modules: no layer is called layers.1.mlp.up_proj" in told
+    tiny_config("gemma3n_text").save_pretrained(tmp_path / "gemma3n")
+    told = refused(tmp_path / "gemma3n", **inner)
+    assert "adapters.halves.layer: its architecture, gemma3n_text, gives its last layer alone" in told
+    tiny_config("gemma4_text").save_pretrained(tmp_path / "gemma4")
+    assert "alone are no model of its kind; take its last layer" in refused(tmp_path / "gemma4", **inner)
+
+
 def test_a_model_that_is_not_here_yet_is_not_asked(tmp_path):
     assert not list(model_faults(study("owner/name")))
     (tmp_path / "broken").mkdir()
@@ -139,6 +152,10 @@ def test_a_snapshot_of_the_hub_is(tmp_path, monkeypatch, llama):
     assert not list(model_faults(here))  # the marker is there, the files are gone: `held` says so
     monkeypatch.setattr(model_checks, "snapshot_folder", lambda pin: llama)
     assert "no layer is called vproj" in next(model_faults(here))
+    here = study("owner/name", adapters__halves__layer=3)
+    assert next(model_faults(here)) == (
+        "adapters.halves.layer: model 'nano-docs' has no layer 3; give one from -3 to 2"
+    )
 
 
 def test_the_plan_lists_it(llama):

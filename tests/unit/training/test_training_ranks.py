@@ -37,12 +37,15 @@ def pairs(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("execution", [{}, {"micro_batch_size": 5}], ids=["one pass", "cached"])
-def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution):
+@pytest.mark.parametrize(
+    ("execution", "layer"), [({}, -1), ({"micro_batch_size": 5}, 1)], ids=["one pass", "cached, inner layer"]
+)
+def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution, layer):
     """Loss, gradient norm and counts of every step, and the weights after three, within float32's rounding."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    train_rank(**call(model, pairs, tmp_path / "one", execution, **RECIPE))
-    ranks.launch(call(model, pairs, tmp_path / "two", execution, **RECIPE), 2)
+    recipe = {**RECIPE, "layer": layer}
+    train_rank(**call(model, pairs, tmp_path / "one", execution, **recipe))
+    ranks.launch(call(model, pairs, tmp_path / "two", execution, **recipe), 2)
     one, two = (pd.read_parquet(tmp_path / name / "training.parquet")[COLUMNS] for name in ("one", "two"))
     pd.testing.assert_frame_equal(two, one, rtol=1e-4)
     assert (one["negatives"] < 39).all()  # some were masked

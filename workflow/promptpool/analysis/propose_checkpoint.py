@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..statistics.best import Scores
 from ..statistics.estimates import mean_of
-from ..variants import BASE
+from ..variants import BASE, LAST_LAYER
 
 LEAST_RANKED = 3  # checkpoints, below which an order says nothing
 
@@ -30,17 +30,15 @@ def propose_checkpoint(trainings: Sequence[str], spec: Mapping) -> Proposal | No
     """The checkpoint whose held-out texts find their own positive most often; the earliest of equals.
 
     trainings: directories of one adapter's trainings, one for each seed, with validation.parquet; accuracies are their
-    means. spec: `adapter`, `model`, `prompt` and `pooling` of the config. The untuned model is a candidate too. None
-    without a training that held out pairs.
+    means. spec: `adapter`, `model`, `prompt` and `pooling` of the config, and `layer` if it is not the last. The
+    untuned model is a candidate too. None without a training that held out pairs.
     """
     tables = list(map(pd.read_parquet, validations(trainings)))
     if not tables:
         return None
     means = pd.concat(tables).groupby("step")["accuracy"].mean().sort_index()
-    place = {
-        step: (spec["model"], spec["adapter"] if step else BASE, int(step), spec["prompt"], spec["pooling"], -1)
-        for step in means.index
-    }
+    readout = spec["prompt"], spec["pooling"], spec.get("layer", LAST_LAYER)
+    place = {step: (spec["model"], spec["adapter"] if step else BASE, int(step), *readout) for step in means.index}
     return Proposal(place[means.idxmax()], {place[step]: float(value) for step, value in means.items()})
 
 

@@ -7,9 +7,11 @@ is new; the others are called `name~seed`, and their checkpoints `name~seed@step
 from collections.abc import Iterable, Mapping
 
 from ..errors import PromptpoolError
-from ..variants import BASE, seed_name, split_adapter_id, split_seed
+from ..variants import BASE, LAST_LAYER, seed_name, split_adapter_id, split_seed
 
 NAMED = ("steps", "prompt", "pooling")  # what counts of an adapter that is not trained here, besides its origin
+# As before there were these keys, so that nothing is trained again.
+UNUSED = {"noise": "none", "positives": "own", "hard_negatives": None, "matryoshka": None, "layer": LAST_LAYER}
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -62,6 +64,11 @@ def untrained(spec: Mapping) -> bool:
     return bool(spec["path"] or spec["mean_of"])
 
 
+def inner_layer(spec: Mapping) -> dict:
+    """`layer` of an adapter as a part of a mapping, if it is not the last."""
+    return {"layer": spec["layer"]} if spec["layer"] != LAST_LAYER else {}
+
+
 def recipe(config: Mapping, training: str) -> dict:
     """What changes a training's weights: all keys of its adapter except model, pairs, seeds and EXECUTION, its own
     seed, the weights of its pair sets in their order (null for none), and the study's dtype. Of an untrained one, its
@@ -70,15 +77,15 @@ def recipe(config: Mapping, training: str) -> dict:
     spec = config["adapters"][name]
     if untrained(spec):
         origin = ("path", "revision") if spec["path"] else ("mean_of",)
-        return {key: spec[key] for key in (*origin, *NAMED)}
+        return {**{key: spec[key] for key in (*origin, *NAMED)}, **inner_layer(spec)}
     left_out = ("model", "pairs", "seeds", "path", "revision", "mean_of", *EXECUTION)
     kept = {key: value for key, value in spec.items() if key not in left_out}
     if seed is not None:
         kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
-    for key, default in (("noise", "none"), ("positives", "own"), ("hard_negatives", None), ("matryoshka", None)):
-        if kept[key] == default:  # as before there was the key, so that nothing is trained again
+    for key, default in UNUSED.items():
+        if kept[key] == default:
             del kept[key]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same
         kept["lora"] = {**kept["lora"], "target_modules": kept["lora"]["target_modules"][0]}

@@ -16,7 +16,7 @@ from .adapters import untrained
 from .hard_negatives import hard_negatives
 from .packaged import packaged_faults
 from .queries import held_out_faults, query_faults, several_faults
-from .references import checkpoint_faults, docstrings_only, no_revision, references
+from .references import checkpoint_faults, docstrings_only, no_revision, references, trained_layer_faults
 from .roles import prompt_faults
 from .widths import width_faults
 
@@ -123,6 +123,8 @@ def adapters(config: Mapping) -> Iterator[str]:
         yield from references(f"{key}.pairs", "pairs", spec["pairs"] or (), config, "pairs")
         yield from held_out_faults(f"{key}.pairs", list(spec["pairs"] or ()), config)
         yield from prompt_faults(f"{key}.prompt", spec["prompt"], "training", config)
+        path = config["models"][spec["model"]]["path"]
+        yield from trained_layer_faults(f"{key}.layer", spec["model"], path, spec["layer"])
         if untrained(spec):
             continue
         if spec["prompt"] in config["roles"] and spec["tokenization"] != "composed":

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..errors import choices
+from ..errors import PromptpoolError, choices
 from ..templates import Template
-from ..variants import BASE
+from ..variants import BASE, trained_layers
 from .adapters import checkpoints
 
 
@@ -55,14 +55,33 @@ def layers(key: str, name: str, path: str, layers: Iterable[int | float]) -> Ite
     for layer in layers:
         if isinstance(layer, float) and not 0 < layer < 1:
             yield f"{key}: {layer} is not a share of the depth; write a whole number, or a share between 0 and 1"
+    depth = depth_of(path)
+    for layer in layers:
+        if depth is not None and not -depth - 1 <= layer <= depth:
+            yield f"{key}: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
+
+
+def depth_of(path: str | Path) -> int | None:
+    """The number of a model's layers, from its config.json; None where it is not on this machine or does not say."""
     try:
         told = json.loads(Path(path, "config.json").read_text(encoding="utf-8"))
         depth = (told.get("text_config") or told).get("num_hidden_layers")
     except (OSError, ValueError, AttributeError):
+        return None
+    return depth if isinstance(depth, int) else None
+
+
+def trained_layer_faults(key: str, name: str, path: str | Path, layer: int | float) -> Iterator[str]:
+    """The faults of the layer that an adapter is trained at: it must be one of the model's, and no embeddings."""
+    faults, depth = list(layers(key, name, str(path), [layer])), depth_of(path)
+    yield from faults
+    if faults or (depth is None and layer != 0):
         return
-    for layer in layers:
-        if isinstance(depth, int) and not -depth - 1 <= layer <= depth:
-            yield f"{key}: model {name!r} has no layer {layer}; give one from {-depth - 1} to {depth}"
+    try:
+        trained_layers(layer, depth or 1)
+    except PromptpoolError:
+        of = "" if depth is None else f" of {depth} layers"
+        yield f"{key}: {layer}{of} is the embeddings, where nothing is adapted; give 1 for the first layer, or -1"
 
 
 def no_echo(key: str, prompt: str, what: str, config: Mapping) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from ..errors import choices
 from ..tasks.catalogue import catalogue
 from ..variants import BASE
-from .adapters import adapter_ids
+from .adapters import adapter_ids, inner_layer
 from .roles import prompt_of_role
 
 
@@ -23,8 +23,8 @@ def map_choice(config: Mapping) -> dict | None:
     """`task`, `model`, `adapters` (ids, untuned first), `prompt`, `pooling`, `layer`, `texts`; None without a map.
 
     Nulls are taken from the first export that is in the grid. Without one they come from the last step of the grid's
-    first adapter, with its own prompt and pooling; without an adapter, from the first entry of each of the grid's
-    lists. The default task is the first one with labels.
+    first adapter, with its own prompt, pooling and inner layer; without an adapter, or an inner layer, from the first
+    entry of each of the grid's lists. The default task is the first one with labels.
     """
     spec = config["map"]
     tasks = labelled_tasks(config)
@@ -38,9 +38,9 @@ def map_choice(config: Mapping) -> dict | None:
         last = next(one for one in reversed(ids) if _name(one) == _name(ids[min(1, len(ids) - 1)]))
         tuned = export["adapter"] if export else last
         named = [BASE, tuned] if tuned != BASE else [BASE]
-        like = export or config["adapters"].get(_name(tuned), {})
+        like = export or _own_variant(config, tuned)
     else:
-        like = config["adapters"].get(_name(next((one for one in named if one != BASE), BASE)), {})
+        like = _own_variant(config, next((one for one in named if one != BASE), BASE))
     tuned = [one for one in named if one != BASE]
     model = config["adapters"][_name(tuned[0])]["model"] if tuned else like.get("model") or grid["models"][0]
 
@@ -95,6 +95,12 @@ def _in_grid(export: Mapping, config: Mapping) -> bool:
         and export["pooling"] in grid["poolings"]
         and export["layer"] in grid["layers"]
     )
+
+
+def _own_variant(config: Mapping, adapter: str) -> Mapping:
+    """What an adapter was trained with, by the keys of a map; nothing for base."""
+    spec = config["adapters"].get(_name(adapter))
+    return {**{key: spec[key] for key in ("model", "prompt", "pooling")}, **inner_layer(spec)} if spec else {}
 
 
 def _name(adapter: str) -> str:

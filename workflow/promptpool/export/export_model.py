@@ -20,6 +20,7 @@ from ..hub.safe_loading import NO_CODE
 from ..models.backbone import merged
 from ..models.checkpoint import Checkpoint
 from ..models.decoder import decoder_layers, loads_alone, text_part
+from ..models.first_layers import keep_layers
 from ..models.precision import EXACT, exact, in_words, processor
 from ..models.sentence_model import sentence_model
 from ..statistics.samples import read_facts
@@ -32,7 +33,7 @@ from .materials import materials
 from .model_card import Card, model_card
 from .readout_modules import Fitted, readout_modules
 from .role_modules import own_length, save_router
-from .saved_layout import keep_layers, plain_modules, round_weights, save_model, save_modules, save_tokenizer
+from .saved_layout import plain_modules, round_weights, save_model, save_modules, save_tokenizer
 
 LEAST_DIFFERENCE = 1e-6  # vectors of length 1 that differ by less count as the same
 PROBES = ("the river froze early that winter", "return the shortest path between two nodes", "42", "Naïve? Never!")
@@ -99,7 +100,7 @@ def export_model(
     numbers = [layer_number(layer, depth) for _, layer in parts]
     if max(numbers) < depth:
         keep_layers(transformer.model, max(numbers) + 1)
-    elif min(numbers) < depth:
+    if min(numbers) < depth:
         transformer.model.config.output_hidden_states = True
     width, saved = transformer.get_embedding_dimension(), min(max(numbers) + 1, depth)
     if readout:

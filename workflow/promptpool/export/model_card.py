@@ -94,7 +94,7 @@ def summary(card: Card) -> str:
 
 def facts(card: Card) -> str:
     variant, base = card.variant, card.base
-    layer = "the last layer" if variant["layer"] == -1 else f"layer {variant['layer']} (0 is the embeddings)"
+    layer = layer_in_words(variant["layer"])
     adapter = "none"
     if variant["adapter"] != "base":
         where = "merged into the weights" if card.merged else "beside its base model"
@@ -117,6 +117,12 @@ def facts(card: Card) -> str:
         **({} if variant.get("causal", True) else {"attention": "each token sees the whole text"}),
     }
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
+
+
+def layer_in_words(layer: float) -> str:
+    """The hidden state that is pooled, for a reader."""
+    what = "a share of the depth" if isinstance(layer, float) else "0 is the embeddings"
+    return "the last layer" if layer == -1 else f"layer {layer} ({what})"
 
 
 def cut_to(variant: Mapping) -> dict[str, str]:

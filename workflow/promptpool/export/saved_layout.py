@@ -15,8 +15,6 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..artifacts.files import package_versions
-from ..errors import PromptpoolError
-from ..models.decoder import decoder_layers
 
 SavedModule = tuple[str, dict | None, Mapping[str, torch.Tensor]]  # its kind, config and weights
 SWITCHES = {
@@ -36,7 +34,7 @@ def plain_modules(width: int, pooling: str, layer: int | None) -> list[SavedModu
     """The modules after the Transformer for one pooling.
 
     width: of a hidden state; layer: the inner hidden state that is pooled, counted in the saved layers (see
-    `keep_layers`); None pools the last.
+    `first_layers.keep_layers`); None pools the last.
     """
     inner = [] if layer is None else [layer_module(width, layer, layer + 1)]
     return [*inner, ("Pooling", pooling_config(width, pooling), {})]
@@ -141,41 +139,6 @@ def round_weights(model: PreTrainedModel, dtype: str) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.copy_(weight.to(getattr(torch, dtype)))
-
-
-def keep_layers(model: PreTrainedModel, count: int) -> None:
-    """Cuts a decoder, in place, down to its first `count` layers. PromptpoolError where its config then makes another.
-
-    Some architectures hold weights that grow with the number of layers, outside of the layers.
-    """
-    layers, config = decoder_layers(model), model.config.get_text_config()
-    for name, value in vars(config).items():  # what is said of each layer, such as `layer_types`
-        if "layer" in name and isinstance(value, list) and len(value) == len(layers):
-            setattr(config, name, value[:count])
-    del layers[count:]
-    own = config.to_dict().get("per_layer_config") or {}
-    config.num_hidden_layers = count
-    if own:  # what some layers have of their own, by their number
-        config.per_layer_config = {number: told for number, told in own.items() if int(number) < count} or None
-    model.config.output_hidden_states = True
-    if shapes(model) != shapes_of_config(model):
-        raise PromptpoolError(
-            f"{model.name_or_path}: the first layers of a {config.model_type} alone are no model of its kind; export "
-            "its last layer, layer: -1"
-        )
-
-
-def shapes(model: PreTrainedModel) -> dict[str, tuple]:
-    return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
-
-
-def shapes_of_config(model: PreTrainedModel) -> dict[str, tuple]:
-    """The shapes of a model that is made from this one's config; none where its own checks refuse the config."""
-    try:
-        with torch.device("meta"):
-            return shapes(type(model)(type(model.config).from_dict(model.config.to_dict())))
-    except (ValueError, TypeError, RuntimeError, KeyError, IndexError):
-        return {}
 
 
 def write_json_file(path: Path, content: object) -> None:

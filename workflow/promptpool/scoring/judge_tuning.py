@@ -1,7 +1,7 @@
 """The verdict without labels: whether tuning helps texts find their partners among held-out pairs.
 
 The pairs are those that `training.validation` holds out of each training, at most 1,000. Nothing is chosen by their
-result: the adapter, its last step, its prompt and its pooling are the config's.
+result: the adapter, its last step, its prompt, its pooling and its layer are the config's.
 """
 
 import json
@@ -17,7 +17,7 @@ from ..artifacts.files import atomic_path, write_json, write_sidecar, write_tabl
 from ..artifacts.parts import listed_file
 from ..models.checkpoint import Checkpoint
 from ..templates import ROLE_OF_SIDE, ROLES, by_role
-from ..variants import BASE
+from ..variants import BASE, LAST_LAYER, Layer
 from .pair_retrieval import by_words, cosine_likeness, distinct_pairs, found_partners, own_copies
 from .verdict import DECIDES, TUNED, UNKNOWN, UNTUNED, advice_of, compare_searches, headline_of, verdict_of
 
@@ -34,9 +34,9 @@ class Judged:
     """What is judged: one adapter of the config after its last step.
 
     adapter, model: names in the config; step: its last one; seeds: seed -> its training's directory, empty if no pair
-    is held out; prompt, template, pooling: the adapter's own (template: of each role, if the prompt is one of `roles`:
-    the texts are queries, the positives documents); sets: its sets of pairs, name -> (parquet, what the
-    config says of how they were made); recipe: what defines the training (`validation` and what the advice quotes).
+    is held out; prompt, template, pooling, layer: the adapter's own (template: of each role, if the prompt is one of
+    `roles`: the texts are queries, the positives documents); sets: its sets of pairs, name -> (parquet, what the config
+    says of how they were made); recipe: what defines the training (`validation` and what the advice quotes).
     """
 
     adapter: str
@@ -48,6 +48,7 @@ class Judged:
     pooling: str
     sets: Mapping[str, tuple[str, Mapping]]
     recipe: Mapping
+    layer: Layer = LAST_LAYER
 
 
 def judge_tuning(
@@ -107,7 +108,7 @@ def described(judged: Judged) -> dict:
         "checkpoint": {"model": judged.model, "adapter": judged.adapter, "step": judged.step},
         "prompt": {"name": judged.prompt, "template": judged.template},
         "pooling": judged.pooling,
-        "layer": -1,
+        "layer": judged.layer,
         "pairs": {"sets": {name: dict(how) for name, (_, how) in judged.sets.items()}},
         "caveat": CAVEAT.format(kinds(judged)),
         "decides": DECIDES,
@@ -176,14 +177,14 @@ def embedded(
         texts={HELD_OUT: file},
         families={family: {prompt: templates[role]} for role, (family, prompt) in names.items()},
         checkpoint=checkpoint,
-        grid=Grid(poolings=[judged.pooling], layers=[-1], **grid),
+        grid=Grid(poolings=[judged.pooling], layers=[judged.layer], **grid),
         fuse=fuse,
         code=code,
     )
     found = {}
     for role, (family, prompt) in names.items():
         matrix = read_vectors(listed_file(manifest, f"{HELD_OUT}/{family}.safetensors"))
-        found[role] = dict(zip(texts["text"], matrix[prompt, judged.pooling, -1], strict=True))
+        found[role] = dict(zip(texts["text"], matrix[prompt, judged.pooling, judged.layer], strict=True))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ..config.adapters import recipe, trainings, untrained
+from ..config.adapters import inner_layer, recipe, trainings, untrained
 from ..variants import BASE, split_adapter_id
 
 HOW = ("styles", "model", "corpus")  # what is said of a set of pairs
@@ -71,6 +71,7 @@ class JudgedAdapter:
             "prompt": spec["prompt"],
             "template": self.template_of(spec["prompt"]),
             "pooling": spec["pooling"],
+            **inner_layer(spec),
             "sets": {one: {key: pairs[one][key] for key in HOW} for one in self.adapter_pairs(name)},
             "recipe": {key: own[name][key] for key in kept},
         }

@@ -10,12 +10,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..config.adapters import untrained
+from ..config.references import trained_layer_faults
 from ..errors import PromptpoolError
 from ..hub.snapshots import snapshot_folder
 from ..models.one_way import one_way_fault, one_way_reason
+from ..variants import LAST_LAYER, Layer, trained_layers
 from .study import Study
 
 ARCHITECTURES_FILE = files(__package__) / "architectures.json"
+LAST_ALONE = "`layers: [-1]` alone"  # the note of one whose other layers have several states for each token
 BOTH_WAYS = "both ways"  # the note of an architecture whose causal mask can be removed
 WORKS = ("one pass", "separate passes")
 
@@ -41,11 +44,7 @@ def model_faults(study: Study) -> Iterator[str]:
         folder = folder_of(study, name)
         if folder is None:
             continue
-        tuned = {
-            key: spec["lora"]["target_modules"]
-            for key, spec in adapters.items()
-            if spec["model"] == name and not untrained(spec)
-        }
+        tuned = {key: spec for key, spec in adapters.items() if spec["model"] == name and not untrained(spec)}
         exports = {key: spec for key, spec in study["exports"].items() if spec["model"] == name}
         yield from _faults(f"models.{name}", folder, tuned, exports, study["grid"]["layers"])
         if not study["models"][name]["causal"]:
@@ -64,7 +63,7 @@ def folder_of(study: Study, name: str) -> Path | None:
 
 
 def _faults(
-    key: str, folder: Path, tuned: Mapping[str, object], exports: Mapping[str, Mapping], layers: Sequence
+    key: str, folder: Path, tuned: Mapping[str, Mapping], exports: Mapping[str, Mapping], layers: Sequence
 ) -> Iterator[str]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -80,18 +79,23 @@ def _faults(
         yield f"{key}: {refusal}"
         return
     notes = known.get("notes", [])
-    if "`layers: [-1]` alone" in notes and any(layer != -1 for layer in layers):
-        yield f"{key}: its architecture, {config['model_type']}, gives its last layer alone; write grid.layers: [-1]"
+    last_alone = f"its architecture, {config['model_type']}, gives its last layer alone"
+    if LAST_ALONE in notes and any(layer != -1 for layer in layers):
+        yield f"{key}: {last_alone}; write grid.layers: [-1]"
     for name, spec in exports.items():
         if "no export" in notes:
             yield f"exports.{name}: transformers does not load the text decoder of {folder} by itself; take it out"
         elif "text_config" in config and spec["adapter"] != "base" and not spec["merged"]:
             yield f"exports.{name}.merged: false needs a model for text alone, and {folder} is more; write true"
-    for name, targets in tuned.items():
-        if isinstance(targets, list) and not _in_weights(folder, config, targets):
-            refusal = _refusal(folder, targets)
-            if refusal:
-                yield f"adapters.{name}: {refusal}"
+    for name, spec in tuned.items():
+        targets, layer = spec["lora"]["target_modules"], spec["layer"]
+        faults = list(trained_layer_faults(f"adapters.{name}.layer", key.partition(".")[2], folder, layer))
+        if LAST_ALONE in notes and layer != LAST_LAYER:
+            faults.append(f"adapters.{name}.layer: {last_alone} ({key}); write -1")
+        named = isinstance(targets, list) and not _in_weights(folder, config, targets)
+        if not faults and (named or layer != LAST_LAYER):
+            faults = [f"adapters.{name}: {one}" for one in filter(None, [_refusal(folder, targets, layer)])]
+        yield from faults
 
 
 def _one_way_faults(key: str, folder: Path) -> Iterator[str]:
@@ -132,23 +136,31 @@ def _in_weights(folder: Path, config: Mapping, targets: Sequence[str]) -> bool:
     return all(any(name.endswith(f".{one}.weight") for name in names) for one in targets)
 
 
-def _refusal(folder: Path, targets: Sequence[str] | None = None) -> str | None:
-    """Why a model would be refused, from its config: the network is made without memory, and no weight is read."""
+def _refusal(folder: Path, targets: Sequence[str] | str | None = None, layer: Layer = LAST_LAYER) -> str | None:
+    """Why a model would be refused, from its config: the network is made without memory, and no weight is read.
+
+    targets, layer: of an adapter.
+    """
     import torch
     from transformers import AutoConfig, AutoModel
 
     from ..hub.safe_loading import NO_CODE
     from ..models.decoder import decoder_layers, require_decoder, text_decoder
-    from ..training.lora_targets import targets_of
+    from ..models.first_layers import keep_layers
+    from ..training.lora_targets import inner_targets, targets_of
 
     try:
         config = AutoConfig.from_pretrained(str(folder), **NO_CODE)
         require_decoder(config, str(folder))
         with torch.device("meta"):
             decoder = text_decoder(AutoModel.from_config(config))
-        decoder_layers(decoder)
+        depth = len(decoder_layers(decoder))
+        decoder.name_or_path = str(folder)
+        number = trained_layers(layer, depth)
+        if number < depth:
+            keep_layers(decoder, number)
         if targets is not None:
-            targets_of(decoder, targets, str(folder))
+            (targets_of if number == depth else inner_targets)(decoder, targets, str(folder))
     except PromptpoolError as error:
         return str(error)
     except Exception:  # who loads it says so, with what is at fault

@@ -13,7 +13,7 @@ from ..config.adapters import untrained
 from ..scoring.embed_baseline import EMBEDDED
 from .detectable import detectable_lines, study_detectable
 from .plan_checks import missing
-from .plan_sizes import assumptions, model_size, tokens_of
+from .plan_sizes import assumptions, layers_run, model_size, tokens_of
 from .study import Study
 from .text_sizes import TextSize, task_size
 
@@ -98,10 +98,11 @@ def _adapters(study: Study, sizes: Mapping) -> Row:
         seen = 2.0 * steps * spec["batch_size"]
         each = min(spec["max_text_tokens"], assumptions()["tokens_of_unknown_text"])
         each += tokens_of(study.longest_template(spec["prompt"]))
+        ran = layers_run(spec["layer"], size["layers"])
         texts += seen
         tokens += seen * each
-        flops += seen * each * TRAINED * size["parameters"]
-        weights = 4 * LORA_WIDTHS * size["hidden"] * size["layers"] * spec["lora"]["rank"]
+        flops += seen * each * TRAINED * size["parameters"] * ran / size["layers"]
+        weights = 4 * LORA_WIDTHS * size["hidden"] * ran * spec["lora"]["rank"]
         disk += 2 * weights * len(spec["steps"])  # the archive and the directory
     jobs, chosen = len(study.trainings()), len(study.with_negatives())
     return Row("adapters", 3 * jobs + chosen, texts, tokens, flops, disk, "train", "; ".join(notes), starts=jobs)

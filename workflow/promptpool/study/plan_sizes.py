@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import PromptpoolError
+from ..variants import trained_layers
 from .plan_checks import PLANNING_FILE
 
 
@@ -35,6 +37,14 @@ def model_size(path: str) -> dict:
     named = re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", path.rpartition("/")[2].lower())
     parameters = float(named[1]) * (1e9 if named[2] == "b" else 1e6) if named else 1e9
     return {"parameters": parameters, "hidden": 2048, "layers": 24, "guess": True}
+
+
+def layers_run(layer: float, depth: int) -> int:
+    """How many layers run where an adapter is trained at this one; all if the depth, which may be guessed, lacks it."""
+    try:
+        return trained_layers(layer, depth)
+    except PromptpoolError:
+        return depth
 
 
 def tokens_of(text: str) -> float:

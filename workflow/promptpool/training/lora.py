@@ -20,7 +20,9 @@ from ..models.decoder import decoder_layers, supported_attention
 from ..models.memory import gpu_room, is_device_fault, is_out_of_memory
 from ..models.sentence_model import sentence_model
 from ..templates import Template
-from .lora_targets import targets_of
+from ..variants import LAST_LAYER
+from .inner_layer import end_at
+from .lora_targets import inner_targets, targets_of
 
 PROBE_SHAPE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
@@ -53,10 +55,11 @@ def tunable_model(
     checkpointing: bool = False,
     causal: bool = True,
 ) -> SentenceTransformer:
-    """The base model with a fresh LoRA adapter, whose weights are the only trainable ones.
+    """The base model with a fresh LoRA adapter, whose weights are the only trainable ones. It ends at the layer that is
+    trained, with no LoRA weights above that.
 
-    Raises PromptpoolError for a `quantize` or an `attention` that this machine can't run, and for target modules that
-    the model lacks.
+    Raises PromptpoolError for a `quantize` or an `attention` that this machine can't run, and for a layer and target
+    modules that the model lacks.
     """
     config = AutoConfig.from_pretrained(path, revision=revision, **NO_CODE)
     loading: dict[str, object] = {"attn_implementation": supported_attention(config, attention)}
@@ -71,13 +74,15 @@ def tunable_model(
     )  # fmt: skip
     if dtype != torch.float32:
         tuned.insert(1, Upcast())
-    lora = spec["lora"]
+    network, lora = tuned.transformers_model, spec["lora"]
+    inner = end_at(tuned, spec.get("layer", LAST_LAYER), path)
+    chosen = (inner_targets if inner else targets_of)(network, lora["target_modules"], path)
     config = LoraConfig(
         task_type="FEATURE_EXTRACTION",
         r=lora["rank"],
         lora_alpha=lora["alpha"],
         lora_dropout=lora["dropout"],
-        target_modules=targets_of(tuned.transformers_model, lora["target_modules"], path),
+        target_modules=chosen,
     )
     for parameter in tuned.parameters():
         parameter.requires_grad_(False)
@@ -86,6 +91,8 @@ def tunable_model(
     except ValueError as error:  # of a layer that PEFT does not adapt, such as a Mamba's projection
         reason = " ".join(str(error).split())[:200]
         raise PromptpoolError(f"{path}: lora.target_modules: {reason}; name other layers") from None
+    if inner:  # PEFT shortens long lists to what is enough in this model, which lacks the other layers
+        network.peft_config["default"].target_modules = set(chosen)
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -93,7 +100,7 @@ def tunable_model(
         if isinstance(module, LoraLayer) and dtype != torch.float32:
             module.cast_input_dtype_enabled = False  # autocast does, and without a float32 copy of every input
     if checkpointing:
-        tuned.transformers_model.gradient_checkpointing_enable({"use_reentrant": False})
+        network.gradient_checkpointing_enable({"use_reentrant": False})
     return tuned
 
 
@@ -137,7 +144,7 @@ def first_forward(model: SentenceTransformer, features: dict) -> Tensor:
     try:
         return model(features)["sentence_embedding"]
     except Exception as error:
-        if is_out_of_memory(error) or is_device_fault(error):
+        if is_out_of_memory(error) or is_device_fault(error) or isinstance(error, PromptpoolError):
             raise
         network, reason = model.transformers_model, " ".join(str(error).split())[:200]
         raise PromptpoolError(

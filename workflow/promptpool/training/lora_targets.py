@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import PromptpoolError
+from ..models.decoder import decoder_layers
 from ..models.memory import is_device_fault, is_out_of_memory
 
 AUTO, ALL_LINEAR = "auto", "all-linear"
@@ -36,6 +38,22 @@ def targets_of(model: nn.Module, names: Sequence[str] | str, path: str) -> list[
             f"[{ALL_LINEAR}] stands for all of them"
         )
     return words
+
+
+def inner_targets(model: PreTrainedModel, names: Sequence[str] | str, path: str) -> list[str]:
+    """The same of a model that was cut down to its first layers, as whole names: by short ones PEFT would adapt the
+    other layers too where it puts the adapter on the whole model.
+
+    Only what is in a decoder layer: what runs after them gets no gradient.
+    """
+    words = targets_of(model, names, path)
+    layers = decoder_layers(model)
+    inside = next(f"{name}." for name, part in model.named_modules() if part is layers)
+    every = [name for name in linear_layers(model) if name.startswith(inside)]
+    chosen = [name for name in every if any(name == word or name.endswith(f".{word}") for word in words)]
+    if not chosen:
+        raise PromptpoolError(f"{path}: lora.target_modules: none is in a layer up to the trained one; name others")
+    return chosen
 
 
 def linear_layers(model: nn.Module) -> list[str]:

@@ -863,7 +863,7 @@ def test_a_recipe_has_what_changes_an_adapter_and_nothing_else():
     full = resolve(config)
     spec = recipe(full, "halves")
     left_out = {"model", "pairs", "path", "revision", "mean_of", "noise", "positives", "seeds", *EXECUTION}
-    left_out |= {"hard_negatives", "matryoshka"}  # only where they are asked for
+    left_out |= {"hard_negatives", "matryoshka", "layer"}  # only where they are asked for
     assert not set(spec) & left_out and spec["dtype"] == full["dtype"]
     assert spec["weights"] == [1, 3] and Study(full).adapter_pairs("halves") == ["continue", "halves"]
     assert set(spec) | left_out == set(full["adapters"]["halves"]) | {"weights", "dtype"}

@@ -16,7 +16,7 @@ class InnerStates(nn.Module):
     def __init__(self, tuned: SentenceTransformer):
         super().__init__()
         network = tuned.transformers_model
-        self.model = (network,)  # in a tuple, so that it is no part of this module
+        self.model = (network,)  # in a tuple, since nn.Module would register its parameters a second time
         self.wanted, self.states = False, None
         # While a backward computes a checkpointed layer again, its states are not wanted, and would stay in memory.
         tuned[0].register_forward_pre_hook(self._expect)

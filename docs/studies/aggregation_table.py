@@ -51,9 +51,7 @@ def main() -> None:
         for row, variant in {**{row: (*checkpoint, *own) for row, own in ROWS.items()}, **BASELINES}.items():
             cells = []
             for own in SETS.values():
-                ours, papers = (
-                    {task: scores[one][task] for task in own} for one in (variant, (*checkpoint, *PAPERS))
-                )
+                ours, papers = ({task: scores[one][task] for task in own} for one in (variant, (*checkpoint, *PAPERS)))
                 same = variant == (*checkpoint, *PAPERS)
                 cells += [shown(interval(ours)), "" if same else shown(paired(ours, papers), "+")]
             print(f"| {row} | " + " | ".join(cells) + " |")

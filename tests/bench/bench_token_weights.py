@@ -70,9 +70,7 @@ class Weigher:
                 start = one.bos + one.prefix
                 inside[place, start : start + one.text] = True
             mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-            states = self.encoder.backbone.model(
-                input_ids=ids, attention_mask=mask, use_cache=False
-            ).last_hidden_state
+            states = self.encoder.backbone.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
             told = torch.log_softmax(self.head(states[:, :-1]), -1)
             seen = torch.gather(told, 2, ids[:, 1:, None])[..., 0]
             weights = {"mean": torch.ones(ids.shape), **{name: own[ids] for name, own in self.weights.items()}}

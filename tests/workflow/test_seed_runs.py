@@ -11,7 +11,8 @@ def two_seeds() -> dict:
     config = study()
     config["pairs"].pop("written")
     config["attention"] = None
-    config["adapters"]["tuned"] |= {"seeds": [42, 7], "steps": [4], "validation": 0.2}  # seeds hold out pairs of their own
+    # Each seed holds out pairs of its own.
+    config["adapters"]["tuned"] |= {"seeds": [42, 7], "steps": [4], "validation": 0.2}
     config["grid"] |= {"prompts": ["none", "cluster"], "poolings": ["mean", "last"]}
     config["ablations"] = {
         "steps": config["ablations"]["steps"],

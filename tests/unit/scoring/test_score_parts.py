@@ -1,4 +1,4 @@
-"""A job that scores does it itself, or shares it out among processes, as the machine's cores allow. Both say the same."""
+"""A job scores in its own process or in several, as the machine's cores allow. Both give the same scores."""
 
 from pathlib import Path
 

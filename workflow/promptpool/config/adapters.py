@@ -11,7 +11,7 @@ from ..variants import BASE, LAST_LAYER, seed_name, split_adapter_id, split_seed
 
 NAMED = ("steps", "prompt", "pooling")  # what counts of an adapter that is not trained here, besides its origin
 # As before there were these keys, so that nothing is trained again.
-UNUSED = {"noise": "none", "positives": "own", "hard_negatives": None, "matryoshka": None, "layer": LAST_LAYER}
+RECIPE_DEFAULTS = {"noise": "none", "positives": "own", "hard_negatives": None, "matryoshka": None, "layer": LAST_LAYER}
 EXECUTION = ("micro_batch_size", "gradient_checkpointing", "attention", "gpus", "tracking")
 
 
@@ -84,7 +84,7 @@ def recipe(config: Mapping, training: str) -> dict:
         kept["seed"] = seed
     if spec["negatives"] == "micro_batch":
         kept["micro_batch_size"] = spec["micro_batch_size"]
-    for key, default in UNUSED.items():
+    for key, default in RECIPE_DEFAULTS.items():
         if kept[key] == default:
             del kept[key]
     if kept["lora"]["target_modules"] in (["auto"], ["all-linear"]):  # the word alone is the same

@@ -15,7 +15,7 @@ from ..templates import ROLES
 from .chunk_notes import chunk_notes
 from .markdown import cell, code, escaped, fenced
 from .materials import datasets_of, languages_of
-from .readout_modules import parts_in_words
+from .readout_modules import layer_in_words, parts_in_words
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,9 @@ def front_matter(card: Card) -> ModelCardData:
 
 
 def summary(card: Card) -> str:
-    tuned = card.variant["adapter"] != "base"
-    how = (
-        f"tuned by contrastive LoRA (adapter {code(card.variant['adapter'])}, step {card.variant['step']})"
-        if tuned
-        else "untuned"
-    )
+    how = "untuned"
+    if card.variant["adapter"] != "base":
+        how = f"tuned by contrastive LoRA (adapter {code(card.variant['adapter'])}, step {card.variant['step']})"
     return f"Text embeddings of {card.dim} dimensions from the decoder {code(card.base['id'])}, {how}."
 
 
@@ -117,12 +114,6 @@ def facts(card: Card) -> str:
         **({} if variant.get("causal", True) else {"attention": "each token sees the whole text"}),
     }
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {key} | {cell(value)} |" for key, value in rows.items())
-
-
-def layer_in_words(layer: float) -> str:
-    """The hidden state that is pooled, for a reader."""
-    what = "a share of the depth" if isinstance(layer, float) else "0 is the embeddings"
-    return "the last layer" if layer == -1 else f"layer {layer} ({what})"
 
 
 def cut_to(variant: Mapping) -> dict[str, str]:

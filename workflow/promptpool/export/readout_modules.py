@@ -63,6 +63,12 @@ def fitted_readout(spec: Mapping, manifests: Sequence[str] | str) -> Fitted | No
     return Fitted(spec["readout"], listed_file(manifest, spec["family"]))
 
 
+def layer_in_words(layer: float) -> str:
+    """The hidden state that is pooled, for a reader."""
+    what = "a share of the depth" if isinstance(layer, float) else "0 is the embeddings"
+    return "the last layer" if layer == -1 else f"layer {layer} ({what})"
+
+
 def parts_in_words(parts: Sequence[Mapping]) -> str:
     """The parts for a reader, joined by `, then`."""
     words = []

@@ -9,14 +9,17 @@ import textwrap
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from conftest import NANO, OPTIONS, SAMPLING, workers
 from promptpool.errors import PromptpoolError
 from promptpool.generation.backend import Request, WriterSetup, Written, open_backend, tidy
 from promptpool.generation.inside_vllm.seeded_draws import nucleus
-from promptpool.generation.vllm_backend import VllmBackend
+from promptpool.generation.vllm_backend import VllmBackend, interpreter, surroundings
+from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOPICS = ("the sum of an array", "a sorted list", "the shortest path", "a random number", "the parsed file")
@@ -40,18 +43,28 @@ def told(action) -> str:
     return str(caught.value)
 
 
+class Told(NamedTuple):
+    """What one worker wrote for REQUESTS."""
+
+    answers: list[Written]
+    turned: list[Written]  # of the same in reverse order, put straight
+    alone: list[Written]  # of the first few, one at a time
+    progress: list[tuple[int, int]]  # of the first
+    facts: dict
+
+
 @pytest.fixture(scope="module")
-def written() -> tuple[list[Written], list[Written], list[tuple[int, int]]]:
-    """(answers, answers to the same in reverse order, put straight), and the progress of the first."""
+def written() -> Told:
     seen: list[tuple[int, int]] = []
     with opened() as backend:
         straight = backend.write(REQUESTS, lambda done, total: seen.append((done, total)))
         turned = backend.write(REQUESTS[::-1])[::-1]
-    return straight, turned, seen
+        alone = [backend.write([request])[0] for request in REQUESTS[:20]]
+    return Told(straight, turned, alone, seen, backend.facts)
 
 
 def test_it_writes(written):
-    answers, _, seen = written
+    answers, seen = written.answers, written.progress
     assert len(answers) == len(REQUESTS) and len({answer.text for answer in answers}) > 0.8 * len(REQUESTS)
     assert all(0 < answer.tokens <= 24 and answer.prompt_tokens > 3 for answer in answers)
     assert all(answer.finished for answer in answers if answer.tokens < 24)
@@ -59,8 +72,41 @@ def test_it_writes(written):
 
 
 def test_equal_seeds_write_equal_texts_in_another_order(written):
-    straight, turned, _ = written
-    assert straight == turned
+    assert written.answers == written.turned
+
+
+def test_a_text_is_the_same_alone_and_among_others(written):
+    same = sum(one == other for one, other in zip(written.alone, written.answers[: len(written.alone)], strict=True))
+    assert same >= len(written.alone) - 1  # a product of one row may round otherwise, and tip a draw
+
+
+def test_a_worker_on_a_cpu_draws_with_our_processor(written):
+    assert written.facts["device"] != "cpu" or written.facts["draws"] == "seeded_draws"
+
+
+def test_vllms_sampler_takes_the_drawn_tokens_wherever_a_request_lies():
+    """vLLM's own V1 sampler, made-up scores: shares by chi-square, and places that requests leave, fill and swap."""
+    draws, warm, top_p = 20_000, 0.7, 0.8
+    scores = torch.randn(60, generator=torch.Generator().manual_seed(1))
+    program = Path(__file__).with_name("draw_with_vllm.py")
+    environment = {**surroundings(os.environ), "VLLM_LOGGING_LEVEL": "ERROR"}
+    environment.pop("PYTHONSAFEPATH")
+    answer = subprocess.run(
+        [interpreter(None), str(program), str(draws), str(warm), str(top_p)], input=json.dumps(scores.tolist()),
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr[-4000:]
+    seen = json.loads(answer.stdout.splitlines()[-1])
+    assert seen["together"] == seen["alone"] and seen["moved"] == seen["alone_later"]
+    assert seen["greedy"][0] == seen["greedy"][1] and len(set(seen["together"])) > 2
+
+    shares = np.exp(scores.double().numpy() / warm)
+    shares /= shares.sum()
+    order = np.argsort(-shares)
+    kept = order[: np.searchsorted(shares[order].cumsum(), top_p) + 1]
+    counts = np.array(seen["counts"])
+    assert counts[kept].sum() == draws
+    assert chisquare(counts[kept], draws * shares[kept] / shares[kept].sum()).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.3, "top_p": 1.0}], ids=["cut", "whole"])

@@ -97,10 +97,10 @@ def test_a_request_of_vllm_is_greedy_where_its_processor_draws_and_seeded_where_
     engine = Engine.__new__(Engine)
     engine.draws, engine.sampling = draws, {"max_tokens": 12, "temperature": 0.7, "top_p": 0.9}
     asked = engine._sampling(5)
-    if draws:  # the V1 runner, on a CPU
+    if draws:  # the V1 runner
         draw = {"seed": 5, "steps": 12, "temperature": 0.7, "top_p": 0.9}
         assert asked == {"temperature": 0, "max_tokens": 12, "extra_args": {"draw": draw}}
-    else:  # a GPU
+    else:  # the V2 runner
         assert asked == {"seed": 5, "max_tokens": 12, "temperature": 0.7, "top_p": 0.9}
 
 

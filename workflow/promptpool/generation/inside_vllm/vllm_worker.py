@@ -19,6 +19,10 @@ from typing import Any, BinaryIO
 REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so it is never idle
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
 GRACE = 15  # seconds that a parent waits for the engine to shut down
+ROW_BY_ROW = (
+    "vLLM took its V1 model runner though its V2 runner could run, so it draws by its own seeds, row by row, which is "
+    "slow; set VLLM_USE_V2_MODEL_RUNNER=0 to draw all rows at once"
+)
 
 
 def main() -> None:
@@ -72,9 +76,11 @@ class Engine:
             "temperature": settings["temperature"],
             "top_p": settings["top_p"],
         }
-        self.draws = on_cpu and settings["tensor_parallel"] == 1 and self.sampling["temperature"] > 0
+        random = self.sampling["temperature"] > 0
+        self.draws = random and first_runner()
         if self.draws:
-            place["logits_processors"] = [seeded_draws()]
+            # By name: each process that vLLM starts looks it up again (see __getattr__).
+            place["logits_processors"] = [f"vllm_worker:{seeded_draws().__name__}"]
         self.marks, self.dropped = set(settings["marks"]), set(settings["dropped"])
         eager = settings["enforce_eager"]
         self.llm = LLM(
@@ -91,9 +97,13 @@ class Engine:
             enforce_eager=on_cpu if eager is None else eager,
             **place,
         )
+        if random and not (self.draws or self.llm.llm_engine.vllm_config.use_v2_model_runner):
+            print(ROW_BY_ROW, file=sys.stderr, flush=True)
         self.tokenizer = self.llm.get_tokenizer()
         self.context = self.llm.llm_engine.model_config.max_model_len
         self.facts = {"device": "cpu" if on_cpu else "cuda", "dtype": dtype, "max_model_len": self.context}
+        if random:
+            self.facts["draws"] = "seeded_draws" if self.draws else "vLLM"
 
     def write(self, requests: list[list], report) -> None:
         """Runs all requests in one batch that is refilled continuously. `report` gets texts as they finish."""
@@ -159,13 +169,23 @@ class Engine:
         )
 
 
-def seeded_draws() -> type:
-    """A logits processor for vLLM's V1 runner, which every CPU uses (vLLM 0.32): it leaves a row the token it draws.
+def first_runner() -> bool:
+    """Whether vLLM 0.32 will take its V1 model runner: without Triton, as on a CPU, or where the user asks for it."""
+    from vllm import envs
+    from vllm.triton_utils import HAS_TRITON
 
-    That runner draws row by row as soon as requests have seeds of their own, from noise for the whole vocabulary, and
-    its top-p sorts the vocabulary of every row. Here requests are greedy for vLLM, and a step draws all rows at once
-    from the likeliest tokens, by the same numbers as the transformers backend. On a GPU vLLM's V2 runner draws in one
-    kernel, by seeds that lie on the device, so that seeds are left to it there.
+    second = getattr(envs, "VLLM_USE_V2_MODEL_RUNNER", False)  # versions without it have no other runner
+    return not (HAS_TRITON if second is None else second)
+
+
+def seeded_draws() -> type:
+    """A logits processor for vLLM's V1 model runner (vLLM 0.32): it leaves a row the token it draws.
+
+    That runner draws row by row as soon as requests have seeds of their own, from noise for the whole vocabulary; on a
+    CPU its top-p sorts the vocabulary of every row, and on a GPU seeds switch FlashInfer's sampler off. Here requests
+    are greedy for vLLM, and a step draws all rows at once from the likeliest tokens, by the same numbers as the
+    transformers backend. The V2 runner refuses this processor, and has no need of it: it draws all rows in one kernel,
+    by seeds that lie on the device, so that seeds are left to it there.
     """
     import torch
     from seeded_draws import drawn, only, uniforms  # this folder is on the path
@@ -180,7 +200,7 @@ def seeded_draws() -> type:
 
     class SeededDraws(LogitsProcessor):
         def __init__(self, config: object, device: torch.device, is_pin_memory: bool):
-            self.device, self.rows = device, {}
+            self.device, self.pinned, self.rows = device, is_pin_memory, {}
 
         def is_argmax_invariant(self) -> bool:
             return False  # or vLLM would not ask it for requests that are greedy
@@ -196,7 +216,8 @@ def seeded_draws() -> type:
             # vLLM appends a row's tokens to this list: its length is the step, also for a request that came back.
             numbers = [self.rows[place][0][len(self.rows[place][1])] for place in places]
             how = self.rows[places[0]][2]  # one engine has one temperature and top-p
-            aims = torch.tensor(numbers, dtype=torch.float64).to(self.device)
+            aims = torch.tensor(numbers, dtype=torch.float64, pin_memory=self.pinned)
+            aims = aims.to(self.device, non_blocking=True)
             if len(places) == logits.shape[0]:
                 return only(logits, drawn(logits, aims, *how))
             part = logits[places]
@@ -204,6 +225,13 @@ def seeded_draws() -> type:
             return logits
 
     return SeededDraws
+
+
+def __getattr__(name: str) -> type:
+    """vLLM looks its processors up by the names of module and class, in each of its processes."""
+    if name == "SeededDraws":
+        return seeded_draws()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _say(pipe: BinaryIO, message: dict) -> None:

@@ -171,6 +171,7 @@ SINGLE = [
     ("analysis.compare_ablation", "compare_ablation", {"compare_ablation"}),
     ("generation.inside_vllm.vllm_worker", "main", {"make_pairs VllmBackend"}),  # in another interpreter, by its path
     ("training.train_adapter", "main", {"train_adapter"}),  # in another process, found by its name
+    ("generation.server_client", "ServerClient.refused", set()),  # a message alone
 ]
 
 

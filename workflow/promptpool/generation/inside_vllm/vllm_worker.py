@@ -19,10 +19,6 @@ from typing import Any, BinaryIO
 REQUESTS_HELD = 2048  # requests the engine holds at once: more than it can batch, so it is never idle
 REPORT_EVERY = 0.2  # seconds between two reports of finished texts
 GRACE = 15  # seconds that a parent waits for the engine to shut down
-ROW_BY_ROW = (
-    "vLLM took its V1 model runner though its V2 runner could run, so it draws by its own seeds, row by row, which is "
-    "slow; set VLLM_USE_V2_MODEL_RUNNER=0 to draw all rows at once"
-)
 
 
 def main() -> None:
@@ -98,7 +94,12 @@ class Engine:
             **place,
         )
         if random and not (self.draws or self.llm.llm_engine.vllm_config.use_v2_model_runner):
-            print(ROW_BY_ROW, file=sys.stderr, flush=True)
+            print(
+                "vLLM took its V1 model runner though its V2 runner could run, so it draws by its own seeds, row by "
+                "row, which is slow; set VLLM_USE_V2_MODEL_RUNNER=0 to draw all rows at once",
+                file=sys.stderr,
+                flush=True,
+            )
         self.tokenizer = self.llm.get_tokenizer()
         self.context = self.llm.llm_engine.model_config.max_model_len
         self.facts = {"device": "cpu" if on_cpu else "cuda", "dtype": dtype, "max_model_len": self.context}

@@ -11,7 +11,8 @@ from promptpool.artifacts.files import remove, sidecar_path
 from promptpool.artifacts.parts import read_manifest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
-DEADLINE = 90  # seconds: no job may hang
+DEADLINE = 90  # seconds: no job may hang; on a busy machine so many times what the job takes undisturbed
+TIMES = 30
 HUNG = -1000  # the exit code of one that did
 
 
@@ -44,8 +45,10 @@ def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], Non
         os._exit(code)
 
 
-def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) -> int:
-    """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long."""
+def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL, usual: float = 0) -> int:
+    """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long.
+    usual: the seconds that the job takes undisturbed, if they are known.
+    """
     started = time.monotonic()
     sent, hung = None, False
     while True:
@@ -56,7 +59,7 @@ def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL) ->
         if moment is not None and sent is None and now >= moment:
             sent = now
             os.kill(child, kill)
-        if now > DEADLINE or (sent is not None and now > sent + 30):
+        if now > max(DEADLINE, TIMES * usual) or (sent is not None and now > sent + 30):
             hung = True
             os.killpg(child, signal.SIGKILL)
         time.sleep(0.002)

@@ -76,7 +76,7 @@ class Harness:
 
     def run(self, job, tree: Path, before=None, moment: float | None = None, kill=signal.SIGKILL) -> tuple[int, str]:
         told = self.room / "told"
-        code = wait(start(job, tree, told, before), moment, kill)
+        code = wait(start(job, tree, told, before), moment, kill, self.seconds.get(job.rule, 0))
         return code, told.read_text(errors="replace")
 
     def learn(self, job) -> None:

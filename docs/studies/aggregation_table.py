@@ -26,6 +26,7 @@ ROWS = {
     "`weighted`": ("cluster", "weighted", -1),
     "`weighted`, `soft-whiten(0.5)`": ("cluster", "weighted-half", -1),
     "`weighted`, layer 1": ("cluster", "weighted", 1),
+    "`weighted`, layer 1, vectors of length 1": ("cluster", "first", -1),
     "`weighted`, layer 1, `soft-whiten(0.5)`": ("cluster", "first-half", -1),
     "`weighted`, layers 1 and 4, each `zscore`": ("cluster", "zscored", -1),
     "TF-IDF and SVD of other texts, 64 dimensions": ("cluster", "words", -1),
@@ -33,7 +34,7 @@ ROWS = {
     "`proposed`": ("cluster", "proposed", -1),
     "`proposed`, scale `text`": ("cluster", "proposed-by-text", -1),
 }
-BASELINES = {"TF-IDF and SVD of the set itself, 64 dimensions": ("tfidf-svd-64", "baseline", 0, "none", "none", 0)}
+BASELINES = {"TF-IDF and SVD of the set itself, 64 dimensions": ("tfidf-svd", "baseline", 0, "none", "svd-64", 0)}
 CHECKPOINTS = {"untuned": ("nano-docs", "base", 0), "tuned": ("nano-docs", "synthetic", 40)}
 
 

@@ -1,7 +1,7 @@
 """Prints readouts against the last token, from the scores of docs/studies/aggregation.yaml.
 
-Every row is named beforehand, so its interval is an ordinary one. Differences are paired: to the last token of the
-same checkpoint under the prompt `cluster`.
+No row is picked as the best of many, so its interval is an ordinary one. Differences are paired: to the last token of
+the same checkpoint under the prompt `cluster`.
 """
 
 from pathlib import Path

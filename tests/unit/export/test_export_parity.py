@@ -10,6 +10,8 @@ import torch
 from promptpool.embedding.embedder import Embedder
 from promptpool.errors import PromptpoolError
 from promptpool.export.check_parity import BATCHES, compare, parity_texts, pinned_base
+from promptpool.templates import Template
+from promptpool.training.lora import learning, save_adapter, tunable_model
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tiny import tiny_model
@@ -52,6 +54,24 @@ def test_inner_layers_adapters_alone_and_rounded_weights_pass(changes, base, ada
     facts = parity(export(tmp_path / "out", base, adapter, given, **changes), base, adapter, **changes)
     rounded = changes.get("dtype") == "bfloat16"
     assert (facts["lowest_cosine_unrounded"] < facts["lowest_cosine"] - 1e-6) == rounded
+
+
+@pytest.mark.parametrize("changes", [{"layer": 2}, {"layer": -1}, {"layer": -1, "merged": False}], ids=str)
+def test_an_adapter_that_was_trained_at_an_inner_layer_passes(changes, base, given, tmp_path):
+    """Its weights are for the first two layers alone, and named in full."""
+    lora = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "auto"}
+    spec = {"pooling": "last", "layer": 2, "quantize": None, "lora": lora}
+    how = {"revision": None, "device": torch.device("cpu"), "dtype": torch.float32}
+    tuned = tunable_model(str(base), Template.parse("quotes", PROMPT), spec, LIMIT, **how)
+    with torch.no_grad():
+        for name, weight in learning(tuned).items():
+            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name))) * 0.2)
+    save_adapter(tuned, tmp_path / "adapter")
+    out = export(tmp_path / "out", base, tmp_path / "adapter", given, **changes)
+    assert parity(out, base, tmp_path / "adapter", **changes)["lowest_cosine"] >= 0.9999
+    plain = export(tmp_path / "plain", base, None, given, **{**changes, "merged": True})
+    one, other = (SentenceTransformer(str(folder), device="cpu").encode(LINES) for folder in (out, plain))
+    assert np.abs(one - other).max() > 0.01
 
 
 @pytest.mark.parametrize("template", ["{text}", "{text} means", "{x}} naïve {{0}{text}{\n"])

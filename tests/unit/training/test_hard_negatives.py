@@ -64,7 +64,7 @@ def test_no_text_of_a_held_out_pair_is_a_negative(tmp_path, pairs):
     [
         {}, {"tokenization": "joint"}, {"noise": "published"}, {"noise": "published", "tokenization": "joint"},
         {"positives": "shuffled"}, {"symmetric": True, "mask_duplicates": False}, {"group_by_length": True},
-        {"negatives": "micro_batch", "micro_batch_size": 4},
+        {"negatives": "micro_batch", "micro_batch_size": 4}, {"layer": 1},
     ],
     ids=str,
 )  # fmt: skip

@@ -15,8 +15,7 @@ PROMPT = 'This sentence: "{text}" belongs to the following cluster:'
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "eos"])
-def test_vllms_server_gives_the_vectors_of_a_merged_export(pooling, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+def test_vllms_server_gives_the_vectors_of_a_merged_export(pooling, tmp_path, capsys):
     adapter = tiny_adapter(tmp_path / "adapter", NANO)
     out = export(
         tmp_path / "out", NANO, adapter, tables(tmp_path / "tables"), template=PROMPT, pooling=pooling,

@@ -219,3 +219,14 @@ def test_engines_say_why_they_are_left_out(out, tmp_path, monkeypatch):
     assert "does not know the pooling weighted" in lacking[0] and "pip install it, or give" in lacking[1]
     (out / "adapter_config.json").write_text("{}")
     assert "merged: true" in engines(out, "last", None)[1][0]
+
+
+@pytest.mark.parametrize(("wanted", "gib"), [(None, "1"), ("7", "7")])
+def test_vllm_on_a_cpu_does_not_ask_for_nearly_all_memory(out, monkeypatch, wanted, gib):
+    """Else it ends where other programs hold 8 % of the memory. What the user sets is kept."""
+    monkeypatch.setattr("promptpool.export.serving_engines.interpreter", lambda _: "/vllm/python")
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    if wanted:
+        monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", wanted)
+    ((one,), _) = engines(out, "last", kinds=["vllm"])
+    assert one.environment["VLLM_CPU_KVCACHE_SPACE"] == gib

@@ -1,6 +1,7 @@
 """The servers that can give an export's vectors on this machine: vLLM, Text Embeddings Inference, llama.cpp."""
 
 import json
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -87,7 +88,9 @@ def _vllm(folder: Path, pooling: str, _: str | None, given: str | None) -> Servi
     command = [interpreter(given), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--runner", "pooling", "--dtype", "float32", "--enforce-eager", "--host", "127.0.0.1"]
     quiet = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1"}
-    return ServingEngine("vLLM", command, "--port", quiet)
+    # On a CPU vLLM reserves 92 % of the machine's memory, or ends, unless a setting limits its cache (GiB).
+    cache = {"VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")}
+    return ServingEngine("vLLM", command, "--port", quiet | cache)
 
 
 def _tei(folder: Path, *_: object) -> ServingEngine | str:

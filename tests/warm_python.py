@@ -40,10 +40,11 @@ SET_BY_JOBS = {
     "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
 }  # fmt: skip
 # Variables that libraries read when they are imported, by their beginnings: with others than ours, a new interpreter.
+# PLAIN_PYTHON is read by none: it is set to get a new interpreter.
 READ_AT_IMPORT = (
     "HF_", "HUGGINGFACE", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS", "TORCH_", "PYTORCH", "ATEN_", "ONEDNN",
     "DNNL", "CUDA", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIO", "LD_",
-    "REACHED", "http", "HTTP", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "COLUMNS", "OPENAI",
+    "PLAIN_PYTHON", "http", "HTTP", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "COLUMNS", "OPENAI",
 )  # fmt: skip
 # The `python` that runs asks. It imports little, because it starts once a job.
 CLIENT = """#!{python} -IS
@@ -140,6 +141,9 @@ def _become(line: socket.socket, client: str) -> None:
     os.environ.update(request["environ"])
     sys.executable = client  # Snakemake starts its scripts with it
     sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *sys.path[1:]]
+    if "REACHED" in os.environ:  # a new interpreter imports it by itself (tests/reached)
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
     method = multiprocessing.context._default_context.get_context
     multiprocessing.get_context = lambda name=None: method("fork" if name == "forkserver" else name)
     threading.Thread(target=_end_with, args=(line, os.getpid()), daemon=True).start()

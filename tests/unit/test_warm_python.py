@@ -43,7 +43,7 @@ def test_a_fork_has_the_directory_environment_arguments_and_umask_and_the_librar
     assert (answer.stdout, answer.stderr, answer.returncode) == (" ".join(told) + "\n", "fault\n", 0)
 
 
-@pytest.mark.parametrize("name", ["HOME", "HF_HOME", "REACHED", "LC_ALL", "http_proxy"])
+@pytest.mark.parametrize("name", ["HOME", "HF_HOME", "PLAIN_PYTHON", "LC_ALL", "http_proxy"])
 def test_another_environment_starts_a_new_python(python, tmp_path, name):
     answer = ran(python, tmp_path, **{name: str(tmp_path / "other")})
     assert answer.returncode == 0 and answer.stdout.endswith(" False\n")
@@ -66,6 +66,19 @@ def test_the_package_is_that_of_the_path(python, tmp_path):
     (tmp_path / "other/promptpool/__init__.py").write_text("MARK = 1\n")
     answer = ran(python, tmp_path, "import promptpool; print(promptpool.MARK)", PYTHONPATH=str(tmp_path / "other"))
     assert answer.stdout.endswith("\n1\n"), answer.stderr
+
+
+def test_what_a_fork_enters_is_noted_as_a_new_python_notes_it(python, tmp_path):
+    table, reached = tmp_path / "reached.tsv", Path(__file__).parents[1] / "reached"
+    paths = os.pathsep.join([str(reached), str(Path(__file__).parents[2] / "workflow")])
+    noted = []
+    for plain in ({}, {"PLAIN_PYTHON": "1"}):
+        end = "from promptpool.text.normalisation import normalise; normalise('a')"
+        answer = ran(python, tmp_path, end, REACHED=str(table), PYTHONPATH=paths, **plain)
+        assert answer.stdout.endswith(f" {not plain}\n"), answer.stderr
+        noted.append(table.read_text())
+        table.unlink()
+    assert noted[0] == noted[1] and "text.normalisation\tnormalise\n" in noted[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

@@ -15,6 +15,7 @@ result as up to date. A user who edits a pooling in a checkout must get a new re
 import ast
 import builtins
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from pathlib import Path
 from ..artifacts.files import atomic_path
 from ..errors import PromptpoolError
 from .computation import Computation
+from .syntax_trees import walk
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS: Path | None = None  # None: beside the package, as in a checkout
@@ -101,9 +103,22 @@ def code_digest(script: str, *more: str) -> str:
     known = inherited["digests"] if inherited.get("state") == state else {}
     wanted = " ".join([script, *more])
     if wanted not in known:
-        known[wanted] = digest_of(computations(script, *more))
+        with without_collector():
+            known[wanted] = digest_of(computations(script, *more))
         os.environ[INHERITED] = json.dumps({"state": state, "digests": known})
     return known[wanted]
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """A syntax tree has no cycles, and to look for some would take a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def digest_of(computed: dict[Definition, str]) -> str:
@@ -207,7 +222,7 @@ def source(module: str) -> Source:
     script = module.startswith("scripts/")
     tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
     found = Source()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         for name, target in _imports(node, module):
             found.imports[name] = target
     for node in tree.body:
@@ -225,7 +240,7 @@ def source(module: str) -> Source:
 
 
 def _is_main(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and "__name__" in {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
+    return isinstance(node, ast.If) and "__name__" in {n.id for n in walk(node.test) if isinstance(n, ast.Name)}
 
 
 def _names(node: ast.stmt) -> list[str]:
@@ -235,7 +250,7 @@ def _names(node: ast.stmt) -> list[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
         return []
-    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+    return [part.id for target in targets for part in walk(target) if isinstance(part, ast.Name)]
 
 
 def _imports(node: ast.AST, module: str) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -276,7 +291,7 @@ def resources(definition: Definition) -> str:
     found = []
     for node in source(module).definitions.get(name, []):
         if name not in (SETUP, "*") and isinstance(node, ast.Assign | ast.AnnAssign):
-            texts = [p for p in ast.walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
+            texts = [p for p in walk(node) if isinstance(p, ast.Constant) and p.value and isinstance(p.value, str)]
             words = [part.value for part in sorted(texts, key=lambda part: (part.lineno, part.col_offset))]
             path = file_of(module).parent.joinpath(*words)
             if path.is_file() and path.resolve().is_relative_to(PACKAGE.resolve()):

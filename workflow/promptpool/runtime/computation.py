@@ -5,6 +5,7 @@ import builtins
 from collections.abc import Callable
 
 from .local_names import Meaning, Names, dotted, own_names
+from .syntax_trees import FastVisits, copy, walk
 
 # Calls whose only effect is a line for people, by the end of their name.
 SAYS = {"builtins.print", "warnings.warn"}
@@ -21,9 +22,10 @@ QUIET = {
     "rpartition", "lower", "upper", "capitalize", "items", "keys", "values", "get", "time", "Path", "exists",
     "as_posix", "startswith", "endswith", "count", "index", "most_common", "Counter", "read_text",
 }  # fmt: skip
+BODIES = ("body", "orelse", "finalbody", "handlers", "cases")  # where a statement holds statements
 
 
-class Computation(ast.NodeTransformer):
+class Computation(FastVisits, ast.NodeTransformer):
     """Reduces one statement of a module to what it computes.
 
     meaning: what a name of the module means; call: what to write for a definition of the package; silent: the
@@ -47,7 +49,7 @@ class Computation(ast.NodeTransformer):
         if function.args.vararg or function.args.kwarg or changed:
             return frozenset()
         node = self.reduced(function)
-        used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        used = {part.id for part in walk(node) if isinstance(part, ast.Name)}
         places = [arg.arg for arg in (*function.args.posonlyargs, *function.args.args)]
         words = [*places, *(arg.arg for arg in function.args.kwonlyargs)]
         return frozenset(
@@ -160,16 +162,16 @@ class Computation(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         node = super().generic_visit(node)
-        if isinstance(node, ast.If) and not node.body:
-            if not node.orelse:
-                return None if is_quiet(node.test) else ast.Expr(node.test)
-            node.body = [ast.Pass()]
-        if getattr(node, "body", None) == [] and isinstance(node, ast.stmt | ast.ExceptHandler):
+        if node.__dict__.get("body") != []:
+            return node
+        if isinstance(node, ast.If) and not node.orelse:
+            return None if is_quiet(node.test) else ast.Expr(node.test)
+        if isinstance(node, ast.stmt | ast.ExceptHandler):
             node.body = [ast.Pass()]
         return node
 
 
-class Unused(ast.NodeTransformer):
+class Unused(FastVisits, ast.NodeTransformer):
     """Removes assignments to a function's own names that nothing reads; `found` says whether there were any."""
 
     def __init__(self, node: ast.stmt) -> None:
@@ -180,9 +182,19 @@ class Unused(ast.NodeTransformer):
                 if isinstance(part, ast.FunctionDef):
                     self.found |= Unused(part).found
         elif isinstance(node, ast.FunctionDef):
-            self.read = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)}
-            self.read |= {name for n in ast.walk(node) if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
+            parts = walk(node)
+            self.read = {
+                part.id for part in parts if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Store)
+            }
+            self.read |= {name for part in parts if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
             self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Visits statements alone: no expression assigns as these do."""
+        for name in BODIES:
+            if type(part := node.__dict__.get(name)) is list:
+                part[:] = [given for one in part if (given := self.visit(one)) is not None]
+        return node
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         return node
@@ -201,22 +213,12 @@ class Unused(ast.NodeTransformer):
         return node
 
 
-def copy(node: ast.AST) -> ast.AST:
-    """A separate tree without source positions; several times faster than `copy.deepcopy`."""
-    new = type(node)()
-    for name, value in ast.iter_fields(node):
-        if isinstance(value, list):
-            value = [copy(part) if isinstance(part, ast.AST) else part for part in value]
-        setattr(new, name, copy(value) if isinstance(value, ast.AST) else value)
-    return new
-
-
 def decorator(node: ast.expr) -> str:
     return dotted(node.func if isinstance(node, ast.Call) else node)
 
 
 def attributes(node: ast.AST) -> set[str]:
-    return {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
+    return {part.attr for part in walk(node) if isinstance(part, ast.Attribute)}
 
 
 def part_name(node: ast.stmt) -> str:
@@ -225,7 +227,7 @@ def part_name(node: ast.stmt) -> str:
 
 def is_quiet(value: ast.expr) -> bool:
     """Whether computing a value has no effect but the value."""
-    for node in ast.walk(value):
+    for node in walk(value):
         if isinstance(node, ast.Yield | ast.YieldFrom | ast.Await | ast.NamedExpr):
             return False
         if isinstance(node, ast.Call):

@@ -3,12 +3,14 @@
 import ast
 from collections.abc import Callable
 
+from .syntax_trees import FastVisits, parts_of, walk
+
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 Meaning = Callable[[str], object]  # dotted name -> (module, name) of the package, the full name of another, or None
 
 
-class Names(ast.NodeTransformer):
+class Names(FastVisits, ast.NodeTransformer):
     """Writes a number for each package name and each local name, and the full name for anything else."""
 
     def __init__(self, meaning: Meaning, call: Callable) -> None:
@@ -49,7 +51,7 @@ class Names(ast.NodeTransformer):
         node.args.defaults = [self.visit(part) for part in node.args.defaults]
         node.args.kw_defaults = [part and self.visit(part) for part in node.args.kw_defaults]
         if outer and not own and not getattr(node, "method", False):
-            used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            used = {part.id for part in walk(node) if isinstance(part, ast.Name)}
             for arg in arguments_of(node):
                 arg.arg = arg.arg if arg.arg in used else "_"  # an unused parameter's name does not matter
         self.scopes.append(self.numbered(bound(node), {arg.arg for arg in arguments_of(node)}))
@@ -78,7 +80,7 @@ class Names(ast.NodeTransformer):
         return node
 
     def visit_comprehension_scope(self, node: ast.AST) -> ast.AST:
-        names = [n.id for part in node.generators for n in ast.walk(part.target) if isinstance(n, ast.Name)]
+        names = [n.id for part in node.generators for n in walk(part.target) if isinstance(n, ast.Name)]
         self.scopes.append(self.numbered(names, set()))
         node = self.generic_visit(node)
         self.scopes.pop()
@@ -133,7 +135,7 @@ def bound(function: ast.AST) -> list[str]:
             return
         elif isinstance(node, ast.Lambda):
             return
-        for child in ast.iter_child_nodes(node):
+        for child in parts_of(node):
             look(child, inside or isinstance(node, COMPREHENSIONS))
 
     for part in function.body if isinstance(function.body, list) else [function.body]:

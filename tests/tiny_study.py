@@ -17,6 +17,7 @@ WORDS = {
     "music": "melody chord violin tempo rhythm octave harmony string bow sonata scale tune",
 }
 TIMEOUT = 900  # seconds: no Snakemake call may hang a test
+DIGESTS: list[str] = []  # those of this project's code that the last Snakemake kept for the next
 PYTHON = sys.executable  # what runs Snakemake here; tests/workflow puts a faster one in its place
 
 
@@ -94,7 +95,14 @@ def snakemake(folder: Path, *arguments: str, config: dict | None = None, **envir
         (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     command = [PYTHON, *snakemake_command(folder, *arguments)[1:]]
     environ = {**os.environ, **environ}
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
+    kept = folder / ".snakemake/promptpool_code.json"
+    if DIGESTS and not kept.exists():  # of the same checkout, else they are not taken
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(DIGESTS[-1])
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
+    if kept.exists():
+        DIGESTS[:] = [kept.read_text()]
+    return answer
 
 
 def snakemake_command(folder: Path, *arguments: str) -> list[str]:

@@ -151,6 +151,11 @@ def test_nothing_temporary_is_left(finished):
     assert [str(path) for path in results.rglob("*") if ".tmp" in path.name or path.name.endswith(".scratch")] == []
 
 
+def test_the_next_snakemake_has_every_digest_also_those_that_params_ask_for_after_all_rules(finished):
+    kept = json.loads((finished / ".snakemake/promptpool_code.json").read_text())["digests"]
+    assert {name.partition(" ")[0] for name in kept} >= {"embed_checkpoint", "draw", "make_pairs", "select_pairs"}
+
+
 def test_a_second_run_does_nothing(finished):
     answer = snakemake(finished)
     assert answer.returncode == 0

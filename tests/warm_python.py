@@ -43,8 +43,9 @@ SET_BY_JOBS = {
 # PLAIN_PYTHON is read by none: it is set to get a new interpreter.
 READ_AT_IMPORT = (
     "HF_", "HUGGINGFACE", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS", "TORCH_", "PYTORCH", "ATEN_", "ONEDNN",
-    "DNNL", "CUDA", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIO", "LD_",
-    "PLAIN_PYTHON", "http", "HTTP", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "COLUMNS", "OPENAI",
+    "DNNL", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8",
+    "PYTHONIO", "LD_", "PLAIN_PYTHON", "http", "HTTP", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "COLUMNS",
+    "OPENAI",
 )  # fmt: skip
 # The `python` that runs asks. It imports little, because it starts once a job.
 CLIENT = """#!{python} -IS

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tiny_study
 import yaml
 from promptpool.runtime.gpu_leases import leased
 from tiny_study import snakemake, snakemake_command, study
@@ -51,7 +52,9 @@ def test_a_job_waits_for_a_device_that_another_process_holds(prepare, tmp_path, 
     with leased(1), open(folder / "head.log", "w") as log:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", device)
         process = subprocess.Popen(
-            snakemake_command(folder, TARGET, "--resources", "gpu=2"), stdout=log, stderr=subprocess.STDOUT
+            [tiny_study.PYTHON, *snakemake_command(folder, TARGET, "--resources", "gpu=2")[1:]],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         end = time.monotonic() + 300
         while len(job_logs(folder)) < 2:

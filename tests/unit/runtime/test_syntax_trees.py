@@ -1,9 +1,11 @@
 """The package's own walks of syntax trees give what those of `ast` give, on every module of the package."""
 
 import ast
+import gc
 
+import pytest
 from code_edits import WORKFLOW
-from promptpool.runtime.syntax_trees import LEAVES, OPERATORS, FastVisits, copy, parts_of, walk
+from promptpool.runtime.syntax_trees import LEAVES, OPERATORS, FastVisits, copy, parts_of, walk, without_collector
 
 MODULES = sorted(WORKFLOW.rglob("*.py"))
 ODD = """
@@ -96,3 +98,17 @@ def test_every_kind_of_node_without_parts_is_known():
     assert not any(
         of_ast(ast.iter_child_nodes(node)) for tree in trees() for node in walk(tree) if type(node) in LEAVES
     )
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_collector_is_as_it_was_afterwards_also_after_an_error(on):
+    was = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        with pytest.raises(KeyError), without_collector():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if was else gc.disable)()
+        gc.unfreeze()

@@ -15,7 +15,6 @@ result as up to date. A user who edits a pooling in a checkout must get a new re
 import ast
 import builtins
 import contextlib
-import gc
 import hashlib
 import json
 import os
@@ -28,7 +27,7 @@ from pathlib import Path
 from ..artifacts.files import atomic_path
 from ..errors import PromptpoolError
 from .computation import Computation
-from .syntax_trees import walk
+from .syntax_trees import walk, without_collector
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS: Path | None = None  # None: beside the package, as in a checkout
@@ -107,18 +106,6 @@ def code_digest(script: str, *more: str) -> str:
             known[wanted] = digest_of(computations(script, *more))
         os.environ[INHERITED] = json.dumps({"state": state, "digests": known})
     return known[wanted]
-
-
-@contextlib.contextmanager
-def without_collector() -> Iterator[None]:
-    """A syntax tree has no cycles, and to look for some would take a fifth of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def digest_of(computed: dict[Definition, str]) -> str:

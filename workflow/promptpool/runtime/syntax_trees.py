@@ -1,7 +1,9 @@
 """Walks and rewrites of syntax trees: several times as fast as those of `ast`, which also visit what holds nothing."""
 
 import ast
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 # Types of a field's value that is no node, and of operators and contexts, which hold nothing.
@@ -14,6 +16,22 @@ OPERATORS = frozenset(
 SIMPLE = VALUES | OPERATORS
 # Nodes without nodes in them. Nothing here changes one: it is replaced by another.
 LEAVES = frozenset([ast.Name, ast.Constant, ast.Pass, ast.Break, ast.Continue])
+
+
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Syntax trees have no cycles. To look for some, then and later, took a third of a dry run.
+
+    The trees stay until the process ends, so the collector never looks at them again (`gc.freeze`).
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()
 
 
 def parts_of(node: ast.AST) -> list[ast.AST]:

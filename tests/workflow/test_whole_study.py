@@ -152,6 +152,7 @@ def test_nothing_temporary_is_left(finished):
 
 
 def test_the_next_snakemake_has_every_digest_also_those_that_params_ask_for_after_all_rules(finished):
+    assert jobs(snakemake(finished, "-n", config=study())) == {}
     kept = json.loads((finished / ".snakemake/promptpool_code.json").read_text())["digests"]
     assert {name.partition(" ")[0] for name in kept} >= {"embed_checkpoint", "draw", "make_pairs", "select_pairs"}
 

@@ -14,6 +14,7 @@ import pytest
 from promptpool.artifacts.files import (
     atomic_path,
     file_digest,
+    finished,
     pack_folder,
     package_versions,
     sidecar_path,
@@ -202,3 +203,14 @@ def test_a_sibling_that_cannot_be_read_is_not_told_as_one_that_cannot_be_written
     for own in (tmp_path, tmp_path / "tuned"):
         with pytest.raises(PromptpoolError, match="tuned: cannot be written: "), atomic_path(tmp_path / "tuned"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(own))
+
+
+def test_what_is_being_written_is_not_found_among_the_finished(tmp_path):
+    for name in ("b.json", "a.json"):
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.write_text("{}")
+    with atomic_path(tmp_path / "c.json") as temporary:
+        temporary.write_text("{")
+        assert temporary in [*tmp_path.glob("*.json")]
+        assert finished(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
+    assert len(finished(tmp_path, "*.json")) == 3 and finished(tmp_path / "none", "*") == []

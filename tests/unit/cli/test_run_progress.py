@@ -210,6 +210,7 @@ def test_verify_and_check_find_a_damaged_file(study, capsys):
 def test_a_run_ends_with_the_verdict_and_where_to_look(study):
     judged("better")
     Path("results/t/models/m").mkdir(parents=True)
+    Path("results/t/models/.a.123.tmp").mkdir()  # of an export that was killed
     Path("results/t/report.html").write_text("")
     lines = list(run_study.closing_lines(study_file("study.yaml")))
     assert lines[0] == "better: with numbers" and "results/t/models/m" in lines[1] and "report.html" in lines[2]

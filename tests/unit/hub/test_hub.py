@@ -107,6 +107,14 @@ def test_a_lost_lock_is_made_again_from_what_is_in_use(served, results):
     assert pin(results, need())["commit"] == first
 
 
+def test_what_a_killed_fetch_left_half_written_is_no_pin(served, results):
+    served.commit("model", "owner/small", MODEL_FILES)
+    marker = Path(fetched(results, need()))
+    marker.with_name(f".{marker.name}.123.tmp.json").write_text('{"repo": "own')
+    pin(results, need())
+    assert len(hub.read_lock(results / hub.LOCK)) == 1
+
+
 def test_a_lock_from_elsewhere_is_followed(served, results):
     theirs = served.commit("model", "owner/small", MODEL_FILES)
     pin(results, need())

@@ -38,7 +38,7 @@ def test_value_and_gradients_are_sentence_transformers(negatives, kind):
     labels = torch.arange(count * pairs).reshape(count, pairs).T
     value, found = result(ours(given_sides(count, pairs), labels), ours.model)
     assert value == pytest.approx(wanted, rel=1e-6)
-    torch.testing.assert_close(found["0.vectors"], gradients["0.vectors"], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found["0.vectors"], gradients["0.vectors"], rtol=1e-4, atol=1e-6)  # sums in float32
 
 
 class Cut(Toy):

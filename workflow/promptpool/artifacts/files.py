@@ -113,6 +113,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         remove(temporary)
 
 
+def finished(folder: str | Path, pattern: str) -> list[Path]:
+    """What a folder holds by this pattern, in order, without what an `atomic_path` is writing or left half-written."""
+    return sorted(path for path in Path(folder).glob(pattern) if not path.name.startswith("."))
+
+
 def sweep(folder: str | Path) -> None:
     """Removes what a killed `atomic_path` left half-written in a folder. No other process may write to it."""
     for path in Path(folder).glob(".*.tmp*"):

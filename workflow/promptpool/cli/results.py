@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
+from ..artifacts.files import finished
 from ..errors import PromptpoolError
 from ..runtime.rebuild import artifacts_of, damaged, mend
 from .run_study import announce
@@ -49,7 +50,7 @@ def scores(given: argparse.Namespace) -> int:
     if rows:
         print(f"\nThe best {len(rows)} of {len(means)} variants (scores x 100, 95 % interval)\n")
         print(_table(("variant", "mean", "low", "high"), rows))
-    for file in sorted(study.results.glob("ablations/*.parquet")):
+    for file in finished(study.results / "ablations", "*.parquet"):
         print(f"\nAblation {file.stem}: {file}")
     return 0
 

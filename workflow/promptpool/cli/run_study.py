@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..artifacts.files import RUN
+from ..artifacts.files import RUN, finished
 from .progress import RunProgress
 from .snakemake_command import StudyFile, as_typed, snakemake_command, study_file
 
@@ -47,7 +47,7 @@ def closing_lines(study: StudyFile, targets: Sequence[str] = ()) -> Iterator[str
     verdict = study.results / "verdict.txt"
     if (whole or "verdict" in targets) and verdict.is_file():
         yield from verdict.read_text(encoding="utf-8").splitlines()
-    models = sorted(path for path in (study.results / "models").glob("*") if path.is_dir())
+    models = [path for path in finished(study.results / "models", "*") if path.is_dir()]
     if whole and models:
         yield f"Model: SentenceTransformer({str(models[0])!r})"
     if whole and (study.results / "report.html").is_file():

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import REGEX_COMMIT_HASH
 from huggingface_hub.hf_api import RepoFile
 
-from ..artifacts.files import write_json
+from ..artifacts.files import finished, write_json
 from ..errors import PromptpoolError
 from .hub_errors import hub_errors_as_one_line
 from .snapshots import LOCK, MODEL, cache_folder, missing_files, read_lock
@@ -145,6 +145,6 @@ def _loads(names: Container[str], wanted_by: str) -> bool:
 
 def _in_use(results: Path) -> dict[str, dict]:
     """The pins in the markers, in case the lock was lost: what is in use stays in use."""
-    found = (path for kind in ("models", "datasets") for path in sorted((results / "hub" / kind).glob("*.json")))
+    found = (path for kind in ("models", "datasets") for path in finished(results / "hub" / kind, "*.json"))
     markers = [path for path in found if not path.name.endswith(".meta.json")]
     return {f"{path.parent.name}/{path.stem}": json.loads(path.read_text(encoding="utf-8")) for path in markers}

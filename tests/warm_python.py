@@ -6,7 +6,8 @@ imported, so that each fork imports promptpool as its PYTHONPATH says. An enviro
 imported, a job that may use the hub, and any other command line start a new interpreter.
 
 Two differences remain: the numeric libraries of a fork have one thread, and its pools of processes fork too. So the
-first whole run of the tiny study, which other tests look at, starts plain interpreters, as do the tests of faults.
+first whole run of the tiny study, which other tests look at, starts a new interpreter for Snakemake and for the first
+job of each script (PLAIN_ONCE).
 """
 
 import array
@@ -40,7 +41,8 @@ SET_BY_JOBS = {
     "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
 }  # fmt: skip
 # Variables that libraries read when they are imported, by their beginnings: with others than ours, a new interpreter.
-# PLAIN_PYTHON is read by none: it is set to get a new interpreter.
+# PLAIN_PYTHON is read by none: it is set to get a new interpreter. PLAIN_ONCE names a folder: Snakemake, and each script
+# that has no file of its name there yet, get a new one.
 READ_AT_IMPORT = (
     "HF_", "HUGGINGFACE", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS", "TORCH_", "PYTORCH", "ATEN_", "ONEDNN",
     "DNNL", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8",
@@ -50,13 +52,24 @@ READ_AT_IMPORT = (
 # The `python` that runs asks. It imports little, because it starts once a job.
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
-REAL, SOCKET, READ, FOUND = {python!r}, {socket!r}, {read!r}, {found!r}
+REAL, SOCKET, READ, FOUND, ONLINE = {python!r}, {socket!r}, {read!r}, {found!r}, {online!r}
+SNAKEMAKE = "import runpy, sys; sys.executable = sys.argv.pop(1); runpy.run_module('snakemake', None, '__main__', True)"
 arguments = sys.argv[1:]
 same = {{k: v for k, v in os.environ.items() if k.startswith(READ)}} == FOUND
 script = bool(arguments) and arguments[0].endswith(".py") and os.path.isfile(arguments[0])
+snakemake = arguments[:2] == ["-m", "snakemake"]
+once = os.environ.get("PLAIN_ONCE")
+if same and snakemake and (once or ONLINE):
+    os.execv(REAL, [REAL, "-c", SNAKEMAKE, os.path.abspath(__file__), *arguments[2:]])
 if script and "online=" in open(arguments[0], encoding="utf-8").read():
     same = False
-if not same or not (script or arguments[:2] == ["-m", "snakemake"]):
+if script and once:  # Snakemake gives each script's copy a name that ends in the script's
+    try:
+        open(os.path.join(once, arguments[0].rpartition("/")[2].split(".", 1)[1]), "x").close()
+        same = False
+    except FileExistsError:
+        pass
+if not same or not (script or snakemake):
     os.execv(REAL, [REAL, *arguments])
 line = socket.socket(socket.AF_UNIX)
 try:
@@ -79,15 +92,17 @@ os._exit(code)
 """
 
 
-def warm(folder: Path) -> str:
+def warm(folder: Path, online: bool = False) -> str:
     """The path of a `python` in `folder` that forks from one process, which ends with this one.
 
-    folder: its name must be short, because a socket's path has at most 107 characters.
+    folder: its name must be short, because a socket's path has at most 107 characters. online: Snakemake itself may use
+    the hub, so it gets a new interpreter, and only its jobs are forks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     place, client = folder / "socket", folder / "python"
     found = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
     known = {"python": sys.executable, "socket": str(place), "read": READ_AT_IMPORT, "found": found}
+    known["online"] = online
     client.write_text(CLIENT.format(**known), encoding="utf-8")
     client.chmod(0o755)
     environ = {**os.environ, **SET_BY_JOBS, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -45,9 +45,11 @@ def start(job: SimpleNamespace, tree: Path, told: Path, before: Callable[[], Non
         os._exit(code)
 
 
-def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL, usual: float = 0) -> int:
+def wait(
+    child: int, moment: float | None = None, kill: int = signal.SIGKILL, usual: float = 0, deadline: float = DEADLINE
+) -> int:
     """The exit code (negative: the signal that ended it). With a moment, the process is sent `kill` after so long.
-    usual: the seconds that the job takes undisturbed, if they are known.
+    usual: the seconds that the job takes undisturbed, if they are known. deadline: it is ended after so many seconds.
     """
     started = time.monotonic()
     sent, hung = None, False
@@ -59,7 +61,7 @@ def wait(child: int, moment: float | None = None, kill: int = signal.SIGKILL, us
         if moment is not None and sent is None and now >= moment:
             sent = now
             os.kill(child, kill)
-        if now > max(DEADLINE, TIMES * usual) or (sent is not None and now > sent + 30):
+        if now > max(deadline, TIMES * usual) or (sent is not None and now > sent + 30):
             hung = True
             os.killpg(child, signal.SIGKILL)
         time.sleep(0.002)

@@ -22,6 +22,7 @@ Snakemake itself is started for a few injections alone (`--snakemake`): it costs
 # ruff: noqa: E402
 import argparse
 import copy
+import gc
 import multiprocessing
 import os
 import random
@@ -49,7 +50,7 @@ import user_files
 from compare import differences, wrong
 from damage import DAMAGES, OPEN_DAMAGES, fill, hurt, no_memory, no_permission, no_room, put_back, small_disk
 from fault_table import table
-from forks import HUNG, clear, listed_by, parts_of, start, wait
+from forks import DEADLINE, HUNG, clear, listed_by, parts_of, start, wait
 from promptpool.artifacts.files import remove
 from promptpool.study.study import Study
 from recorded_jobs import recorded
@@ -60,8 +61,8 @@ KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 class Harness:
     """A finished study, its jobs, how long each takes, and what injections came to."""
 
-    def __init__(self, reference: Path, room: Path, seed: int):
-        self.reference, self.room, self.seed = reference, room, seed
+    def __init__(self, reference: Path, room: Path, seed: int, deadline: float):
+        self.reference, self.room, self.seed, self.deadline = reference, room, seed, deadline
         self.jobs = recorded(reference)
         self.seconds: dict[str, float] = {}
         self.counts: Counter = Counter()
@@ -76,7 +77,8 @@ class Harness:
 
     def run(self, job, tree: Path, before=None, moment: float | None = None, kill=signal.SIGKILL) -> tuple[int, str]:
         told = self.room / "told"
-        code = wait(start(job, tree, told, before), moment, kill, self.seconds.get(job.rule, 0))
+        usual = self.seconds.get(job.rule, 0)
+        code = wait(start(job, tree, told, before), moment, kill, usual, self.deadline)
         return code, told.read_text(errors="replace")
 
     def learn(self, job) -> None:
@@ -316,6 +318,8 @@ def warm() -> None:
 
     torch.set_num_threads(1)
     np.zeros(1)
+    gc.collect()
+    gc.freeze()  # else each fork looks for cycles among all that was imported
 
 
 def reference_study(folder: Path) -> Path:
@@ -333,7 +337,7 @@ def share(part: int, parts: int, reference: Path, given: argparse.Namespace) -> 
     """One process's injections: every so many stages, so that what it learns of a stage serves it alone."""
     with tempfile.TemporaryDirectory() as room:
         warm()
-        harness = Harness(reference, Path(room), given.seed)
+        harness = Harness(reference, Path(room), given.seed, given.deadline)
         stages = len({job.rule for job in harness.jobs})
         started, done = time.monotonic(), 0
         for number in range(given.first, given.first + given.every * given.injections, given.every):
@@ -363,6 +367,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=120, help="further injections of users' files")
     parser.add_argument("--answers", type=int, default=20, help="further injections of a server's answers to rows")
     parser.add_argument("--snakemakes", type=int, default=8, help="further injections into Snakemake itself")
+    parser.add_argument("--deadline", type=float, default=DEADLINE, help="seconds until a job counts as hung")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--study", type=Path, help="a finished tiny study; made where it is missing")

@@ -9,8 +9,9 @@ Import this before torch: the guard (guard.cpp, built) must be loaded first, and
 import collections
 import contextlib
 import ctypes
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from unittest import mock
 
@@ -19,11 +20,11 @@ ctypes.CDLL(os.environ["PRETENDED_GUARD"])
 import torch  # noqa: E402
 from torch.utils import checkpoint  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves, tree_map_only  # noqa: E402
 
 aten = torch.ops.aten
 INDEXING = {aten.index.Tensor, aten.index_put_.default, aten.index_put.default, aten._index_put_impl_.default}
 COPIES = {aten.copy_.default, aten._to_copy.default}
+MIXES = INDEXING | COPIES
 SHAPED_BY_VALUES = {"nonzero", "masked_select", "_unique2", "unique_dim", "bincount"}
 READS = {"_local_scalar_dense", "equal", "is_nonzero"}
 MEMORY = 80 << 30
@@ -93,7 +94,7 @@ class _Mode(TorchDispatchMode):
 
 def _refuse_mixtures(func, args: tuple, kwargs: dict, there: list, here: list) -> None:
     """RuntimeError for an operator whose tensors are on two devices, and for a mask of another float type."""
-    if there and func not in INDEXING | COPIES and any(x.dim() for x in here):
+    if there and func not in MIXES and any(x.dim() for x in here):
         raise RuntimeError(
             f"Expected all tensors to be on the same device: {func} got cuda:0 and cpu {[tuple(x.shape) for x in here]}"
         )
@@ -106,9 +107,9 @@ def _refuse_mixtures(func, args: tuple, kwargs: dict, there: list, here: list) -
 
 
 def _count(func, args: tuple, kwargs: dict, there: list, here: list, lands: bool) -> None:
-    name = func._schema.name.split("::")[1]
     if not there and not lands:
         return
+    name = _name(func)
     if func is aten._to_copy.default:
         source = isinstance(args[0], OnDevice)
         early = kwargs.get("non_blocking") and (source or id(args[0]) in _pinned)
@@ -177,11 +178,8 @@ def out_of_memory(name: str, first: int = 0, times: float = 1) -> Iterator[_Full
 
 
 @contextlib.contextmanager
-def _device_random(func, lands: bool) -> Iterator[None]:
+def _device_random() -> Iterator[None]:
     """Random operators on the device draw from its own generator."""
-    if not lands or torch.Tag.nondeterministic_seeded not in func.tags:
-        yield
-        return
     host = torch.get_rng_state()
     torch.set_rng_state(_random["state"])
     try:
@@ -195,12 +193,52 @@ def _seed(seed: int) -> None:
     _random["state"] = torch.Generator().manual_seed(int(seed)).get_state()
 
 
+@functools.cache
+def _name(func) -> str:
+    return func._schema.name.split("::")[1]
+
+
+@functools.cache
+def _made_of_others(func) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
+
+
+@functools.cache
+def _draws(func) -> bool:
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+# Arguments of operators are tensors, lists of these, and what holds none. torch's own walk of such trees knows more
+# containers, and took half of the time of all that runs on this device.
+def _tensors(given: Iterable, found: list[torch.Tensor]) -> list[torch.Tensor]:
+    for x in given:
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif isinstance(x, list | tuple):
+            _tensors(x, found)
+    return found
+
+
+def _held(x):
+    if isinstance(x, OnDevice):
+        return x.held
+    if isinstance(x, list | tuple) and any(isinstance(one, torch.Tensor) for one in x):
+        return [_held(one) for one in x]
+    return x
+
+
+def _on_device(out, known: dict[int, OnDevice]):
+    if isinstance(out, torch.Tensor):
+        return known[id(out)] if id(out) in known else OnDevice(out)
+    return type(out)(_on_device(one, known) for one in out) if isinstance(out, list | tuple) else out
+
+
 def _run(func, args: tuple, kwargs: dict):
     """One operator: checked, counted, computed on the CPU, and its results on the device that CUDA would give them."""
-    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+    if _made_of_others(func):
         with _Mode():  # inference mode hands these on whole
             return func.decompose(*args, **kwargs)
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+    tensors = _tensors(kwargs.values(), _tensors(args, []))
     there = [x for x in tensors if isinstance(x, OnDevice)]
     here = [x for x in tensors if not isinstance(x, OnDevice)]
     _refuse_mixtures(func, args, kwargs, there, here)
@@ -210,7 +248,7 @@ def _run(func, args: tuple, kwargs: dict):
         kwargs = {**kwargs, "device": torch.device("cpu")}
     elif func is aten.copy_.default:
         lands = isinstance(args[0], OnDevice)
-    elif func._schema.name.split("::")[1] in READS:
+    elif _name(func) in READS:
         lands = False
     _count(func, args, kwargs, there, here, lands)
     if func is aten._fused_sdp_choice.default:
@@ -222,13 +260,12 @@ def _run(func, args: tuple, kwargs: dict):
     if func is aten.is_pinned.default:
         return id(args[0]) in _pinned
     for full in _full if lands else ():
-        full.meet(func._schema.name.split("::")[1])
-    plain = {key: value for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
-    with _device_random(func, lands):
-        out = func(*tree_map_only(OnDevice, lambda x: x.held, args), **tree_map_only(OnDevice, lambda x: x.held, plain))
+        full.meet(_name(func))
+    plain = {key: _held(value) for key, value in kwargs.items() if key not in ("pin_memory", "non_blocking")}
+    with _device_random() if lands and _draws(func) else contextlib.nullcontext():
+        out = func(*[_held(x) for x in args], **plain)
     _copied_later(func, args, kwargs, out, lands)
-    known = {id(x.held): x for x in there}
-    return tree_map_only(torch.Tensor, lambda x: known[id(x)] if id(x) in known else OnDevice(x), out) if lands else out
+    return _on_device(out, {id(x.held): x for x in there}) if lands else out
 
 
 class Event:

@@ -38,6 +38,8 @@ def reaching() -> Callable[[Path | str], dict[str, str]]:
 def finished(prepare, tmp_path_factory) -> Path:
     """The working directory of one whole run of the tiny study. Tests must leave it as it is.
 
+    Snakemake and the first job of each script were new interpreters, as they are for a user.
+
     reached.tsv lists the functions that its scripts entered (tests/reached). If tests run in several processes, the
     first that needs it runs it, the others wait, and each has a copy.
     """
@@ -55,7 +57,8 @@ def finished(prepare, tmp_path_factory) -> Path:
 def run_whole(folder: Path) -> None:
     """If it fails, it fails for each process that needs it, and leaves no folder that looks finished."""
     reached = folder / "reached.tsv"
-    answer = snakemake(folder, PLAIN_PYTHON="1", **environment(f"{reached}.part"))
+    with tempfile.TemporaryDirectory() as once:
+        answer = snakemake(folder, PLAIN_ONCE=once, **environment(f"{reached}.part"))
     assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
     os.replace(f"{reached}.part", reached)
 

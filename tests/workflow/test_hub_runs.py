@@ -1,11 +1,13 @@
 """A study of hub models and data sets, for real: prefetch, switch the hub off, score. The hub is one on loopback."""
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny_study
 import yaml
 from fakehub import FakeHub, serving
 from hub_data import TASKS, publish_corpus, publish_data_sets, publish_model
@@ -13,6 +15,7 @@ from promptpool.models.sentence_model import sentence_model
 from promptpool.templates import Template, families
 from tiny import tiny_model
 from tiny_study import jobs, sentences, snakemake
+from warm_python import warm
 
 pytestmark = pytest.mark.workflow
 SMALL, LINES, MINI = "models/owner--small@main", "datasets/owner--lines@main--lines.txt", "models/owner--mini@main"
@@ -97,7 +100,16 @@ def served(environment, model, tmp_path_factory) -> Iterator[FakeHub]:
 
 
 @pytest.fixture(scope="module")
-def folder(served, tmp_path_factory) -> Path:
+def forked_jobs(served) -> Iterator[None]:
+    """Jobs are forks of a process that imported the libraries with this hub and cache in its environment."""
+    with tempfile.TemporaryDirectory(prefix="warm") as place:
+        before, tiny_study.PYTHON = tiny_study.PYTHON, warm(Path(place), online=True)
+        yield
+        tiny_study.PYTHON = before
+
+
+@pytest.fixture(scope="module")
+def folder(served, forked_jobs, tmp_path_factory) -> Path:
     """A study, prefetched; then the hub moved its branches, and was switched off; then the rest ran."""
     folder = tmp_path_factory.mktemp("hub_study")
     answer = snakemake(folder, "prefetch", config=study())

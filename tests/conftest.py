@@ -20,8 +20,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """What collecting imported stays to the end. Python's search for cycles need not go over it again and again: it took
-    13 % of the time of tests.
+    """What collecting imported stays to the end, so Python need not look for cycles in it again and again.
+
+    That took 13 % of the time of unit tests.
     """
     gc.collect()
     gc.freeze()

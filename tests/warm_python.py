@@ -41,8 +41,8 @@ SET_BY_JOBS = {
     "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
 }  # fmt: skip
 # Variables that libraries read when they are imported, by their beginnings: with others than ours, a new interpreter.
-# PLAIN_PYTHON is read by none: it is set to get a new interpreter. PLAIN_ONCE names a folder: Snakemake, and each script
-# that has no file of its name there yet, get a new one.
+# PLAIN_PYTHON is read by none: it is set to get a new interpreter. PLAIN_ONCE names a folder: Snakemake gets a new one,
+# and so does each script that has no file of its name there yet.
 READ_AT_IMPORT = (
     "HF_", "HUGGINGFACE", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS", "TORCH_", "PYTORCH", "ATEN_", "ONEDNN",
     "DNNL", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8",

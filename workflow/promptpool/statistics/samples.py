@@ -14,7 +14,7 @@ MAIN = "main_score"
 RESAMPLED = "main_score_bootstrap"
 REPLICATE_COLUMN = "replicates"
 SEED_COLUMN = "seed"
-READ = ("metric", "split", "subset", "level", "value")
+ROW_COLUMNS = ("metric", "split", "subset", "level", "value")
 Variant = tuple[str, str, int, str, str, int]
 
 
@@ -36,7 +36,8 @@ def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> di
     rows = rows.sort_values(["task", "split", "subset", "level", "experiment"], kind="stable")
     keys = [*VARIANT, "task"]
     # Taking a group's rows out of the frame costs more than all that is computed of them: ten times as much.
-    columns = {name: rows[name].tolist() for name in rows if name in (*keys, *READ, REPLICATE_COLUMN, SEED_COLUMN)}
+    wanted = {*keys, *ROW_COLUMNS, REPLICATE_COLUMN, SEED_COLUMN}
+    columns = {name: rows[name].tolist() for name in rows if name in wanted}
     for own in _groups(rows.groupby(keys, sort=True).ngroup().to_numpy()):
         *variant, task = (columns[name][own[0]] for name in keys)
         found.setdefault(tuple(variant), {})[task] = _mean_sample(columns, own, facts.get(task, {}))
@@ -72,7 +73,7 @@ def _sample(columns: Mapping[str, list], own: Sequence[int], facts: Mapping) -> 
     levels: dict[tuple, dict[object, list[float]]] = {}  # (split, subset) -> level -> experiments, in the rows' order
     of_documents = columns.get(REPLICATE_COLUMN)
     for row in own:
-        metric, split, subset, level, value = (columns[name][row] for name in READ)
+        metric, split, subset, level, value = (columns[name][row] for name in ROW_COLUMNS)
         if metric == MAIN:
             levels.setdefault((split, subset), {}).setdefault(level, []).append(value)
         else:

@@ -35,7 +35,7 @@ def samples_by_variant(scores: pd.DataFrame, facts: Mapping[str, Mapping]) -> di
     rows = scores[scores["metric"].isin([MAIN, RESAMPLED])]
     rows = rows.sort_values(["task", "split", "subset", "level", "experiment"], kind="stable")
     keys = [*VARIANT, "task"]
-    # Taking a group's rows out of the frame costs more than all that is computed of them: ten times as much.
+    # Taking each group's rows out of the frame took five times as long as all that is computed of them.
     wanted = {*keys, *ROW_COLUMNS, REPLICATE_COLUMN, SEED_COLUMN}
     columns = {name: rows[name].tolist() for name in rows if name in wanted}
     for own in _groups(rows.groupby(keys, sort=True).ngroup().to_numpy()):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..embedding.text_lengths import LENGTHS, MANY, in_a_sentence, is_much, percent
+from ..embedding.text_lengths import LENGTHS, MANY, is_much, percent
 from ..variants import CUT_TEXTS, FITTING
 from .provenance import read_sidecar, sidecars
 
@@ -15,8 +15,8 @@ def long_texts_section(paths: Sequence[str | Path]) -> dict | None:
     """What became of the texts behind some files. None if no sidecar counts any, as those of earlier versions.
 
     Returns `rows` (what, unit, at, texts, long, share, lost (of all tokens), median, largest, chunks; None without),
-    of what has longer texts; `lines`, a sentence for each; `warnings`, where more than MANY of the texts are cut;
-    `whole`: how many other sets of texts are read whole.
+    of what has longer texts; `warnings`, where more than MANY of the texts are cut; `whole`: how many other sets of
+    texts are read whole.
     """
     counted = dict(set_lengths(sidecars(paths)))
     found = {what: counted[what] for what in sorted(counted)}
@@ -25,7 +25,6 @@ def long_texts_section(paths: Sequence[str | Path]) -> dict | None:
     long = {what: facts for what, facts in found.items() if facts["long"]}
     return {
         "rows": [_row(what, facts) for what, facts in long.items()],
-        "lines": [in_a_sentence(what, facts) for what, facts in long.items()],
         "warnings": [_warning(what, facts) for what, facts in long.items() if is_much(facts)],
         "whole": len(found) - len(long),
         "many": percent(MANY),

@@ -31,7 +31,7 @@ def test_the_best_variants_come_in_order_and_then_the_ablations(results, capsys)
     assert main(["scores", "--top", "4"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("the headline\n")
-    head, _, table = shown.partition("The best 4 of ")
+    table = shown.partition("The best 4 of ")[2]
     means = [float(row[0]) for row in re.findall(r"(\d+\.\d) +(\d+\.\d) +(\d+\.\d)$", table, re.MULTILINE)]
     assert len(means) == 4 and means == sorted(means, reverse=True)
     assert "Ablation steps: " in table and table.rstrip().endswith("ablations/steps.parquet")

@@ -230,3 +230,4 @@ def test_vllm_on_a_cpu_does_not_ask_for_nearly_all_memory(out, monkeypatch, want
         monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", wanted)
     ((one,), _) = engines(out, "last", kinds=["vllm"])
     assert one.environment["VLLM_CPU_KVCACHE_SPACE"] == gib
+    assert one.shown.startswith(f"VLLM_CPU_KVCACHE_SPACE={gib} python -m vllm.")  # whoever copies it does not either

@@ -59,7 +59,9 @@ def run_whole(folder: Path) -> None:
     reached = folder / "reached.tsv"
     with tempfile.TemporaryDirectory() as once:
         answer = snakemake(folder, PLAIN_ONCE=once, **environment(f"{reached}.part"))
+        new = {path.name for path in Path(once).iterdir()}
     assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    assert new >= {f"{name}.py" for name in ("make_pairs", "train_adapter", "embed_checkpoint", "score_checkpoint")}
     os.replace(f"{reached}.part", reached)
 
 

@@ -14,13 +14,13 @@ from ..generation.vllm_backend import interpreter
 from ..variants import SERVED_POOLINGS
 from .gguf_files import GGUF, converter, ends_with_eos, starts_with_bos
 
-CHANGING = ("VLLM_CPU_KVCACHE_SPACE",)  # a GPU's vLLM does not read it
+SHOWN_VARIABLES = ("VLLM_CPU_KVCACHE_SPACE",)  # a GPU's vLLM does not read it
 
 
 @dataclass(frozen=True)
 class ServingEngine:
-    """A server's command, without its port. shown: as a user types it, without this machine's directories, behind the
-    variables of its environment that change more than what it says (CHANGING).
+    """A server's command, without its port. shown: as a user types it, without this machine's directories, with the
+    SHOWN_VARIABLES of its environment before it.
 
     asked: the path that gives its version, and the key that holds it; convert: the export, if it must become a GGUF
     file first, whose place in the command is GGUF; keep: where that file stays, None for nowhere.
@@ -37,7 +37,7 @@ class ServingEngine:
 
     @property
     def shown(self) -> str:
-        before = [f"{name}={value}" for name, value in self.environment.items() if name in CHANGING]
+        before = [f"{name}={value}" for name, value in self.environment.items() if name in SHOWN_VARIABLES]
         return " ".join([*before, Path(self.command[0]).name, *self.command[1:], self.port, "8000"])
 
     def version(self, url: str) -> str | None:

@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
@@ -56,3 +59,12 @@ def weights(out: Path, step: int) -> dict[str, torch.Tensor]:
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def same_steps(folders: Sequence[Path], rtol: float) -> None:
+    """Asserts that trainings took the same steps but for rounding, which can decide a near tie: one row's accuracy."""
+    tables = [pd.read_parquet(folder / "training.parquet") for folder in folders]
+    for table in tables[1:]:
+        columns = ["loss", "negatives", "grad_norm"]
+        pd.testing.assert_frame_equal(table[columns], tables[0][columns], rtol=rtol)
+        np.testing.assert_allclose(table["accuracy"], tables[0]["accuracy"], rtol=0, atol=1.001 / SPEC["batch_size"])

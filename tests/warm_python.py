@@ -6,8 +6,7 @@ imported, so that each fork imports promptpool as its PYTHONPATH says. An enviro
 imported, a job that may use the hub, and any other command line start a new interpreter.
 
 Two differences remain: the numeric libraries of a fork have one thread, and its pools of processes fork too. So the
-first whole run of the tiny study, which other tests look at, starts a new interpreter for Snakemake and for the first
-job of each script (PLAIN_ONCE).
+first whole run of the tiny study, which other tests look at, starts a new interpreter for Snakemake (PLAIN_PYTHON).
 """
 
 import array
@@ -41,8 +40,7 @@ SET_BY_JOBS = {
     "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
 }  # fmt: skip
 # Variables that libraries read when they are imported, by their beginnings: with others than ours, a new interpreter.
-# PLAIN_PYTHON is read by none: it is set to get a new interpreter. PLAIN_ONCE names a folder: Snakemake gets a new one,
-# and so does each script that has no file of its name there yet.
+# PLAIN_PYTHON is read by none: it is set to get a new interpreter.
 READ_AT_IMPORT = (
     "HF_", "HUGGINGFACE", "TRANSFORMERS_", "SENTENCE_TRANSFORMERS", "TORCH_", "PYTORCH", "ATEN_", "ONEDNN",
     "DNNL", "CUDA_HOME", "CUDA_PATH", "HOME", "XDG_", "LANG", "LC_", "TZ", "MPL", "PYTHONHASHSEED", "PYTHONUTF8",
@@ -58,17 +56,10 @@ arguments = sys.argv[1:]
 same = {{k: v for k, v in os.environ.items() if k.startswith(READ)}} == FOUND
 script = bool(arguments) and arguments[0].endswith(".py") and os.path.isfile(arguments[0])
 snakemake = arguments[:2] == ["-m", "snakemake"]
-once = os.environ.get("PLAIN_ONCE")
-if same and snakemake and (once or ONLINE):
+if same and snakemake and ONLINE:
     os.execv(REAL, [REAL, "-c", SNAKEMAKE, os.path.abspath(__file__), *arguments[2:]])
 if script and "online=" in open(arguments[0], encoding="utf-8").read():
     same = False
-if script and once:  # Snakemake gives each script's copy a name that ends in the script's
-    try:
-        open(os.path.join(once, arguments[0].rpartition("/")[2].split(".", 1)[1]), "x").close()
-        same = False
-    except FileExistsError:
-        pass
 if not same or not (script or snakemake):
     os.execv(REAL, [REAL, *arguments])
 line = socket.socket(socket.AF_UNIX)

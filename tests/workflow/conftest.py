@@ -9,17 +9,23 @@ from pathlib import Path
 import pytest
 import tiny_study
 from filelock import FileLock
+from promptpool.runtime.forked_jobs import PLACE
 from tiny_study import REPOSITORY, prepare_study, snakemake
 from warm_python import warm
 
 
 @pytest.fixture(scope="session", autouse=True)
 def forked() -> Iterator[None]:
-    """Snakemake and its jobs are forks of a process that has the large libraries, where that makes no difference."""
+    """Snakemake and its jobs are forks of a process that has the large libraries, where that makes no difference.
+
+    So a run needs no such process of its own (promptpool/runtime/forked_jobs.py); `run_whole` has one.
+    """
     with tempfile.TemporaryDirectory(prefix="warm") as folder:
         plain, tiny_study.PYTHON = tiny_study.PYTHON, warm(Path(folder))
+        before, os.environ[PLACE] = os.environ.get(PLACE), "0"
         yield
         tiny_study.PYTHON = plain
+        os.environ.pop(PLACE) if before is None else os.environ.update({PLACE: before})
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +44,7 @@ def reaching() -> Callable[[Path | str], dict[str, str]]:
 def finished(prepare, tmp_path_factory) -> Path:
     """The working directory of one whole run of the tiny study. Tests must leave it as it is.
 
-    Snakemake and the first job of each script were new interpreters, as they are for a user.
+    Snakemake was a new interpreter and its jobs were forks of one more, as they are for a user.
 
     reached.tsv lists the functions that its scripts entered (tests/reached). If tests run in several processes, the
     first that needs it runs it, the others wait, and each has a copy.
@@ -57,11 +63,8 @@ def finished(prepare, tmp_path_factory) -> Path:
 def run_whole(folder: Path) -> None:
     """If it fails, it fails for each process that needs it, and leaves no folder that looks finished."""
     reached = folder / "reached.tsv"
-    with tempfile.TemporaryDirectory() as once:
-        answer = snakemake(folder, PLAIN_ONCE=once, **environment(f"{reached}.part"))
-        new = {path.name for path in Path(once).iterdir()}
+    answer = snakemake(folder, PLAIN_PYTHON="1", **{PLACE: ""}, **environment(f"{reached}.part"))
     assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
-    assert new >= {f"{name}.py" for name in ("make_pairs", "train_adapter", "embed_checkpoint", "score_checkpoint")}
     os.replace(f"{reached}.part", reached)
 
 

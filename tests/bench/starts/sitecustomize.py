@@ -15,6 +15,7 @@ import time
 
 OPEN = {"depth": 0}
 WRAPPED: set[str] = set()
+ENDED: set[int] = set()
 LOADERS = {  # module: (class, method), each called through its class
     "transformers.modeling_utils": ("PreTrainedModel", "from_pretrained"),
     "peft.peft_model": ("PeftModel", "from_pretrained"),
@@ -25,7 +26,9 @@ LOADERS = {  # module: (class, method), each called through its class
 
 def note(kind: str, seconds: float) -> None:
     name = os.path.basename(sys.argv[0] if sys.argv else "").removesuffix(".py").rpartition(".")[2]
-    if name in ("", "-c", "__main__", "snakemake"):
+    if name == "-c" and "fork_server" in sys.orig_argv[-1]:
+        name = "fork_server"
+    elif name in ("", "-c", "-m", "__main__", "snakemake"):
         name = os.environ.get("STARTS_OF", "snakemake")
     os.environ["STARTS_OF"] = name
     with open(os.environ["STARTS"], "a", encoding="utf-8") as handle:
@@ -65,21 +68,27 @@ def wrap_loaders() -> None:
 
 
 def ended() -> None:
+    """Notes this process's CPU time, once."""
+    if os.getpid() in ENDED:
+        return
+    ENDED.add(os.getpid())
     used = resource.getrusage(resource.RUSAGE_SELF)
     note("total", used.ru_utime + used.ru_stime)
 
 
-def in_a_pool(_: object) -> None:
-    """A forked process of a pool: it ends without atexit."""
-    from multiprocessing import util
+def ended_by(leave):
+    """os._exit, by which the processes of a pool, forked jobs and the process that they are forks of end."""
 
-    util.Finalize(None, ended, exitpriority=-100)
+    @functools.wraps(leave)
+    def noted(status: int):
+        ended()
+        leave(status)
+
+    return noted
 
 
 if "STARTS" in os.environ:
-    from multiprocessing import util
-
-    util.register_after_fork(note, in_a_pool)
+    os._exit = ended_by(os._exit)
     atexit.register(ended)
     note("interpreter", time.process_time())
     builtins.__import__ = timed(builtins.__import__, "import")

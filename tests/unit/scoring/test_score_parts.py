@@ -1,10 +1,16 @@
 """A job scores in its own process or in several, as the machine's cores allow. Both give the same scores."""
 
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from promptpool.config.resolve import resolve
+from promptpool.runtime.forked_jobs import PLACE, end_forks, offer_forks
 from promptpool.scoring.score_baseline import score_baseline
 from promptpool.scoring.scored_task import ScoredTask
 from promptpool.study.study import Study
@@ -39,6 +45,42 @@ def test_one_process_and_two_give_the_same_scores(tasks, tmp_path):
     assert alone.keys() == shared.keys() == {"first.parquet", "second.parquet"}
     for name, table in alone.items():
         pd.testing.assert_frame_equal(table, shared[name])
+
+
+IN_A_FORK = """
+import json, sys
+from promptpool.runtime.forked_jobs import hand_over, is_fork
+hand_over(sys.argv[0])
+had = {"torch", "mteb"} <= set(sys.modules)
+from promptpool.scoring.score_baseline import score_baseline
+from promptpool.scoring.scored_task import ScoredTask
+given = json.loads(sys.argv[1])
+tasks = [ScoredTask(**task) for task in given.pop("tasks")]
+score_baseline(tasks=tasks, **given)
+print(is_fork(), had)
+"""
+
+
+def test_processes_that_a_fork_forks_give_the_same_scores(tasks, tmp_path, monkeypatch):
+    how = {"name": "random", "baseline": BASELINE, "vectors": None}
+    score_baseline(str(tmp_path / "here/random.json"), tasks, workers=1, **how)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    monkeypatch.delenv(PLACE, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "workflow"))
+    script = tmp_path / "x.score_baseline.py"
+    script.write_text(IN_A_FORK)
+    given = {**how, "out": str(tmp_path / "forks/random.json"), "workers": 2, "tasks": [asdict(task) for task in tasks]}
+    offer_forks(0, [])
+    try:
+        command = [sys.executable, str(script), json.dumps(given)]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        end_forks()
+    assert answer.stdout == "True True\n", answer.stderr
+    here, forks = tables(tmp_path / "here"), tables(tmp_path / "forks")
+    assert here.keys() == forks.keys() == {"first.parquet", "second.parquet"}
+    for name, table in here.items():
+        pd.testing.assert_frame_equal(table, forks[name])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -15,9 +14,11 @@ from typing import Any
 
 from ..artifacts.integrity import begin, require_readable, seal, verify
 from ..errors import PromptpoolError
+from .forked_jobs import hand_over, is_fork, use_threads
 from .gpu_leases import leased
 from .orphans import alone
 from .runs import require_latest
+from .surroundings import set_surroundings
 
 # New objects before Python looks for cycles. An import of torch and transformers makes 370,000 that all stay, and
 # with Python's own 700 the search takes a sixth of its time.
@@ -38,8 +39,11 @@ def job_of(
     """`job` for a rule's script: with the rule's log, threads, devices and files. Only files in the run's results are
     verified and sealed. A user's own files, and sidecars, are not.
 
+    If this process can hand the script over to a fork (runtime/forked_jobs.py), it does, and ends as that ends.
     reads, writes: replace the rule's inputs and outputs.
     """
+    if not online:  # a fork's libraries were imported without the hub
+        hand_over(sys.argv[0])
     results = "/".join(str(snakemake.log[0]).split("/")[:2]) + "/"
 
     def artifacts(paths: Iterable) -> list[str]:
@@ -81,17 +85,9 @@ def job(
     no memory, an unreadable file), is printed as one line to the log and to the terminal, and ends the job.
     """
     started = time.time()
-    # The numeric libraries read these when first imported, so set them before the stage is.
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Importing mteb creates this folder. Its default is in the home directory, which may not be writable.
-    os.environ.setdefault("MTEB_CACHE", os.path.join(tempfile.gettempdir(), "promptpool-mteb"))
-    os.environ.setdefault("WANDB_INIT_TIMEOUT", "30")  # seconds until training starts without a server that is down
-    if not online:
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    set_surroundings(os.environ, threads, online=online)
+    if is_fork():
+        use_threads(threads)
     gc.set_threshold(SEARCHED_AFTER)
     warnings.simplefilter("ignore", FutureWarning)
     Path(log).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """Scores many parts at once, in processes of one thread each: what is there and still valid is kept."""
 
+import contextlib
 import math
 import os
 import time
@@ -15,10 +16,11 @@ from tqdm import tqdm
 from ..artifacts.files import VERIFIED, file_digest, state, write_sidecar, write_table
 from ..artifacts.parts import digest_of_part, is_kept
 from ..runtime.children import end_with_parent, forget_script
+from ..runtime.forked_jobs import is_fork, use_threads
+from ..runtime.surroundings import THREADS
 from .scored_task import ScoredTask
 
 RESULTS = ".results.jsonl"
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Scored(Protocol):
@@ -68,13 +70,18 @@ def score_parts(parts: Sequence[ScorePart], workers: int) -> list[str]:
     missing = [part for part in parts if not all(is_kept(file, part.made_of) for file in part.files)]
     groups = grouped(missing, workers)
     count = min(workers, len(groups))
-    with tqdm(total=len(missing), desc="score", unit="file", mininterval=2, disable=not missing) as bar:
-        if count <= 1:
-            for group in groups:
-                bar.update(score_group(group))
+    with contextlib.ExitStack() as stack:
+        if count > 1:  # they are there before the bar starts a thread, which a fork would lack
+            pool = stack.enter_context(_processes(count))
+            coming = [pool.submit(score_group, group) for group in groups]
+            ends = (one.result() for one in coming)
         else:
-            for done in _elsewhere(groups, count):
-                bar.update(done)
+            ends = map(score_group, groups)
+        bar = stack.enter_context(
+            tqdm(total=len(missing), desc="score", unit="file", mininterval=2, disable=not missing)
+        )
+        for done in ends:
+            bar.update(done)
     return [file for part in missing for file in part.files]
 
 
@@ -91,22 +98,28 @@ def grouped(parts: Sequence[ScorePart], workers: int) -> list[list[ScorePart]]:
     return groups
 
 
-def _elsewhere(groups: Sequence[list[ScorePart]], count: int) -> Iterator[int]:
-    """Scores groups in other processes, forked from one that has imported MTEB. Yields the number of parts of each."""
+@contextlib.contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread, forked from one that has imported MTEB: this one, if it is a fork of such a one."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # they read it when they are first imported
     forget_script()
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["promptpool.scoring.scorer", "torch"])  # MTEB imports torch when it scores
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=end_with_parent)
+    context = get_context("fork" if is_fork() else "forkserver")
+    if not is_fork():
+        context.set_forkserver_preload(["promptpool.scoring.scorer", "torch"])  # MTEB imports torch when it scores
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
     try:
-        coming = [pool.submit(score_group, group) for group in groups]
-        for one in coming:
-            yield one.result()
+        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _begin() -> None:
+    end_with_parent()
+    if is_fork():  # its libraries are there already, with the job's threads
+        use_threads(1)
 
 
 def score_group(parts: Sequence[ScorePart]) -> int:

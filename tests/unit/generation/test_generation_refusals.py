@@ -177,8 +177,9 @@ def test_many_refused_texts_in_a_row_end_the_writing_with_advice(server, before)
     line = told(server, requests)
     assert line.startswith(f"backends.openai: {server.url} gives no answer to {IN_A_ROW} texts in a row (filtered, the")
     assert "last with HTTP 400: no content_filter); remove such texts from the corpus" in line
-    # Beside the row itself: refusals that came before the last of the answered texts, and texts that were in flight.
-    assert asked(server) <= before + IN_A_ROW + 2 * OPTIONS["concurrency"]
+    # Beside the row itself: refusals that came before the last of the answered texts, texts that were in flight, and
+    # those that go out before the thread that counts gets its turn on a busy machine.
+    assert asked(server) <= before + IN_A_ROW + 8 * OPTIONS["concurrency"] < 200
 
 
 def test_a_half_of_refused_texts_does_not_end_the_writing(server):

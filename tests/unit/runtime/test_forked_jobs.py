@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from promptpool.runtime import forked_jobs
-from promptpool.runtime.forked_jobs import LATE_IMPORTS, PLACE, end_forks, imports_of, offer_forks
+from promptpool.runtime.forked_jobs import LATE_IMPORTS, PLACE, end_forks, hand_over, imports_of, offer_forks
 
 WORKFLOW = Path(forked_jobs.__file__).parents[2]
 JOB = """
@@ -38,11 +38,15 @@ def place(monkeypatch, tmp_path) -> Iterator[str]:
     """Where a job asks for a fork."""
     monkeypatch.delenv(PLACE, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(WORKFLOW))
+    hangs_up = signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # under nohup it is ignored, here and in all that is started
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # a socket's path has at most 107 characters
         monkeypatch.setattr(tempfile, "tempdir", short)
         offer_forks(0, [])
         yield os.environ[PLACE]
         end_forks()
+        signal.signal(signal.SIGHUP, hangs_up)
         assert list(Path(short).glob("promptpool-*")) == []
 
 
@@ -141,6 +145,16 @@ def test_a_signal_to_the_job_reaches_its_fork(tmp_path, number):
     assert job.wait(60) == -number and not lives(fork)
 
 
+def test_what_a_job_ignores_its_fork_ignores(tmp_path):
+    end_forks()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    offer_forks(0, [])
+    job, fork = begun(tmp_path, "time.sleep(0.5)")
+    job.send_signal(signal.SIGHUP)
+    os.kill(fork, signal.SIGHUP)
+    assert job.wait(60) == 0
+
+
 def test_a_job_that_is_killed_takes_its_fork_with_it_and_others_go_on(tmp_path):
     (tmp_path / "other").mkdir()
     job, fork = begun(tmp_path, "time.sleep(60)")
@@ -227,6 +241,15 @@ def test_when_snakemake_is_killed_its_jobs_end_their_work_and_the_server_ends_af
     assert answer.returncode == -9 and not note.exists()
     ends(int(process))
     assert note.read_text() == "True" and not Path(place).parent.exists()
+
+
+@pytest.mark.parametrize("value", [None, "", "0"])
+def test_a_job_that_nobody_offers_forks_leaves_its_environment(monkeypatch, value):
+    monkeypatch.delenv(PLACE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(PLACE, value)
+    hand_over(__file__)
+    assert os.environ.get(PLACE) == value
 
 
 @pytest.mark.parametrize("other", ["gpu", "conda", "darwin", "switched off", "long path", "no folder"])

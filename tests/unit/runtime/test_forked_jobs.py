@@ -161,6 +161,10 @@ def test_a_job_that_is_killed_takes_its_fork_with_it_and_others_go_on(tmp_path):
     other, second = begun(tmp_path / "other", "time.sleep(1)")
     job.kill()
     ends(fork)
+    until = time.monotonic() + 60
+    while Path(f"/proc/{fork}").exists():  # nor is it left for nobody to wait for
+        assert time.monotonic() < until
+        time.sleep(0.01)
     assert lives(second) and other.wait(60) == 0
 
 

@@ -131,12 +131,16 @@ def _forked(line: socket.socket, jobs: dict[socket.socket, int]) -> bool:
 
 
 def _report_ends(jobs: dict[socket.socket, int]) -> None:
-    for line, child in list(jobs.items()):
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            _send(line, os.waitstatus_to_exitcode(status))
-            del jobs[line]
-            line.close()
+    """Sends the exit status of each fork that has ended. Nobody waits for that of a fork that was killed here."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                return
+            for line in [line for line, child in jobs.items() if child == ended]:
+                _send(line, os.waitstatus_to_exitcode(status))
+                del jobs[line]
+                line.close()
 
 
 def _send(line: socket.socket, number: int) -> None:

@@ -1,9 +1,12 @@
 """A training small enough for a test: 48 pairs, a model of two layers, and the call that trains it."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -68,3 +71,42 @@ def same_steps(folders: Sequence[Path], rtol: float) -> None:
         columns = ["loss", "negatives", "grad_norm"]
         pd.testing.assert_frame_equal(table[columns], tables[0][columns], rtol=rtol)
         np.testing.assert_allclose(table["accuracy"], tables[0]["accuracy"], rtol=0, atol=1.001 / SPEC["batch_size"])
+
+
+class Fork:
+    """A process that does `work` and is a fork of this one, so that it has imported all that it needs.
+
+    out: the file of what it prints. `poll`, `wait` and `kill` are those of subprocess.Popen.
+    """
+
+    def __init__(self, work: Callable[[], object], out: str | Path = os.devnull) -> None:
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(work, out)
+
+    def _become(self, work: Callable[[], object], out: str | Path) -> NoReturn:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            with open(out, "w", encoding="utf-8") as said:
+                sys.stdout = sys.stderr = said
+                work()
+            code = 0
+        finally:
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def wait(self) -> int:
+        while self.poll() is None:
+            time.sleep(0.005)
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)

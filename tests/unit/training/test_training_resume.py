@@ -1,11 +1,10 @@
 """A training that is killed, that fills the disk or that diverges: what it had is kept, and going on ends the same."""
 
-import json
 import os
 import random
+import resource
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from promptpool.training import rank as training
 from promptpool.training import trainer as trainer_module
 from promptpool.training.rank import train_rank
 from promptpool.training.trainer import MANIFEST, ContrastiveTrainer, cause, discard, last_whole
-from tiny_training import CHILD, ENVIRONMENT, PYTHON, base_model, call, same, weights, write_pairs
+from tiny_training import Fork, base_model, call, same, weights, write_pairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,19 +55,16 @@ def same_outcome(found: Path, wanted: Path) -> None:
     assert (found / "best_step.json").read_bytes() == (wanted / "best_step.json").read_bytes()
 
 
-def start(arguments: dict) -> subprocess.Popen:
-    return subprocess.Popen(
-        [PYTHON, "-c", CHILD, json.dumps(arguments)], env=ENVIRONMENT, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def start(arguments: dict) -> Fork:
+    return Fork(lambda: train_rank(**arguments))
 
 
-def kill(child: subprocess.Popen) -> None:
-    child.send_signal(signal.SIGKILL)
+def kill(child: Fork) -> None:
+    child.kill()
     child.wait()
 
 
-def wait_for(folder: Path, pattern: str, child: subprocess.Popen) -> None:
+def wait_for(folder: Path, pattern: str, child: Fork) -> None:
     give_up = time.monotonic() + 240
     while not list(folder.glob(pattern)):
         assert child.poll() is None and time.monotonic() < give_up, f"no {pattern} was seen before the end"
@@ -314,29 +310,21 @@ def test_a_full_disk_is_named_with_its_step_and_keeps_the_last_good_state(model,
     same_outcome(tmp_path / "tuned", whole)
 
 
-LIMITED = """
-import json, resource, signal, sys
-import torch
-from promptpool.errors import PromptpoolError
-from promptpool.training.rank import train_rank
-torch.set_num_threads(1)
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    train_rank(**json.loads(sys.argv[1]))
-except PromptpoolError as error:
-    print(error)
-"""
+def limited(arguments: dict) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    try:
+        train_rank(**arguments)
+    except PromptpoolError as error:
+        print("told:", error)
 
 
 def test_a_file_that_cannot_grow_is_told_by_the_real_writers(model, pairs, tmp_path):
     """No stand-in: the system itself refuses to write past 20 kB."""
     arguments = call(model, pairs, tmp_path / "tuned", **LONG)
-    done = subprocess.run(
-        [PYTHON, "-c", LIMITED, json.dumps(arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
-    )
-    assert "cannot be written at step 5: " in done.stdout, done.stderr
-    assert "File too large" in done.stdout and len(done.stdout.strip().splitlines()) == 1
+    assert Fork(lambda: limited(arguments), tmp_path / "said").wait() == 0
+    told = (tmp_path / "said").read_text().partition("told: ")[2].rstrip("\n")
+    assert "cannot be written at step 5: " in told and "File too large" in told and "\n" not in told
 
 
 def test_a_full_disk_is_found_where_a_writer_hides_it(tmp_path, monkeypatch):

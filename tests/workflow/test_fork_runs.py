@@ -55,7 +55,13 @@ def begun(folder: Path, rule: str) -> subprocess.Popen:
     """A run in a session of its own, in which a job of a rule has begun."""
     command = [sys.executable, *snakemake_command(folder, SCORED, "--rerun-incomplete")[1:]]
     environ = {**os.environ, PLACE: ""}
-    run = subprocess.Popen(command, env=environ, start_new_session=True, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        command,
+        env=environ,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a script's background ignores it
+    )
     log, until = folder / f"results/tiny/logs/{rule}/small/base/all.log", time.monotonic() + 300
     while not log.exists():
         assert time.monotonic() < until and run.poll() is None

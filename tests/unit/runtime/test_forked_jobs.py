@@ -38,15 +38,16 @@ def place(monkeypatch, tmp_path) -> Iterator[str]:
     """Where a job asks for a fork."""
     monkeypatch.delenv(PLACE, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(WORKFLOW))
-    hangs_up = signal.signal(
-        signal.SIGHUP, signal.SIG_DFL
-    )  # under nohup it is ignored, here and in all that is started
+    # Under nohup the one is ignored, in a script's background the other, here and in all that is started.
+    ways = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # a socket's path has at most 107 characters
         monkeypatch.setattr(tempfile, "tempdir", short)
         offer_forks(0, [])
         yield os.environ[PLACE]
         end_forks()
-        signal.signal(signal.SIGHUP, hangs_up)
+        for number, way in before.items():
+            signal.signal(number, way)
         assert list(Path(short).glob("promptpool-*")) == []
 
 

@@ -305,6 +305,11 @@ def test_a_rules_job_does_not_start_over_a_damaged_file(tmp_path, monkeypatch, c
         (PromptpoolError("two\nlines"), "two lines"),
         (MemoryError("no more"), "x.parquet: out of memory; free some, or give the job more (no more)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "x.parquet: out of memory; free some"),
+        (SystemError("error return without exception set"), "x.parquet: out of memory; free some"),
+        (
+            SystemError("<built-in method x> returned NULL without setting an exception"),
+            "x.parquet: out of memory; free some",
+        ),
         (ImportError("_path.so: failed to map segment from shared object"), "x.parquet: out of memory; free some"),
         (PermissionError(13, "Permission denied", "in.csv"), "in.csv: Permission denied; fix that and run again"),
         (OSError(28, "No space left on device"), "x.parquet: not made: [Errno 28] No space left on device; fix that"),

@@ -30,6 +30,9 @@ NO_MEMORY = (
     "std::bad_alloc",
     "can't start new thread",
     "failed to map segment",
+    # A SystemError: Python's own code, or a library's, that had no memory left for an error either.
+    "error return without exception set",
+    "without setting an exception",
 )
 
 

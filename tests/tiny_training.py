@@ -64,13 +64,15 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def same_steps(folders: Sequence[Path], rtol: float) -> None:
-    """Asserts that trainings took the same steps but for rounding, which can decide a near tie: one row's accuracy."""
+def same_steps(folders: Sequence[Path], rtol: float, batch_size: int = SPEC["batch_size"]) -> None:
+    """Asserts that trainings took the same steps but for rounding. It can decide a near tie: in one of all steps one
+    row of the batch may be right in one training and wrong in another.
+    """
     tables = [pd.read_parquet(folder / "training.parquet") for folder in folders]
     for table in tables[1:]:
         columns = ["loss", "negatives", "grad_norm"]
         pd.testing.assert_frame_equal(table[columns], tables[0][columns], rtol=rtol)
-        np.testing.assert_allclose(table["accuracy"], tables[0]["accuracy"], rtol=0, atol=1.001 / SPEC["batch_size"])
+        assert np.abs(table["accuracy"] - tables[0]["accuracy"]).sum() < 1.001 / batch_size
 
 
 class Fork:

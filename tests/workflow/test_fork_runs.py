@@ -26,6 +26,17 @@ def test_the_jobs_of_a_whole_run_were_forks_of_one_process(finished):
     assert entered["", "runtime.fork_server", "serve"] == 1
 
 
+def test_beside_a_gpu_jobs_are_no_forks(prepare, tmp_path, reaching, monkeypatch):
+    """A pretended one, which these jobs do not ask for."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "pretended")
+    folder, table = prepare(tmp_path / "study"), tmp_path / "reached.tsv"
+    answer = snakemake(folder, "tasks", PLAIN_PYTHON="1", **{PLACE: ""}, **reaching(table))
+    assert answer.returncode == 0, answer.stderr
+    entered = {tuple(line.split("\t")) for line in table.read_text(encoding="utf-8").splitlines()}
+    assert ("build_task", "tasks.build_task", "build_task") in entered
+    assert not [name for _, module, name in entered if module == "runtime.fork_server"]
+
+
 def test_new_interpreters_write_what_forks_write(prepare, tmp_path, finished):
     """On a cluster, beside a GPU and on other systems than Linux jobs are no forks."""
     folder = prepare(tmp_path / "study")

@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from code_edits import stages
 from promptpool.runtime import forked_jobs
+from promptpool.runtime.code_digest import computations
 from promptpool.runtime.forked_jobs import LATE_IMPORTS, PLACE, end_forks, hand_over, imports_of, offer_forks
 
 WORKFLOW = Path(forked_jobs.__file__).parents[2]
@@ -24,6 +26,7 @@ hand_over(sys.argv[0])
 import os
 {body}
 """
+OF_LIBRARIES = {"torch", "peft"}  # MTEB imports the one when it scores, models/backbone.py the other for an adapter
 SAID = """
 from wave import Wave_read
 import json
@@ -188,9 +191,13 @@ def test_a_module_that_can_not_be_imported_is_the_jobs_own_error_and_ends_forks(
 
 @pytest.mark.parametrize("stage", sorted(LATE_IMPORTS))
 def test_late_imports_are_of_stages_and_are_there(stage):
+    """What a stage no longer reaches would be imported for nothing."""
     named = imports_of(str(WORKFLOW / f"scripts/{stage}.py"))
-    assert {"promptpool.runtime.job", *LATE_IMPORTS[stage]} < set(named)
-    assert all(find_spec(name) for name in named)
+    assert "promptpool.runtime.job" in named and all(find_spec(name) for name in named)
+    reached = {name for script, *more in stages().values() if script == stage for name in computations(stage, *more)}
+    for name in LATE_IMPORTS[stage]:
+        module = name.removeprefix("promptpool.")
+        assert module in OF_LIBRARIES if module == name else module in {place for place, _ in reached}, name
 
 
 def test_snakemakes_copy_of_a_script_has_its_stages_late_imports(tmp_path):
@@ -257,7 +264,7 @@ def test_a_job_that_nobody_offers_forks_leaves_its_environment(monkeypatch, valu
     assert os.environ.get(PLACE) == value
 
 
-@pytest.mark.parametrize("other", ["gpu", "conda", "darwin", "switched off", "long path", "no folder"])
+@pytest.mark.parametrize("other", ["gpu", "gpu of AMD", "conda", "darwin", "switched off", "long path", "no folder"])
 def test_where_a_process_must_not_be_forked_none_is_offered(tmp_path, monkeypatch, other):
     end_forks()
     if other == "long path":
@@ -265,6 +272,8 @@ def test_where_a_process_must_not_be_forked_none_is_offered(tmp_path, monkeypatc
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
     if other == "no folder":
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    if other == "gpu of AMD":
+        monkeypatch.setattr(forked_jobs, "AMD_GPUS", tmp_path)
     if other == "switched off":
         monkeypatch.setenv(PLACE, "0")
     before = os.environ.get(PLACE)

@@ -45,7 +45,7 @@ def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeyp
     recipe = {**RECIPE, "layer": layer}
     train_rank(**call(model, pairs, tmp_path / "one", execution, **recipe))
     ranks.launch(call(model, pairs, tmp_path / "two", execution, **recipe), 2)
-    same_steps([tmp_path / "one", tmp_path / "two"], rtol=1e-4)
+    same_steps([tmp_path / "one", tmp_path / "two"], rtol=1e-4, batch_size=RECIPE["batch_size"])
     one = pd.read_parquet(tmp_path / "one/training.parquet")
     assert (one["negatives"] < 39).all()  # some were masked
     for name, wanted in weights(tmp_path / "one", 3).items():

@@ -25,6 +25,7 @@ from .surroundings import set_surroundings
 PLACE = "PROMPTPOOL_FORKS"  # where a run's jobs ask for a fork; 0 switches forks off
 ANSWERED_WITHIN = 10.0  # seconds that a request, or the end, may take
 NUMBER_BYTES = 8  # bytes of a number on the line
+AMD_GPUS = Path("/dev/kfd")  # there if the machine has GPUs of AMD's
 ENDS_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # passed on to the fork
 SCORING = ("promptpool.scoring.scorer", "torch")  # MTEB imports torch when it scores
 LATE_IMPORTS = {  # by stage: what its functions import, because not every call of them needs it
@@ -45,8 +46,7 @@ def offer_forks(gpus: int, deployed: Sequence[str], system: str = sys.platform) 
 
     gpus: how many GPUs jobs see; deployed: how Snakemake makes environments of their own for jobs (conda, apptainer).
     """
-    amd = os.path.exists("/dev/kfd")  # AMD's GPUs
-    if gpus or amd or deployed or system != "linux" or os.environ.get(PLACE):
+    if gpus or AMD_GPUS.exists() or deployed or system != "linux" or os.environ.get(PLACE):
         return
     folder = None
     with socket.socket(socket.AF_UNIX) as listening:

@@ -45,6 +45,8 @@ def run(folder: Path, *arguments: str, checkout: Path = REPOSITORY, config: dict
     command = [tiny_study.PYTHON, *snakemake_command(folder, *arguments)[1:]]
     command[command.index("--snakefile") + 1] = str(checkout / "Snakefile")
     environ = {**os.environ, "PYTHONPATH": str(checkout / "workflow"), **environ}
+    if checkout == REPOSITORY and tiny_study.DIGESTS:  # a run with another checkout's code has kept its own
+        (folder / ".snakemake/promptpool_code.json").write_text(tiny_study.DIGESTS[-1])
     answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=environ)
     return jobs(answer)
 
@@ -272,8 +274,12 @@ def test_a_rebuild_of_a_damaged_file_runs_its_job_alone_and_then_nothing(finishe
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    command = [sys.executable, "-m", "promptpool.runtime.rebuild", "results/tiny", "--", *snakemake_command(folder)]
-    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    run_again = [tiny_study.PYTHON, *snakemake_command(folder)[1:]]
+    command = [sys.executable, "-m", "promptpool.runtime.rebuild", "results/tiny", "--", *run_again]
+    environ = {**os.environ}  # without what readline sets for C libraries alone, and tests' forks do not have
+    answer = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "1 of 1 steps" in answer.stdout + answer.stderr
     stage, name = damaged.partition("/small/base/")[::2]

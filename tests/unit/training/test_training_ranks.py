@@ -1,17 +1,22 @@
 """Two processes that share every batch (gloo, on the CPU) train what one process trains."""
 
 import json
+import os
+import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone
 from promptpool.training import train_adapter as ranks
 from promptpool.training.rank import train_rank
-from tiny_training import SPEC, base_model, call, same_steps, weights, write_pairs
+from tiny_training import SPEC, Fork, base_model, call, same_steps, weights, write_pairs
 
 # Masks that reach across ranks, both directions, more than one chunk a rank, and no dropout, whose draws differ.
 RECIPE = {
@@ -36,12 +41,30 @@ def pairs(tmp_path_factory) -> Path:
     return path
 
 
+def forked(command: Sequence[str], **_: object) -> subprocess.CompletedProcess:
+    """Two ranks as the launcher starts them, but forks of this process: they need not import all libraries again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+
+    def work(rank: str) -> None:
+        os.environ.update(shared, RANK=rank, LOCAL_RANK=rank, ACCELERATE_MIXED_PRECISION="no")
+        AcceleratorState._reset_state(True)  # this process has trained alone
+        ranks.main(command[-1])
+
+    children = [Fork(lambda rank=rank: work(rank)) for rank in ("0", "1")]
+    return subprocess.CompletedProcess(command, max(child.wait() for child in children))
+
+
 @pytest.mark.parametrize(
-    ("execution", "layer"), [({}, -1), ({"micro_batch_size": 5}, 1)], ids=["one pass", "cached, inner layer"]
+    ("execution", "layer", "launcher"),
+    [({}, -1, subprocess.run), ({"micro_batch_size": 5}, 1, forked)],
+    ids=["one pass", "cached, inner layer"],
 )
-def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution, layer):
+def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution, layer, launcher):
     """Loss, gradient norm and counts of every step, and the weights after three, within float32's rounding."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(ranks, "subprocess", SimpleNamespace(run=launcher))
     recipe = {**RECIPE, "layer": layer}
     train_rank(**call(model, pairs, tmp_path / "one", execution, **recipe))
     ranks.launch(call(model, pairs, tmp_path / "two", execution, **recipe), 2)

@@ -26,3 +26,9 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_objects() -> None:
+    """The same for what earlier modules imported: transformers looks for cycles at the end of each training."""
+    gc.freeze()

@@ -54,10 +54,10 @@ READ_AT_IMPORT = (
 # The `python` that runs asks, as forked_jobs.py does. It imports little, because it starts once a job.
 CLIENT = """#!{python} -IS
 import array, json, os, signal, socket, sys
-REAL, SOCKET, READ, SET, FOUND, ONLINE = {python!r}, {socket!r}, {read!r}, {set!r}, {found!r}, {online!r}
+REAL, SOCKET, READ, FOUND, ONLINE = {python!r}, {socket!r}, {read!r}, {found!r}, {online!r}
 SNAKEMAKE = "import runpy, sys; sys.executable = sys.argv.pop(1); runpy.run_module('snakemake', None, '__main__', True)"
 arguments = sys.argv[1:]
-same = {{k: v for k, v in os.environ.items() if k.startswith(READ) and SET.get(k) != v}} == FOUND
+same = {{k: v for k, v in os.environ.items() if k.startswith(READ)}} == FOUND
 script = bool(arguments) and arguments[0].endswith(".py") and os.path.isfile(arguments[0])
 snakemake = arguments[:2] == ["-m", "snakemake"]
 if same and snakemake and ONLINE:
@@ -96,9 +96,9 @@ def warm(folder: Path, online: bool = False) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     place, client = folder / "socket", folder / "python"
-    found = {k: v for k, v in os.environ.items() if k.startswith(READ_AT_IMPORT) and SET_BY_JOBS.get(k) != v}
+    found = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
     known = {"python": sys.executable, "socket": str(place), "read": READ_AT_IMPORT, "found": found}
-    known |= {"set": SET_BY_JOBS, "online": online, "become": __file__}
+    known |= {"online": online, "become": __file__}
     client.write_text(CLIENT.format(**known), encoding="utf-8")
     client.chmod(0o755)
     environ = {**os.environ, **SET_BY_JOBS, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -144,8 +144,8 @@ def use_huge_pages() -> None:
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for line in Path("/proc/self/maps").read_text().splitlines():
-        span, how, offset, _, file, *name = line.split()
-        if how.startswith("rw") and file == "0" and name in ([], ["[heap]"]):
+        span, access, _offset, _device, file, *name = line.split()
+        if access.startswith("rw") and file == "0" and name in ([], ["[heap]"]):
             start, end = (int(address, 16) for address in span.split("-"))
             start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
             if start < end:

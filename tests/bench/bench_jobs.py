@@ -6,6 +6,9 @@ The study: the demo's model with an adapter of some steps, prompts with as many 
 texts that share none. Pairs and adapters are made before the clock starts. Prints seconds of the clock and of the CPUs,
 jobs, and the ratio of old to new. `--study demo` times the demo's whole workflow instead. `--stages` runs this checkout
 alone, and prints for each stage what part of its CPU time is starting: interpreter, imports, loading of weights.
+
+`--part` is for a study that takes hours: both sides make the scores of so many checkpoints alone, and their numbers are
+multiplied. All checkpoints have the same prompts and tasks. The last ones are made, which are adapters.
 """
 
 import argparse
@@ -25,6 +28,9 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "workflow"))
+from promptpool.templates import families  # noqa: E402
+
 NANO = "workflow/resources/nano-docs"
 
 
@@ -95,7 +101,20 @@ def made_up(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
     prepare(folder, given)
     config = ["--configfile", "study.yaml"]
     run(checkout, folder, "adapters", "tasks", *config)
-    return run(checkout, folder, "scores", *config)
+    if not given.part:
+        return run(checkout, folder, "scores", *config)
+    steps = range(given.checkpoints - given.part, given.checkpoints)
+    found = run(checkout, folder, *(path for step in steps for path in scores_of(step, checkout, given)), *config)
+    return {key: round(value * given.checkpoints / given.part, 1) for key, value in found.items()}
+
+
+def scores_of(step: int, checkout: Path, given: argparse.Namespace) -> list[str]:
+    """What holds a checkpoint's scores: the new side's manifest, or the old side's file for each task and family."""
+    names = ["all.json"]
+    if checkout != REPOSITORY:
+        prompts = study(given.checkpoints, given.families, given.tasks)["prompts"]
+        names = [f"t{task}/{one.name}.parquet" for task in range(given.tasks) for one in families(prompts)]
+    return [f"results/bench/scores/m/a@{step}/{name}" for name in names]
 
 
 def demo(checkout: Path, room: Path, given: argparse.Namespace) -> dict:
@@ -145,6 +164,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=3)
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--part", type=int, default=0, help="how many of the checkpoints are made; 0: all")
     given = parser.parse_args()
     measure = demo if given.study == "demo" else made_up
     if given.stages:

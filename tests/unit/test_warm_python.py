@@ -81,6 +81,19 @@ def test_the_package_is_that_of_the_path(python, tmp_path):
     assert answer.stdout.endswith("\n1\n"), answer.stderr
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_a_fork_has_this_checkouts_package_already_and_nothing_of_it_where_the_path_has_another(
+    python, tmp_path, other
+):
+    path = Path(__file__).parents[2] / "workflow"
+    if other:
+        (tmp_path / "other/promptpool").mkdir(parents=True)
+        (tmp_path / "other/promptpool/__init__.py").touch()
+        path = tmp_path / "other"
+    end = "print('promptpool.embedding.embedder' in sys.modules)"
+    assert ran(python, tmp_path, end, PYTHONPATH=str(path)).stdout.endswith(f"\n{not other}\n")
+
+
 def test_what_a_fork_enters_is_noted_as_a_new_python_notes_it(python, tmp_path):
     table, reached = tmp_path / "reached.tsv", Path(__file__).parents[1] / "reached"
     paths = os.pathsep.join([str(reached), str(Path(__file__).parents[2] / "workflow")])

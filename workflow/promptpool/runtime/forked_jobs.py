@@ -37,7 +37,7 @@ LATE_IMPORTS = {  # by stage: what its functions import, because not every call 
     "score_readouts": SCORING,
     "train_adapter": ("promptpool.training.rank",),
 }
-_IN_FORK: list[int] = []  # in a fork: how many threads its libraries have
+_FORK: dict[str, int] = {}  # in a fork: `threads`, how many its libraries have
 _STARTED: list[tuple[subprocess.Popen, Path]] = []
 
 
@@ -151,22 +151,22 @@ def read_number(line: socket.socket) -> int | None:
 
 def begin_fork() -> None:
     """In a fork: notes that this process is one. Its libraries have one thread (`offer_forks`)."""
-    _IN_FORK[:] = [1]
+    _FORK["threads"] = 1
 
 
 def is_fork() -> bool:
     """Whether this job is a fork: what it needs is imported already, by a process of one thread."""
-    return bool(_IN_FORK)
+    return bool(_FORK)
 
 
 def use_threads(threads: int) -> None:
     """In a fork: as many threads as libraries of a new interpreter would read from the environment."""
     threads = min(threads, len(os.sched_getaffinity(0)))  # as libraries do when they start
-    if _IN_FORK == [threads]:  # finding all libraries takes as long as many a job
+    if _FORK["threads"] == threads:  # finding all libraries takes as long as many a job
         return
     from threadpoolctl import threadpool_limits
 
-    _IN_FORK[:] = [threads]
+    _FORK["threads"] = threads
     threadpool_limits(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)

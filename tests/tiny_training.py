@@ -1,5 +1,6 @@
 """A training small enough for a test: 48 pairs, a model of two layers, and the call that trains it."""
 
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import torch
+from promptpool.artifacts.files import sidecar_path
 from safetensors.torch import load_file
 from tiny import tiny_model
 from tiny_study import sentences
@@ -54,6 +56,10 @@ def call(model: Path, pairs: Path, out: Path, execution: dict | None = None, **c
         "template": TEMPLATE, "scratch": str(out.with_name(out.name + ".scratch")), "device": "cpu",
         "execution": execution or {},
     }  # fmt: skip
+
+
+def sidecar(out: Path) -> dict:
+    return json.loads(sidecar_path(out).read_text(encoding="utf-8"))
 
 
 def weights(out: Path, step: int) -> dict[str, torch.Tensor]:

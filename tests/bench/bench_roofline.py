@@ -2,15 +2,13 @@
 
     OMP_NUM_THREADS=2 python tests/bench/bench_roofline.py
 
-The operators that a batch really dispatches are counted on meta tensors of the real shapes (bfloat16). Each takes the
-longer of its bytes and its products at the rates below, and at least one launch. Compiled layers: the layer is compiled
-by torch's own compiler for this CPU at the model's width, and the bytes and kernels of its fused operators, as the
-compiler counts them, replace the layer's elementwise ones. A CPU's fusion is taken for a GPU's. Nothing here waits,
-stalls or overlaps. `make bench-gpu` measures.
+The operators that a batch really dispatches are counted on meta tensors of the real shapes (bfloat16), and take the
+times of `roofline`. Compiled layers: the layer is compiled by torch's own compiler for this CPU at the model's width,
+and the bytes and kernels of its fused operators, as the compiler counts them, replace the layer's elementwise ones. A
+CPU's fusion is taken for a GPU's. `make bench-gpu` measures.
 """
 
 import argparse
-import collections
 import contextlib
 import json
 import logging
@@ -25,17 +23,14 @@ from promptpool.embedding.forward_passes import Layout, TreePass
 from promptpool.embedding.packing import Trunk, pack_trunks, plant
 from promptpool.models.fused_layers import OPTIONS, compiled_parts, number_attention
 from promptpool.models.precision import exact
+from roofline import ATTENTION, BYTES, LAUNCH, PEAK, PRODUCTS, Dispatched, aten, factors
 from torch._inductor import compile_fx, config, metrics
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import AutoModel, LlamaConfig, Qwen3Config
 
-PEAK, BYTES, LAUNCH = 989e12, 3.35e12 * 0.85, 2e-6  # dense bfloat16, HBM3's share that kernels reach, least time
-PRODUCTS, ATTENTION, FLOAT32 = 0.70, 0.35, 50e12  # shares of the peak of matrix products and masked attention
+FLOAT32 = 50e12  # what products in full precision reach
 POOLINGS = ("mean", "last", "eos", "weighted", "attention")
 SUFFIXES = [tuple(range(start, start + 6)) for start in (30, 40, 50)]
 BARS = {"qwen3-0.6b": 0.40, "llama-3.2-1b": 0.55}
-FREE = {"empty", "detach", "alias", "empty_strided", "empty_like", "new_empty", "lift_fresh", "_unsafe_view"}
 COPIES = {"cat", "clone", "copy_", "constant_pad_nd"}
 SHAPES = {
     "qwen3-0.6b": lambda layers: Qwen3Config(
@@ -48,45 +43,20 @@ SHAPES = {
     ),
 }  # fmt: skip
 LAYERS = {"qwen3-0.6b": 28, "llama-3.2-1b": 16}
-aten = torch.ops.aten
 plain_attended = trees._attended
 inside = {"attention": False, "layer": False}
 
 
-class Counted(TorchDispatchMode):
-    """Seconds and kernels by kind."""
+class Counted(Dispatched):
+    """Of a forward pass in bfloat16 on meta tensors."""
 
     def __init__(self):
-        super().__init__()
-        self.seconds, self.kernels = collections.Counter(), collections.Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        name = func._schema.name.split("::")[1]
-        if func is aten._fused_sdp_choice.default:
-            return 2
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
-            with self:
-                return func.decompose(*args, **kwargs)
-        out = func(*args, **kwargs)
-        outs, ins = (
-            [x for x in tree_leaves(some) if isinstance(x, torch.Tensor) and x.device.type == "meta"]
-            for some in (out, (args, kwargs))
-        )
-        if outs and not func.is_view and name not in FREE:
-            moved = sum(map(size, ins)) + (0 if name.endswith("_") else sum(map(size, outs)))
-            if name == "embedding":
-                moved = 2 * size(outs[0])
-            kind, seconds = self.cost(name, args, moved / BYTES)
-            self.seconds[kind] += max(seconds, LAUNCH)
-            self.kernels[kind] += 1
-        return out
+        super().__init__("meta")
 
     def cost(self, name: str, args: tuple, least: float) -> tuple[str, float]:
-        if name in ("mm", "addmm", "bmm"):
-            a, b = args[1:3] if name == "addmm" else args[:2]
-            half = a.dtype == torch.bfloat16
-            seconds = 2 * a.numel() * b.shape[-1] / (PEAK * PRODUCTS if half else FLOAT32)
+        if (pair := factors(name, args)) is not None:
+            half = pair[0].dtype == torch.bfloat16
+            seconds = 2 * pair[0].numel() * pair[1].shape[-1] / (PEAK * PRODUCTS if half else FLOAT32)
             return "products" if half else "pooling", max(least, seconds)
         if name == "_scaled_dot_product_efficient_attention":
             query, key = args[:2]
@@ -95,11 +65,6 @@ class Counted(TorchDispatchMode):
         if inside["attention"]:
             return ("attention's copies" if name in COPIES else "attention's masks"), least
         return ("layers' elementwise" if inside["layer"] else "other"), least
-
-
-def size(tensor: torch.Tensor) -> int:
-    whole = [many for many, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
-    return tensor.element_size() * int(np.prod(whole or [1]))
 
 
 def sdpa(q, k, v, attn_mask=None, is_causal=False, scale=None, enable_gqa=False, dropout_p=0.0):

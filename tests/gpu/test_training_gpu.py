@@ -5,8 +5,9 @@ import importlib.util
 import pandas as pd
 import pytest
 import torch
+from promptpool.training import packed
 from promptpool.training.rank import train_rank
-from tiny_training import SPEC, base_model, call, weights, write_pairs
+from tiny_training import SPEC, base_model, call, sidecar, weights, write_pairs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,6 +47,15 @@ def test_auto_trains_on_a_bfloat16_base_and_its_adapter_is_float32(model, pairs,
 def test_less_memory_trains_the_same(model, pairs, tmp_path, execution):
     less, more = (train(model, pairs, tmp_path / str(i), execution=how) for i, how in enumerate((execution, None)))
     assert less["loss"].to_numpy() == pytest.approx(more["loss"].to_numpy(), rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_texts_in_one_row_train_what_padded_ones_train(model, pairs, tmp_path, monkeypatch, dtype):
+    row = train(model, pairs, tmp_path / "row", dtype=dtype)
+    monkeypatch.setattr(packed, "PACKS_ON", {"cuda": False})
+    padded = train(model, pairs, tmp_path / "padded", dtype=dtype)
+    assert [sidecar(tmp_path / name)["packed"] for name in ("row", "padded")] == [True, False]
+    assert row["loss"].to_numpy() == pytest.approx(padded["loss"].to_numpy(), rel=1e-2 if dtype == "float32" else 0.05)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes")

@@ -16,13 +16,13 @@ from promptpool.training.rank import train_rank
 from promptpool.training.trainer import ContrastiveTrainer
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.losses import gradcache
-from tiny_training import SPEC, base_model, call, weights, write_pairs
+from tiny_training import SPEC, base_model, call, sidecar, weights, write_pairs
 
 PLAIN = {"lora": {**SPEC["lora"], "dropout": 0.0}, "dtype": "float32"}
 DROPOUT = {"lora": {**SPEC["lora"], "dropout": 0.2}, "dtype": "float32"}
 COLUMNS = ["loss", "negatives", "grad_norm"]
-# Calls of `silu`, of two layers: the probe of memory has two, then each step its own.
-SECOND_STEP = 4
+# Calls of `silu`, of two layers: the trial of a row has six, the probe of memory two, then each step its own.
+SECOND_STEP = 10
 # A step's backward has two of `_softmax_backward_data`; the second finds the last layer's gradients in place.
 SECOND_BACKWARD = 3
 
@@ -81,7 +81,10 @@ def dropped(trained) -> Path:
 
 
 def in_one_go(trained, cpu, dropped) -> bool:
-    return alike(trained.on("cuda:0", **PLAIN), cpu)
+    """Its texts in one row, those of the CPU padded."""
+    out = trained.on("cuda:0", **PLAIN)
+    assert [sidecar(path)["packed"] for path in (out, cpu)] == [True, False]
+    return alike(out, cpu)
 
 
 def no_room_forwards(trained, cpu, dropped) -> bool:

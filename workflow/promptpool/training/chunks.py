@@ -31,14 +31,17 @@ def by_length(sides: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor],
     return together, order.argsort(), lengths[longest_first].tolist()
 
 
-def cut_chunks(together: Mapping[str, Tensor], lengths: Sequence[int], most: int) -> list[dict[str, Tensor]]:
+def cut_chunks(
+    together: Mapping[str, Tensor], lengths: Sequence[int], most: int, packed: bool = False
+) -> list[dict[str, Tensor]]:
     """A batch, its longest texts first, in chunks of at most `most` tokens, each as wide as its longest text.
 
-    tokens: of each chunk, without padding.
+    tokens: of each chunk, without padding. packed: for a model that packs them (packed.py), so that padding does not
+    count, and each comes with its texts' lengths.
     """
     chunks = []
-    for begin, end in chunks_of(lengths, most):
-        chunk = {**together, "tokens": sum(lengths[begin:end])}
+    for begin, end in (_together if packed else chunks_of)(lengths, most):
+        chunk = {**together, "tokens": sum(lengths[begin:end]), **({LENGTHS: lengths[begin:end]} if packed else {})}
         for name in ("input_ids", "attention_mask"):
             chunk[name] = together[name][begin:end, : max(1, lengths[begin])]
         chunks.append(chunk)
@@ -63,3 +66,13 @@ def chunks_of(lengths: Sequence[int], most: int, slack: float = PADDING) -> list
         ranges.append((begin, end))
         computed, padding, begin = computed + width * (end - begin), padding + own, end
     return ranges
+
+
+def _together(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Where to cut texts so that each part holds at most `most` tokens of its texts, or one text."""
+    starts, held = [0], 0
+    for number, length in enumerate(lengths):
+        if held and held + length > most:
+            starts, held = [*starts, number], 0
+        held += length
+    return list(zip(starts, [*starts[1:], len(lengths)], strict=True))

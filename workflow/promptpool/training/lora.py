@@ -23,6 +23,7 @@ from ..templates import Template
 from ..variants import LAST_LAYER
 from .inner_layer import end_at
 from .lora_targets import inner_targets, targets_of
+from .packed import pack
 
 PROBE_SHAPE = (4, 64)  # texts x tokens of the pass that measures what a backward needs
 MEMORY_SHARE = {"cpu": 0.4, "cuda": 0.6}  # of the memory, for activations that wait for the backward
@@ -101,6 +102,7 @@ def tunable_model(
             module.cast_input_dtype_enabled = False  # autocast does, and without a float32 copy of every input
     if checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
+    pack(tuned)
     return tuned
 
 

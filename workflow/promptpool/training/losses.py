@@ -57,7 +57,8 @@ class InfoNCE(CachedLossMixin, nn.Module):
     all ranks count. block: pairs whose texts are each other's only negatives, as in gradient accumulation over
     micro-batches of that size; None for the whole batch. The texts go through the model in chunks of at most
     chunk_tokens, of which at most PADDING is padding. Chunks of up to live_tokens together keep what their backward
-    needs; the others are recomputed in the backward. Neither changes the loss. Tokens are counted with padding.
+    needs; the others are recomputed in the backward. Neither changes the loss. Tokens are counted with padding. packed:
+    the model packs a chunk (packed.py), which then may hold texts of any lengths, and there is no padding.
     """
 
     def __init__(
@@ -73,12 +74,13 @@ class InfoNCE(CachedLossMixin, nn.Module):
         prefixes: Sequence[int] = (),
         live_tokens: int = 0,
         chunk_tokens: int = 512,
+        packed: bool = False,
     ):
         super().__init__()
         self.model = model
         self.temperature, self.margin, self.symmetric = temperature, margin, symmetric
         self.mask_duplicates, self.gather, self.block = mask_duplicates, gather, block
-        self.prefixes = tuple(prefixes)
+        self.prefixes, self.packed = tuple(prefixes), packed
         self.live, self.chunk = TokenBudget(live_tokens), TokenBudget(chunk_tokens)
         self.live_tokens, self.mini_batch_num_tokens = live_tokens, chunk_tokens
         self.mini_batch_size = 1  # texts of a chunk, if its tokens were not counted
@@ -94,7 +96,7 @@ class InfoNCE(CachedLossMixin, nn.Module):
         self.mini_batch_num_tokens = self.chunk.tokens
         if all("attention_mask" in side for side in features):  # else flattened: no padding to save
             together, self._places, lengths = by_length(features)
-            features = cut_chunks(together, lengths, self.chunk.tokens)
+            features = cut_chunks(together, lengths, self.chunk.tokens, self.packed)
             self.mini_batch_num_tokens, self.mini_batch_size = None, labels.numel()  # a chunk is cut no further
         self._keys = {id(side): number for number, side in enumerate(features)}
         self._last = (len(features) - 1, len(features[-1].get("attention_mask", labels)))
@@ -123,7 +125,8 @@ class InfoNCE(CachedLossMixin, nn.Module):
         if "cu_seq_lens_q" in sentence_feature:
             tokens = padded = int(sentence_feature["cu_seq_lens_q"][end] - sentence_feature["cu_seq_lens_q"][begin])
         else:
-            tokens, padded = sentence_feature["tokens"], sentence_feature["attention_mask"].numel()
+            tokens = sentence_feature["tokens"]
+            padded = tokens if self.packed else sentence_feature["attention_mask"].numel()
         self._count(tokens=tokens, padded=padded)
         self._largest = max(self._largest, (padded, end - begin))
         return padded

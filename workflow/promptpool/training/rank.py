@@ -25,13 +25,14 @@ from .curves import curves_of, require_services
 from .hard_negatives import filled, ids, sides
 from .lora import CHUNK_TOKENS, live_tokens, tunable_model
 from .losses import SMALLEST, InfoNCE, require_prefixes
+from .packed import is_packed
 from .pair_lengths import pair_lengths
 from .published_noise import pairs_to_read
 from .sampler import PairBatches
-from .tracking import PREFIX, ProgressBar, training_table, validation_table
+from .tracking import ProgressBar, training_table, validation_table
 from .trainer import Checkpoints, ContrastiveTrainer, discard, last_whole
 from .training_pairs import training_pairs
-from .validation import best_step, retrieval, wilson
+from .validation import best_step, validator
 
 # How a training runs, which changes its result by rounding at most. `execution` of train_rank overrides it.
 EXECUTION_DEFAULTS = {
@@ -148,6 +149,7 @@ def train_rank(
         text_lengths=pair_lengths(tuned.tokenizer, spec["max_text_tokens"], table, whole),
         max_steps=args.max_steps,
         ranks=args.world_size,
+        packed=is_packed(tuned.transformers_model),
         **facts,
     )
     discard(Path(scratch))
@@ -220,19 +222,8 @@ def loss_of(model, spec: Mapping, live: int, chunk: int, gather: bool = False) -
         prefixes=prefixes,
         live_tokens=live,
         chunk_tokens=chunk,
+        packed=is_packed(model.transformers_model),
     )
-
-
-def validator(tuned: SentenceTransformer, held: pd.DataFrame):
-    """A function that scores the model on the held-out pairs and returns a row to log."""
-
-    def validate(model: SentenceTransformer) -> dict[str, float]:
-        hits, n = retrieval(model, held["text"], held["positive"]), len(held)
-        low, high = wilson(hits, n)
-        return {f"{PREFIX}{name}": value for name, value in zip(("accuracy", "n", "low", "high"),
-                                                               (hits / n, n, low, high), strict=True)}  # fmt: skip
-
-    return validate
 
 
 def finish(history: Sequence[Mapping], work: Path, out: str, steps: Sequence[int]) -> dict:

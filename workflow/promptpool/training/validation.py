@@ -6,11 +6,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
+from sentence_transformers import SentenceTransformer
 
 from ..artifacts.files import text_digest
 from ..errors import PromptpoolError
 from ..models.precision import exact
 from ..templates import DOCUMENT, QUERY
+from .tracking import PREFIX
 
 MOST_HELD_OUT = 1000  # held-out pairs that are scored: a checkpoint takes seconds, to about 3 points
 LEAST = 2
@@ -73,3 +75,15 @@ def best_step(table: pd.DataFrame) -> dict:
     base = table.loc[table["step"] == 0, "accuracy"]
     found = {name: best[name].item() for name in ("accuracy", "n", "low", "high")}
     return {"best_step": int(best["step"]), **found, "beats_base": bool((best["accuracy"] > base).all())}
+
+
+def validator(tuned: SentenceTransformer, held: pd.DataFrame):
+    """A function that scores the model on the held-out pairs and returns a row to log."""
+
+    def validate(model: SentenceTransformer) -> dict[str, float]:
+        hits, n = retrieval(model, held["text"], held["positive"]), len(held)
+        low, high = wilson(hits, n)
+        return {f"{PREFIX}{name}": value for name, value in zip(("accuracy", "n", "low", "high"),
+                                                               (hits / n, n, low, high), strict=True)}  # fmt: skip
+
+    return validate

@@ -98,6 +98,14 @@ def test_a_chunk_of_a_packing_model_is_cut_by_its_texts_tokens_alone():
     assert [len(chunk["input_ids"]) for chunk in cut_chunks(sides, [9, 2, 1, 1], 11)] == [1, 2, 1]
 
 
+def test_a_long_text_does_not_widen_too_many_short_ones():
+    """Their last states are padded to its length: at most four times a chunk's tokens."""
+    lengths = [50, *[1] * 40]
+    sides = {name: torch.ones(41, 50, dtype=torch.long) for name in ("input_ids", "attention_mask")}
+    chunks = cut_chunks(sides, lengths, 100, packed=True)
+    assert [chunk["input_ids"].shape for chunk in chunks] == [(8, 50), (33, 1)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_at_most_a_quarter_of_the_attention_is_padding(seed):
     draw = np.random.default_rng(seed)

@@ -129,8 +129,9 @@ def packed_attention(
         raise ValueError(f"{type(module).__name__}: not part of the packed attention")
     times, found = query.shape[1] // key.shape[1], []
     for group in row.groups:
-        # A head has keys of its own: a kernel for float32 on a GPU shares none.
-        k, v = (group.padded(states).repeat_interleave(times, 1) for states in (key, value))
+        k, v = group.padded(key), group.padded(value)
+        if times > 1:  # each head has its own: kernels for float32 on a GPU share none
+            k, v = (states.repeat_interleave(times, 1) for states in (k, v))
         seen = row.mask(group, sliding_window)
         out = nn.functional.scaled_dot_product_attention(
             group.padded(query), k, v, attn_mask=seen, dropout_p=dropout, is_causal=seen is None, scale=scaling

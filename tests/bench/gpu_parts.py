@@ -13,11 +13,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 from xml.etree import ElementTree
 
 import pandas as pd
 import torch
 from gpu_models import ROOT, SHAPES, build_model, docstrings, multiplied, pairs_of, peak_flops, texts_of
+from promptpool.artifacts.files import sidecar_path
 from promptpool.embedding.embedder import Embedder
 from promptpool.generation.backend import Request, WriterSetup, open_backend
 from promptpool.models.precision import in_words
@@ -135,31 +137,38 @@ def embedding(bench: Bench) -> None:
 
 
 def training(bench: Bench) -> None:
-    """Tokens a second and memory of whole steps of the paper's recipe, the first step aside."""
+    """Tokens a second and memory of whole steps of the paper's recipe, the first step aside, packed and padded."""
+    ways = ((8, 2, True), (8, 2, False)) if bench.toy else ((120, 12, True), (120, 12, False), (1024, 4, True))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         pairs = pairs_of(docstrings(bench.toy), folder / "pairs.parquet")
         for model in SHAPES:
             path = build_model(bench.models, model, bench.toy)
-            for batch, steps in ((8, 2), (16, 2)) if bench.toy else ((120, 12), (1024, 4)):
-                row = {"model": model, "batch": batch}
+            for batch, steps, packs in ways:
+                row = {"model": model, "batch": batch, "texts": "in a row" if packs else "padded"}
                 if bench.fits(**row):
-                    bench.note({**row, **steps_of(bench, path, pairs, folder / f"{model}-{batch}", batch, steps)})
+                    out = folder / f"{model}-{batch}-{packs}"
+                    bench.note({**row, **steps_of(bench, path, pairs, out, batch, steps, packs)})
 
 
-def steps_of(bench: Bench, model: Path, pairs: Path, out: Path, batch: int, steps: int) -> dict:
-    """One training, and what its log says of the steps after the first."""
-    from promptpool.training.rank import train_rank  # seconds to import, which no other part needs
+def steps_of(bench: Bench, model: Path, pairs: Path, out: Path, batch: int, steps: int, packs: bool) -> dict:
+    """One training, and what its log says of the steps after the first. Raises if it packed, or not, unasked."""
+    from promptpool.training import packed  # seconds to import, which no other part needs
+    from promptpool.training.rank import train_rank
 
     started = time.monotonic()
     bench.empty()
     spec = {**RECIPE, "steps": [steps], "max_steps": steps, "batch_size": batch}
     place = "cuda" if bench.device.type == "cuda" else "cpu"
-    train_rank(
-        [str(pairs)], str(out), model=str(model), revision=None, spec=spec, template=PROMPTS["cluster"],
-        scratch=str(out.with_name(out.name + ".scratch")), device=place,
-        execution={"tracking": {"tensorboard": False, "wandb": None}},
-    )  # fmt: skip
+    with mock.patch.object(packed, "PACKS_ON", {place: packs}):
+        train_rank(
+            [str(pairs)], str(out), model=str(model), revision=None, spec=spec, template=PROMPTS["cluster"],
+            scratch=str(out.with_name(out.name + ".scratch")), device=place,
+            execution={"tracking": {"tensorboard": False, "wandb": None}},
+        )  # fmt: skip
+    did = json.loads(sidecar_path(out).read_text(encoding="utf-8"))["packed"]
+    if did != packs:
+        raise RuntimeError(f"{model.name}: its texts were {'in a row' if did else 'padded'}")
     bench.longest = max(bench.longest, time.monotonic() - started)
     log = pd.read_parquet(out / "training.parquet").iloc[1:]
     tokens = (log["tokens_per_second"] * log["seconds"]).sum()

@@ -38,7 +38,10 @@ def test_it_runs_on_the_pretended_gpu(pretended, tmp_path):
     assert {(row["model"], row["dtype"], row["texts"]) for row in rows["embedding"]} == {
         (model, dtype, texts) for model in SHAPES for dtype in ("auto", "bfloat16") for texts in ("short", "long")
     }
-    assert [row["model"] for row in rows["training"]] == [model for model in SHAPES for _ in range(2)]
+    ways = ("in a row", "padded")
+    assert [(row["model"], row["texts"]) for row in rows["training"]] == [
+        (model, way) for model in SHAPES for way in ways
+    ]
     assert {row["backend"] for row in rows["synthesis"]} == {"transformers"}
     assert all(row["tokens_per_second"] > 0 and row["memory_gib"] > 0 for part in SPEEDS for row in rows[part])
 

@@ -14,6 +14,7 @@ import torch
 from accelerate.state import AcceleratorState
 from promptpool.errors import PromptpoolError
 from promptpool.models import backbone
+from promptpool.training import packed
 from promptpool.training import train_adapter as ranks
 from promptpool.training.rank import train_rank
 from tiny_training import SPEC, Fork, base_model, call, same_steps, weights, write_pairs
@@ -57,13 +58,16 @@ def forked(command: Sequence[str], **_: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    ("execution", "layer", "launcher"),
-    [({}, -1, subprocess.run), ({"micro_batch_size": 5}, 1, forked)],
-    ids=["one pass", "cached, inner layer"],
+    ("execution", "layer", "launcher", "packs"),
+    [({}, -1, subprocess.run, False), ({"micro_batch_size": 5}, 1, forked, False), ({}, -1, forked, True)],
+    ids=["one pass", "cached, inner layer", "in a row, as on GPUs"],
 )
-def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeypatch, execution, layer, launcher):
+def test_two_ranks_train_what_one_process_trains(
+    model, pairs, tmp_path, monkeypatch, execution, layer, launcher, packs
+):
     """Loss, gradient norm and counts of every step, and the weights after three, within float32's rounding."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(packed, "PACKS_ON", {"cpu": packs})
     monkeypatch.setattr(ranks, "subprocess", SimpleNamespace(run=launcher))
     recipe = {**RECIPE, "layer": layer}
     train_rank(**call(model, pairs, tmp_path / "one", execution, **recipe))
@@ -76,7 +80,7 @@ def test_two_ranks_train_what_one_process_trains(model, pairs, tmp_path, monkeyp
     one, two = (pd.read_parquet(tmp_path / name / "validation.parquet") for name in ("one", "two"))
     pd.testing.assert_frame_equal(two, one)
     told = json.loads((tmp_path / "two.meta.json").read_text())
-    assert told["ranks"] == 2
+    assert told["ranks"] == 2 and told["packed"] is packs
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "one.meta.json", "two", "two.meta.json"]
 
 

@@ -28,16 +28,18 @@ GPU_MEMORY = 80e9
 PRECISION = {"dtype": "bfloat16"}  # what `auto` is on a GPU
 # On a GPU a dropout is one kernel. Here it is a draw and a division, which are not counted, and a product, which is.
 DROPOUT = frozenset({"bernoulli_", "div_"})
-LOGITS = 8_000  # columns: only an LM head's product has so many
 BACKWARD = 2.5  # products of attention's backward, of its forward's
 
 
 class Step(Dispatched):
-    """Of a step on the CPU. flops: of products and attention. tokens: that went through the model, with padding."""
+    """Of a step on the CPU. flops: of products and attention. tokens: that went through the model, with padding.
 
-    def __init__(self):
+    logits: columns of the LM head's product, if there is one. Nobody reads it, so it is counted and not computed.
+    """
+
+    def __init__(self, logits: int | None = None):
         super().__init__("cpu", DROPOUT)
-        self.flops, self.tokens = collections.Counter(), 0
+        self.flops, self.tokens, self.logits = collections.Counter(), 0, logits
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.embedding.default:
@@ -45,11 +47,11 @@ class Step(Dispatched):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
     def run(self, func, args: tuple, kwargs: dict) -> object:
-        """A CPU may multiply bfloat16 a hundred times slower than float32; nobody reads the LM head's logits."""
+        """A CPU may multiply bfloat16 a hundred times slower than float32."""
         pair = factors(func._schema.name.split("::")[1], args)
         if pair is None or pair[0].dtype != torch.bfloat16:
             return func(*args, **kwargs)
-        if pair[1].shape[-1] >= LOGITS:
+        if pair[1].shape[-1] == self.logits:
             return pair[0].new_zeros(*pair[0].shape[:-1], pair[1].shape[-1])
         return func(*(arg.float() for arg in args), **kwargs).bfloat16()
 
@@ -86,7 +88,7 @@ def build(path: Path, name: str, layers: int) -> Path:
     config = shape(name)
     config.num_hidden_layers, config.layer_types = layers, None
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(type(config)(**{**config.to_dict()}), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(type(config)(**config.to_dict()), dtype=torch.float32)
     model.save_pretrained(path)
     AutoTokenizer.from_pretrained(NANO).save_pretrained(path)
     return path
@@ -94,7 +96,7 @@ def build(path: Path, name: str, layers: int) -> Path:
 
 def of_published(model: Path, table) -> Step:
     side = Published(model, table, torch.bfloat16)
-    with Step() as counted, torch.autocast("cpu", torch.bfloat16):
+    with Step(side.model.config.vocab_size) as counted, torch.autocast("cpu", torch.bfloat16):
         side.accumulate(0)
     return counted
 

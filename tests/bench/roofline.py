@@ -5,6 +5,7 @@ stalls or overlaps.
 """
 
 import collections
+from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ FREE = {"empty", "detach", "alias", "empty_strided", "empty_like", "new_empty", 
 aten = torch.ops.aten
 
 
-class Dispatched(TorchDispatchMode):
+class Dispatched(TorchDispatchMode, ABC):
     """Seconds and kernels by kind, of operators on one type of device. A subclass says what kind an operator is."""
 
     def __init__(self, device: str, free: frozenset[str] = frozenset()):
@@ -51,9 +52,9 @@ class Dispatched(TorchDispatchMode):
         """What the operator gives."""
         return func(*args, **kwargs)
 
+    @abstractmethod
     def cost(self, name: str, args: tuple, least: float) -> tuple[str, float]:
         """An operator's kind and seconds; least: those of its bytes."""
-        raise NotImplementedError
 
 
 def size(tensor: torch.Tensor) -> int:

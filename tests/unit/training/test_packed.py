@@ -9,7 +9,7 @@ from promptpool.templates import Template
 from promptpool.training import packed as code
 from promptpool.training.chunks import cut_chunks
 from promptpool.training.lora import tunable_model
-from promptpool.training.packed import PACKED_ATTENTION, is_packed, pack, row_of
+from promptpool.training.packed import PACKED_ATTENTION, is_packed, pack, packed_attention, row_of
 from promptpool.training.rank import train_rank
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
@@ -76,7 +76,11 @@ def test_states_and_gradients_are_those_of_padded_texts(packing, tmp_path, kind,
 
 
 @pytest.mark.parametrize("how", [{}, {"gradient_checkpointing": True}, {"micro_batch_size": 3}], ids=str)
-@pytest.mark.parametrize("changes", [{}, {"negatives": "micro_batch", "micro_batch_size": 4}], ids=["batch", "blocks"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"negatives": "micro_batch", "micro_batch_size": 4, "layer": 1}],
+    ids=["batch", "blocks, inner layer"],
+)
 def test_a_training_in_rows_gives_the_weights_of_a_padded_one(packing, monkeypatch, tmp_path, how, changes):
     model, pairs = base_model(tmp_path), write_pairs(tmp_path / "pairs.parquet")
     for name, packs in (("row", True), ("padded", False)):
@@ -86,6 +90,23 @@ def test_a_training_in_rows_gives_the_weights_of_a_padded_one(packing, monkeypat
     logs = [pd.read_parquet(tmp_path / name / "training.parquet") for name in ("row", "padded")]
     columns = ["loss", "negatives", "accuracy", "grad_norm"]
     pd.testing.assert_frame_equal(*(log[columns] for log in logs), rtol=1e-3)
+    row, padded = (weights(tmp_path / name, 3) for name in ("row", "padded"))
+    assert all(torch.allclose(row[name], padded[name], rtol=1e-3, atol=1e-4) for name in padded)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"template": {"query": TEMPLATE, "document": "{text}"}}, {"causal": False}],
+    ids=["roles", "both ways"],
+)
+def test_other_ways_to_train_give_the_same_in_rows(monkeypatch, tmp_path, more):
+    """With every token pooled, several lengths of vectors, and validation, whose texts are padded between the steps."""
+    model, pairs = base_model(tmp_path), write_pairs(tmp_path / "pairs.parquet")
+    recipe = {**NO_DROPOUT, "pooling": "concat", "matryoshka": [8], "symmetric": True, "validation": 0.2}
+    for name, packs in (("row", True), ("padded", False)):
+        monkeypatch.setattr(code, "PACKS_ON", {"cpu": packs})
+        train_rank(**{**call(model, pairs, tmp_path / name, **recipe), **more})
+        assert sidecar(tmp_path / name)["packed"] is packs
     row, padded = (weights(tmp_path / name, 3) for name in ("row", "padded"))
     assert all(torch.allclose(row[name], padded[name], rtol=1e-3, atol=1e-4) for name in padded)
 
@@ -115,13 +136,27 @@ def test_at_most_a_quarter_of_the_attention_is_padding(seed):
     assert len(row.groups) < 12 and len(row.positions) == sum(lengths)
 
 
-# Under its own eager attention; with soft caps; without positions; whose convolution or state runs on into the next
-# text; that reads a long text in parts; whose `forward` hands no keyword on.
-@pytest.mark.parametrize("kind", ["bloom", "mamba", "gemma2", "lfm2", "falcon_h1", "llama4_text", "mpt"])
+# Those that run under eager attention; whose convolution or state runs on into the next text, which the trial finds;
+# that reads a long text in parts.
+@pytest.mark.parametrize("kind", ["bloom", "mamba", "gemma2", "mpt", "lfm2", "falcon_h1", "bamba", "llama4_text"])
 def test_a_model_that_a_row_would_change_is_not_packed(packing, tmp_path, kind):
     model = SentenceTransformer(modules=[Transformer(str(tiny_architecture(tmp_path / "model", tiny_config(kind))))])
     pack(model)
     assert not is_packed(model.transformers_model)
+
+
+@pytest.mark.parametrize("extra", [{"softcap": 30.0}, {"s_aux": torch.zeros(2)}], ids=str)
+def test_the_attention_refuses_what_it_does_not_compute(extra):
+    row, states = row_of([2, 1], 2, True, CPU), torch.ones(1, 2, 3, 4)
+    assert packed_attention(torch.nn.Identity(), states, states, states, None, row=row)[0].shape == (1, 3, 2, 4)
+    with pytest.raises(ValueError, match="Identity: not part of the packed attention"):
+        packed_attention(torch.nn.Identity(), states, states, states, None, row=row, **extra)
+
+
+def test_the_trial_has_two_groups_one_of_which_pads():
+    lengths = [len(text) for text in code.PROBE]
+    full, padded = row_of(lengths, lengths[0], True, CPU).groups
+    assert full.places is None and padded.places is not None and padded.texts == 2
 
 
 def test_a_trial_that_says_nothing_changes_nothing(packing, monkeypatch, tmp_path):

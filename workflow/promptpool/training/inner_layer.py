@@ -8,6 +8,7 @@ from ..errors import PromptpoolError
 from ..models.decoder import decoder_layers
 from ..models.first_layers import keep_layers
 from ..variants import Layer, trained_layers
+from .packed import inner_states
 
 
 class InnerStates(nn.Module):
@@ -37,7 +38,7 @@ class InnerStates(nn.Module):
                 f"{network.name_or_path}: layer {len(decoder_layers(network))} of {type(network).__name__} does not "
                 "run on text alone; train another"
             )
-        features["token_embeddings"] = one_state_a_token(network, states)
+        features["token_embeddings"] = inner_states(network, one_state_a_token(network, states))
         return features
 
 

@@ -4,7 +4,7 @@ A step's texts then go through the model together, however their lengths differ:
 much to do. transformers runs the model's own code; the attention is this module's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,10 +22,8 @@ from .ahead import LENGTHS
 from .chunks import chunks_of
 
 PACKED_ATTENTION = "promptpool_packed"
-PACKS_ON = {
-    "cpu": False,
-    "cuda": True,
-}  # by device: a GPU starts fewer kernels, and a CPU works on few tokens at a time
+# A GPU has fewer kernels to start. A CPU works on few tokens at a time anyway.
+PACKS_ON = {"cpu": False, "cuda": True}
 GROUP_SLACK = 0.25  # of what attention computes: the most that may be padding. A group costs kernels of its own.
 PROBE = ((5, 6, 7, 8, 9, 10, 11, 12), (9, 8, 7), (6, 5))  # texts whose lengths need two groups, and one of them padding
 SAME = 1e-3  # of the states' norm: far above rounding in float32, and far below what a neighbour changes
@@ -63,10 +61,16 @@ class Group:
 class PackedRow:
     """A batch's texts in one row. place: of its tokens among texts x width; positions: int [tokens], in their texts."""
 
+    shape: tuple[int, int]
     groups: list[Group]
     place: Tensor
     positions: Tensor
     windows: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def widened(self, states: Tensor) -> Tensor:
+        """[1, tokens, dim] -> [texts, width, dim], padded with zeros."""
+        whole = states.new_zeros(self.shape[0] * self.shape[1], states.shape[-1])
+        return whole.index_copy(0, self.place, states[0]).unflatten(0, self.shape)
 
     def mask(self, group: Group, window: int | None) -> Tensor | None:
         """Who may attend to whom, bool; None where all that come before may."""
@@ -94,7 +98,7 @@ def row_of(lengths: Sequence[int], width: int, causal: bool, device: torch.devic
         own = None if causal else _sent(np.arange(wide) < mine[:, None], device)[:, None, None]
         groups.append(Group(slice(first, first + int(mine.sum())), end - begin, wide, places, own))
     place = np.repeat(np.arange(len(counts)) * width, counts) + positions
-    return PackedRow(groups, _sent(place, device), _sent(positions, device))
+    return PackedRow((len(counts), width), groups, _sent(place, device), _sent(positions, device))
 
 
 def _columns(counts: np.ndarray) -> np.ndarray:
@@ -143,18 +147,15 @@ def packed_attention(
 AttentionInterface.register(PACKED_ATTENTION, packed_attention)
 
 
-def packed_pass(network: PreTrainedModel, forward, ids: Tensor, lengths: Sequence[int]) -> ModelOutput:
+def packed_pass(forward: Callable[..., ModelOutput], ids: Tensor, row: PackedRow) -> ModelOutput:
     """A forward over a batch [texts, width], padded on the right, longest first. Its states are padded with zeros."""
-    row = row_of(lengths, ids.shape[1], not sees_all(network), ids.device)
     # A mask of four axes is passed on unchanged, so the model need not make one.
     unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
     out = forward(
         input_ids=ids.flatten()[row.place][None], position_ids=row.positions[None], attention_mask=unread,
         use_cache=False, row=row,
     )  # fmt: skip
-    states = out.last_hidden_state[0]
-    whole = states.new_zeros(ids.numel(), states.shape[1]).index_copy(0, row.place, states)
-    out.last_hidden_state = whole.unflatten(0, tuple(ids.shape))
+    out.last_hidden_state = row.widened(out.last_hidden_state)
     return out
 
 
@@ -164,13 +165,17 @@ class PackedForward:
     def __init__(self, network: PreTrainedModel):
         self.network, self.plain = network, network.forward
         self.attention = network.config._attn_implementation
+        self.row: PackedRow | None = None  # of the last forward
 
     def __call__(self, *args, **inputs) -> ModelOutput:
         lengths = inputs.pop(LENGTHS, None)
         self._attend(self.attention if lengths is None else PACKED_ATTENTION)
+        self.row = None
         if lengths is None:
             return self.plain(*args, **inputs)
-        return packed_pass(self.network, self.plain, inputs["input_ids"], lengths)
+        ids = inputs["input_ids"]
+        self.row = row_of(lengths, ids.shape[1], not sees_all(self.network), ids.device)
+        return packed_pass(self.plain, ids, self.row)
 
     def _attend(self, name: str) -> None:
         if self.network.config._attn_implementation != name:
@@ -189,6 +194,12 @@ def pack(model: SentenceTransformer) -> None:
 def is_packed(network: PreTrainedModel) -> bool:
     """Whether `pack` found that this model can be packed."""
     return isinstance(network.forward, PackedForward)
+
+
+def inner_states(network: PreTrainedModel, states: Tensor) -> Tensor:
+    """A layer's own states in the last forward, as its batch lay: [texts, width, dim], also if they were in a row."""
+    row = network.forward.row if is_packed(network) else None
+    return states if row is None else row.widened(states)
 
 
 @torch.no_grad()
@@ -213,7 +224,8 @@ def _same(network: PreTrainedModel) -> bool:
         with torch.autocast(ids.device.type, torch.bfloat16) if half else exact(ids.device):
             plain = network(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
             set_attention(network, PACKED_ATTENTION)
-            packed, moved = (packed_pass(network, network.forward, some, lengths) for some in (ids, other))
+            row = row_of(lengths, lengths[0], not sees_all(network), ids.device)
+            packed, moved = (packed_pass(network.forward, some, row) for some in (ids, other))
     except Exception as error:  # what an architecture raises at a row that it does not expect
         if is_out_of_memory(error) or is_device_fault(error):
             raise  # says nothing of the architecture
